@@ -1,0 +1,54 @@
+/*
+ * config.json of a Mixture-of-Experts model, as transformers 4 and 5 write it. Every field that
+ * changes the result is honoured, or refused by name (ERR_UNSUPPORTED).
+ */
+#ifndef MOQA_DATA_MODEL_CONFIG_H
+#define MOQA_DATA_MODEL_CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "data/base/err.h"
+#include "data/base/hash.h"
+#include "data/safetensors.h"
+
+enum model_type { MODEL_OLMOE, MODEL_QWEN2_MOE, MODEL_TYPE_COUNT };
+
+enum { MODEL_LAYERS_MAX = 1024 };
+
+struct model_config {
+    enum model_type type;
+    char type_name[64]; /* "olmoe" */
+    size_t layers;
+    size_t hidden;
+    size_t heads;
+    size_t kv_heads;
+    size_t head_dim;
+    size_t vocab;
+    size_t max_positions;
+    size_t experts;     /* N, routed, a layer */
+    size_t top_k;       /* K */
+    size_t expert_size; /* inner size of a routed expert */
+    size_t shared_size; /* inner size of the shared expert, 0: none */
+    size_t dense_size;  /* inner size of a dense layer's MLP, 0: no dense layer */
+    bool norm_topk_prob;
+    bool attention_bias; /* biases of q, k, v (qwen2_moe) or of q, k, v, o (olmoe) */
+    bool tie_word_embeddings;
+    bool has_clip_qkv;
+    double clip_qkv;
+    double rms_norm_eps;
+    double rope_theta;
+    size_t sliding_window;             /* 0: full attention */
+    enum dtype dtype;                  /* of the checkpoint */
+    bool is_moe[MODEL_LAYERS_MAX];     /* [layer]; false: a dense MLP */
+    bool is_sliding[MODEL_LAYERS_MAX]; /* [layer]; attention limited to sliding_window */
+    char sha256[HASH_HEX_SIZE];        /* of the file's bytes */
+};
+
+ERR_CHECK int model_config_load(struct model_config *out, const char *path, struct err *err);
+
+/* Number of MoE layers, and the model's number of the i-th of them. */
+size_t model_config_moe_layers(const struct model_config *c);
+size_t model_config_moe_layer(const struct model_config *c, size_t i);
+
+#endif

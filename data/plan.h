@@ -1,0 +1,75 @@
+/*
+ * The plan: bits for every expert, and everything needed to repeat a run. The one hand-over
+ * between the workbench and a batch run. File format: docs/formats.md, "Plan".
+ */
+#ifndef MOQA_DATA_PLAN_H
+#define MOQA_DATA_PLAN_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/base/err.h"
+#include "data/base/hash.h"
+#include "data/settings.h"
+
+struct plan_expert {
+    double significance;
+    size_t group;  /* 1: highest class */
+    unsigned bits; /* 2, 3, 4, 8, 16 */
+    bool pinned;
+    size_t channels_gate_up; /* inputs of gate and up at settings.bits_channel */
+    size_t channels_down;
+};
+
+struct plan_layer {
+    size_t layer; /* the model's own number */
+    double mu, sigma;
+    size_t pattern; /* 1 or 2 */
+    int rule;       /* RULE_THRESHOLD or RULE_JENKS: what was applied */
+    double threshold;
+    size_t breaks; /* number of Jenks breaks */
+    double break_at[SETTINGS_CLASSES_MAX];
+    double gvf;
+    struct plan_expert *experts; /* [plan.experts] */
+};
+
+enum plan_quantizer { PLAN_GPTQ, PLAN_RTN, PLAN_NONE /* fp16: nothing is quantized */ };
+
+struct plan {
+    char method[64]; /* "moqa", "gptq-3", "moeptq-r", ... */
+    enum plan_quantizer quantizer;
+    char model_name[256];
+    char model_type[64];
+    char config_sha256[HASH_HEX_SIZE];
+    char trace_name[256]; /* base name of the file */
+    char trace_sha256[HASH_HEX_SIZE];
+    size_t positions;
+    struct settings settings;
+    size_t layers_count;
+    size_t experts; /* routed experts a layer */
+    struct plan_layer *layers;
+    struct {
+        double nominal_bits;
+        double effective_bits;
+        uint64_t bytes_before; /* the routed and shared experts in the checkpoint's type */
+        uint64_t bytes_after;  /* the same as the default format will hold them */
+    } summary;
+};
+
+ERR_CHECK int plan_alloc(struct plan *p, size_t layers, size_t experts, struct err *err);
+void plan_release(struct plan *p);
+
+ERR_CHECK int plan_validate(const struct plan *p, const char *file, struct err *err);
+ERR_CHECK int plan_load(struct plan *out, const char *path, struct err *err);
+ERR_CHECK int plan_save(const struct plan *p, const char *path, struct err *err);
+
+/* Refuses, with the differing fields named, a plan that was made for another model. */
+struct model_config;
+ERR_CHECK int plan_check_model(const struct plan *p, const char *file,
+                               const struct model_config *config, struct err *err);
+
+/* Fills `summary` from the bits and channels, for a model's shapes. */
+ERR_CHECK int plan_summarize(struct plan *p, const struct model_config *config, struct err *err);
+
+#endif

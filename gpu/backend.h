@@ -1,0 +1,168 @@
+/*
+ * Tensor arithmetic on a device, as one table of operations. A backend knows matrices, not
+ * models. gpu/cpu/ is the reference and the fallback; other devices offer the same table.
+ *
+ * All matrices are row-major. Activations and weights are computed in float32 whatever type they
+ * were stored in. An operation works on a whole batch (many windows, all experts of a layer) and
+ * parallelises inside; its result does not depend on the number of threads.
+ * Operations may be queued: download() and operations with host results wait for what they need.
+ */
+#ifndef MOQA_GPU_BACKEND_H
+#define MOQA_GPU_BACKEND_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/base/err.h"
+
+struct tensor; /* a matrix on the device; opaque */
+struct backend;
+
+enum tensor_kind { TENSOR_F32, TENSOR_F64 };
+
+/* Types of host data in upload(); the numbers are those of data/safetensors.h's enum dtype, and
+ * src/model translates. */
+enum backend_source { SOURCE_F64, SOURCE_F32, SOURCE_F16, SOURCE_BF16 };
+
+/* Tokens sorted by expert. `rows` of one expert lie together: positions of expert e are
+ * row[offset[e]] .. row[offset[e+1]-1], rising. */
+struct backend_groups {
+    size_t tokens;    /* n */
+    size_t experts;   /* N */
+    size_t top_k;     /* K */
+    size_t *offset;   /* [N + 1]; offset[N] = n * K */
+    uint32_t *row;    /* [n * K] token of each slot */
+    uint32_t *slot;   /* [n][K] where the token's k-th choice lies among the slots */
+    uint16_t *expert; /* [n][K] falling gate value, ties by smaller expert */
+    float *gate;      /* [n][K] as the model uses them */
+};
+
+struct backend_attention {
+    size_t window; /* tokens a window; the rows are whole windows */
+    size_t heads, kv_heads, head_dim;
+    size_t sliding; /* 0: causal over the whole window; else a token sees itself and the
+                       sliding - 1 before it */
+};
+
+/*
+ * One GPTQ problem, already permuted so that columns are rounded from the last to the first:
+ *     q_k = clamp(rint((w_k - sum_{j>k} e_j L[j][k] / L[k][k]) / scale) + zero),  e = dequant(q) -
+ * w with H = L L^T. Scale, zero point and largest code depend on the row and on the column's grid.
+ */
+struct backend_sweep {
+    size_t rows, columns;    /* outputs, inputs */
+    size_t grids;            /* grids a row (groups, and groups of channels) */
+    const double *weights;   /* [rows][columns] */
+    const double *factor;    /* L, [columns][columns], lower triangle */
+    const uint32_t *grid;    /* [column] -> grid */
+    const uint8_t *max_code; /* [grid] 2^bits - 1 */
+    const float *scale;      /* [rows][grids], > 0 */
+    const uint8_t *zero;     /* [rows][grids] */
+    uint8_t *codes;          /* out: [rows][columns] */
+    double *loss;            /* out: sum of (e_k as compensated)^2 L[k][k]^2: tr(E H E^T) */
+};
+
+enum backend_precision { BACKEND_FP32, BACKEND_FP64 };
+
+struct backend_ops {
+    const char *name; /* "cpu" */
+    void (*free)(struct backend *b);
+    /* One line for a person: "2 threads, OpenBLAS 0.3.21 SkylakeX". */
+    void (*describe)(const struct backend *b, char *out, size_t size);
+
+    /* --- Tensors. Owned by the caller, freed before the backend. --- */
+    int (*tensor_new)(struct backend *b, struct tensor **out, enum tensor_kind kind, size_t rows,
+                      size_t columns, struct err *err); /* zeroed */
+    void (*tensor_free)(struct backend *b, struct tensor *t);
+    /* rows first .. first + rows - 1 from host data of `source` type, converted. */
+    int (*upload)(struct backend *b, struct tensor *t, size_t first, size_t rows,
+                  enum backend_source source, const void *data, struct err *err);
+    int (*download)(struct backend *b, const struct tensor *t, size_t first, size_t rows,
+                    float *out, struct err *err);
+    int (*download_f64)(struct backend *b, const struct tensor *t, size_t first, size_t rows,
+                        double *out, struct err *err);
+    int (*fill_zero)(struct backend *b, struct tensor *t, struct err *err);
+
+    /* --- Forward. n = rows of the activations in use, at most the tensor's rows. --- */
+    int (*embed)(struct backend *b, struct tensor *out, const struct tensor *table,
+                 const uint32_t *ids, size_t n, struct err *err);
+    /* out = x / rms(x) * weight over every `group` columns (group = columns: the whole row; a
+     * head's size: per head, weight then has `group` entries). out may be x. */
+    int (*rms_norm)(struct backend *b, struct tensor *out, const struct tensor *x,
+                    const struct tensor *weight, size_t n, size_t group, double eps,
+                    struct err *err);
+    /* out[n][o] = x[n][i] w[o][i]^T (+ bias[o], may be NULL). */
+    int (*matmul)(struct backend *b, struct tensor *out, const struct tensor *x,
+                  const struct tensor *w, const struct tensor *bias, size_t n, struct err *err);
+    int (*clamp)(struct backend *b, struct tensor *x, size_t n, double limit, struct err *err);
+    /* Rotary embedding in place, half-split form; position = row modulo window. */
+    int (*rope)(struct backend *b, struct tensor *x, size_t n, size_t heads, size_t head_dim,
+                size_t window, double theta, struct err *err);
+    int (*attention)(struct backend *b, struct tensor *out, const struct tensor *q,
+                     const struct tensor *k, const struct tensor *v, size_t n,
+                     const struct backend_attention *shape, struct err *err);
+    int (*add)(struct backend *b, struct tensor *x, const struct tensor *y, size_t n,
+               struct err *err); /* x += y */
+    int (*swiglu)(struct backend *b, struct tensor *out, const struct tensor *gate,
+                  const struct tensor *up, size_t n, struct err *err); /* silu(gate) * up */
+    /* x += sigmoid(logit[n][1]) * y; logit NULL: x += y */
+    int (*add_gated)(struct backend *b, struct tensor *x, const struct tensor *y,
+                     const struct tensor *logit, size_t n, struct err *err);
+
+    /* --- Experts. --- */
+    /* softmax over logits[n][N] in float32, the K largest, renormalised if asked; fills `groups`
+     * (released by backend_groups_release). */
+    int (*route)(struct backend *b, struct backend_groups *groups, const struct tensor *logits,
+                 size_t n, size_t top_k, bool normalize, struct err *err);
+    int (*gather)(struct backend *b, struct tensor *out, const struct tensor *x,
+                  const struct backend_groups *groups, struct err *err);
+    /* out[slot] = x[slot] w[expert of slot]^T; w: [N] tensors. */
+    int (*grouped_matmul)(struct backend *b, struct tensor *out, const struct tensor *x,
+                          struct tensor *const *w, const struct backend_groups *groups,
+                          struct err *err);
+    /* x[token] += sum over its K slots of gate * y[slot], in the order of rising expert. */
+    int (*combine)(struct backend *b, struct tensor *x, const struct tensor *y,
+                   const struct backend_groups *groups, struct err *err);
+
+    /* --- Calibration. --- */
+    /* h[e] (F64, [i][i], both triangles) += X_e^T X_e of the slots of e. */
+    int (*grouped_gram)(struct backend *b, struct tensor *const *h, const struct tensor *x,
+                        const struct backend_groups *groups, struct err *err);
+    /* The same for one matrix of n rows. */
+    int (*gram)(struct backend *b, struct tensor *h, const struct tensor *x, size_t n,
+                struct err *err);
+    /* sum[e][i] += sum over slots of |x_i|, (F64 [N][i]); for awq channel scores. */
+    int (*grouped_abs)(struct backend *b, struct tensor *sum, const struct tensor *x,
+                       const struct backend_groups *groups, struct err *err);
+
+    /* --- Quantization. Host operands, one batch; items are independent. --- */
+    /* Lower Cholesky factor of each [d][d] in place (upper triangle zeroed). failed[i]: the i-th
+     * is not positive definite, its contents are then unspecified. */
+    int (*cholesky)(struct backend *b, double *const *matrices, const size_t *d, size_t count,
+                    enum backend_precision precision, bool *failed, struct err *err);
+    int (*sweep)(struct backend *b, const struct backend_sweep *problems, size_t count,
+                 enum backend_precision precision, struct err *err);
+
+    /* --- Evaluation. --- */
+    /* nll[i] = -log softmax(x[i] head^T)[target[i]], natural log, for rows with target >= 0. */
+    int (*nll)(struct backend *b, double *nll, const struct tensor *x, const struct tensor *head,
+               const int64_t *target, size_t n, struct err *err);
+};
+
+struct backend {
+    const struct backend_ops *ops;
+};
+
+/* threads = 0: all that this process may use. */
+ERR_CHECK int backend_cpu_new(struct backend **out, size_t threads, struct err *err);
+void backend_free(struct backend *b); /* NULL is legal */
+
+/* Counting sort of (expert, gate) choices already in groups->expert/gate: fills offset, row and
+ * slot. For backends that pick the experts themselves and for tests. */
+ERR_CHECK int backend_groups_sort(struct backend_groups *g, struct err *err);
+/* Allocates the arrays for tokens, experts, top_k already set. */
+ERR_CHECK int backend_groups_alloc(struct backend_groups *g, struct err *err);
+void backend_groups_release(struct backend_groups *g);
+
+#endif

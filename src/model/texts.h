@@ -1,0 +1,10 @@
+/* Texts to token ids: several files joined in the order given, then encoded as one string. */
+#ifndef MOQA_SRC_MODEL_TEXTS_H
+#define MOQA_SRC_MODEL_TEXTS_H
+
+#include "data/tokenizer.h"
+
+ERR_CHECK int texts_encode(struct token_ids *out, const struct tokenizer *t,
+                           const char *const *paths, size_t count, struct err *err);
+
+#endif

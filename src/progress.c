@@ -1,0 +1,85 @@
+#include "src/progress.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <time.h>
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+void progress_init(struct progress *p)
+{
+    *p = (struct progress){.state.seconds_left = -1};
+    pthread_mutex_init(&p->lock, NULL);
+}
+
+void progress_release(struct progress *p)
+{
+    pthread_mutex_destroy(&p->lock);
+}
+
+/* Copies the state out under the lock, with the times brought up to date. */
+static struct progress_state refreshed(struct progress *p)
+{
+    struct progress_state *s = &p->state;
+    s->seconds = p->started > 0 ? now() - p->started : 0;
+    s->seconds_left = s->done > 0 && s->total >= s->done
+                          ? s->seconds / (double)s->done * (double)(s->total - s->done)
+                          : -1;
+    return *s;
+}
+
+static void publish(struct progress *p)
+{
+    struct progress_state copy = refreshed(p);
+    pthread_mutex_unlock(&p->lock);
+    if (p->changed)
+        p->changed(p->context, &copy);
+}
+
+void progress_start(struct progress *p, size_t total)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->started = now();
+    p->state = (struct progress_state){.total = total, .seconds_left = -1};
+    publish(p);
+}
+
+void progress_stage(struct progress *p, const char *format, ...)
+{
+    if (!p)
+        return;
+    va_list args;
+    va_start(args, format);
+    pthread_mutex_lock(&p->lock);
+    vsnprintf(p->state.stage, sizeof p->state.stage, format, args);
+    publish(p);
+    va_end(args);
+}
+
+void progress_step(struct progress *p, size_t steps)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->state.done += steps;
+    publish(p);
+}
+
+bool progress_cancelled(const struct progress *p)
+{
+    return p && atomic_load(&p->cancel);
+}
+
+void progress_get(struct progress *p, struct progress_state *out)
+{
+    pthread_mutex_lock(&p->lock);
+    *out = refreshed(p);
+    pthread_mutex_unlock(&p->lock);
+}
