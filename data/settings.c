@@ -654,21 +654,26 @@ static int layers_from_json(struct settings *s, json_t *layers, const char *file
     return 0;
 }
 
-int settings_from_json(struct settings *out, const json_t *object, const char *file,
-                       struct err *err)
+int settings_merge_json(struct settings *s, const json_t *object, const char *file, struct err *err)
 {
     const char *key;
     json_t *value;
-    settings_defaults(out);
-    json_object_foreach((json_t *)object, key, value)
+    json_object_foreach((json_t *)(uintptr_t)object, key, value)
     {
-        int rc = strcmp(key, "layers") == 0 ? layers_from_json(out, value, file, err)
-                                            : set_from_json(out, key, "", value, file, err);
+        int rc = strcmp(key, "layers") == 0 ? layers_from_json(s, value, file, err)
+                                            : set_from_json(s, key, "", value, file, err);
         if (rc < 0)
             return rc;
     }
     struct err inner = {0};
-    if (settings_check(out, &inner) < 0)
+    if (settings_check(s, &inner) < 0)
         return err_set(err, ERR_INPUT, file, "settings: %s", inner.message);
     return 0;
+}
+
+int settings_from_json(struct settings *out, const json_t *object, const char *file,
+                       struct err *err)
+{
+    settings_defaults(out);
+    return settings_merge_json(out, object, file, err);
 }

@@ -132,5 +132,8 @@ int settings_first_change(const struct settings *a, const struct settings *b);
 ERR_CHECK int settings_to_json(json_t **out, const struct settings *s, struct err *err);
 ERR_CHECK int settings_from_json(struct settings *out, const json_t *object, const char *file,
                                  struct err *err);
+/* The same over what is there: names that the object does not have stay as they are. */
+ERR_CHECK int settings_merge_json(struct settings *s, const json_t *object, const char *file,
+                                  struct err *err);
 
 #endif
