@@ -1,0 +1,87 @@
+/* The CPU backend's table, its life and its per-thread workspaces. */
+#include "gpu/cpu/cpu_backend.h"
+
+#include <cblas.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/base/mem.h"
+
+static void cpu_free(struct backend *b)
+{
+    struct cpu_backend *c = cpu_self(b);
+    if (!c)
+        return;
+    for (size_t i = 0; c->scratch && i < c->threads; i++)
+        free(c->scratch[i]);
+    free(c->scratch);
+    free(c->scratch_size);
+    parallel_free(c->pool);
+    free(c);
+}
+
+static void cpu_describe(const struct backend *b, char *out, size_t size)
+{
+    const struct cpu_backend *c = (const struct cpu_backend *)b;
+    char version[32] = "";
+    sscanf(openblas_get_config(), "%*s %31s", version);
+    snprintf(out, size, "%zu thread%s, OpenBLAS %s %s", c->threads, c->threads == 1 ? "" : "s",
+             version, openblas_get_corename());
+}
+
+int cpu_scratch(struct cpu_backend *c, size_t floats, struct err *err)
+{
+    for (size_t i = 0; i < c->threads; i++) {
+        if (c->scratch_size[i] >= floats)
+            continue;
+        float *grown = mem_aligned(floats, sizeof *grown, err);
+        if (!grown)
+            return ERR_NOMEM;
+        free(c->scratch[i]);
+        c->scratch[i] = grown;
+        c->scratch_size[i] = floats;
+    }
+    return 0;
+}
+
+static const struct backend_ops cpu_ops = {
+    .name = "cpu",
+    .free = cpu_free,
+    .describe = cpu_describe,
+    .tensor_new = cpu_tensor_new,
+    .tensor_free = cpu_tensor_free,
+    .upload = cpu_upload,
+    .download = cpu_download,
+    .download_f64 = cpu_download_f64,
+    .fill_zero = cpu_fill_zero,
+};
+
+int backend_cpu_new(struct backend **out, size_t threads, struct err *err)
+{
+    *out = NULL;
+    struct cpu_backend *c = mem_array(1, sizeof *c, err);
+    if (!c)
+        return ERR_NOMEM;
+    c->base.ops = &cpu_ops;
+    int rc = parallel_new(&c->pool, threads, err);
+    if (rc < 0)
+        goto cleanup;
+    c->threads = parallel_threads(c->pool);
+    c->scratch = mem_array(c->threads, sizeof *c->scratch, err);
+    c->scratch_size = mem_array(c->threads, sizeof *c->scratch_size, err);
+    rc = c->scratch && c->scratch_size ? 0 : ERR_NOMEM;
+cleanup:
+    if (rc < 0) {
+        cpu_free(&c->base);
+        return rc;
+    }
+    cpu_blas_init();
+    *out = &c->base;
+    return 0;
+}
+
+void backend_free(struct backend *b)
+{
+    if (b)
+        b->ops->free(b);
+}
