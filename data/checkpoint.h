@@ -41,12 +41,14 @@ enum checkpoint_format {
 };
 enum checkpoint_format checkpoint_quantization(const struct checkpoint *c);
 
-/* Bits and group size of a quantized linear by its name without suffix ("...gate_proj"), from
- * `bits`, `group_size` and the patterns of `dynamic` in their order. quantized = false: plain. */
+/* Bits and group size of a linear by its name without suffix ("...gate_proj"). It is quantized if
+ * the checkpoint has NAME.qweight; the figures come from quantization_config (data/quant_config.h),
+ * and a contradiction of the two, or a linear without any weight, is an error. */
 struct checkpoint_linear {
     bool quantized;
     unsigned bits;
-    size_t group_size; /* 0: whole row */
+    size_t group_size;     /* 0: whole row */
+    unsigned channel_bits; /* of mixed channels (moqa), 0: none */
 };
 ERR_CHECK int checkpoint_linear_config(const struct checkpoint *c, const char *linear,
                                        struct checkpoint_linear *out, struct err *err);

@@ -39,6 +39,7 @@ struct model_config {
     double rms_norm_eps;
     double rope_theta;
     size_t sliding_window;             /* 0: full attention */
+    bool has_dtype;                    /* config.json names it; checkpoint_open() fills it else */
     enum dtype dtype;                  /* of the checkpoint */
     bool is_moe[MODEL_LAYERS_MAX];     /* [layer]; false: a dense MLP */
     bool is_sliding[MODEL_LAYERS_MAX]; /* [layer]; attention limited to sliding_window */

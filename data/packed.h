@@ -7,6 +7,7 @@
  *     W[o][i] = scale[o][g(i)] * (q[o][i] - zero[o][g(i)])
  * Mixed channels: `channels` of the inputs have `channel_bits` and a grid of their own per
  * group; their codes lie in the same q, their scale and zero point in channel_scale / channel_zero.
+ * On disk (moqa layout) the two sets are apart: qweight holds the other inputs' codes only.
  */
 #ifndef MOQA_DATA_PACKED_H
 #define MOQA_DATA_PACKED_H
@@ -20,7 +21,7 @@
 struct packed_linear {
     size_t in, out;
     unsigned bits;            /* 2, 3, 4, 8 */
-    size_t group_size;        /* inputs a group; 0 was replaced by `in` */
+    size_t group_size;        /* inputs a group, at most `in`; 0 was replaced by `in` */
     size_t groups;            /* ceil(in / group_size) */
     uint8_t *codes;           /* [out][in] */
     uint16_t *scales;         /* fp16 [out][group] */

@@ -6,6 +6,7 @@
 #ifndef MOQA_DATA_SAFETENSORS_H
 #define MOQA_DATA_SAFETENSORS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,6 +29,8 @@ enum dtype {
 
 size_t dtype_size(enum dtype dtype);      /* bytes of an element */
 const char *dtype_name(enum dtype dtype); /* "BF16", as safetensors writes it */
+bool dtype_parse(enum dtype *out, const char *name);
+bool dtype_is_float(enum dtype dtype); /* one that dtype_to_float() converts */
 
 enum { TENSOR_RANK_MAX = 8 };
 
@@ -52,6 +55,8 @@ size_t safetensors_count(const struct safetensors *s);
 const struct tensor_info *safetensors_at(const struct safetensors *s, size_t i); /* by offset */
 const struct tensor_info *safetensors_find(const struct safetensors *s, const char *name);
 const char *safetensors_path(const struct safetensors *s);
+const char *safetensors_header_sha256(const struct safetensors *s); /* of the header's bytes */
+bool safetensors_owns(const struct safetensors *s, const struct tensor_info *info);
 
 /* All bytes of a tensor into `out` (info->bytes of room). Safe from several threads. */
 ERR_CHECK int safetensors_read(const struct safetensors *s, const struct tensor_info *info,
