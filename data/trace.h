@@ -18,6 +18,8 @@ enum {
     TRACE_NAME_MAX = 256,
     TRACE_EXPERTS_MAX = 65534,
     TRACE_LAYERS_MAX = 1024,
+    TRACE_VOCAB_MAX = 1 << 24,
+    TRACE_WINDOW_MAX = 1 << 30,
 };
 
 struct trace {
@@ -47,13 +49,18 @@ struct trace {
     uint64_t *vocab_offsets; /* [vocab + 1], or NULL */
 };
 
-/* Allocates the arrays (zeroed) for the sizes already set in `t`. */
+/* Allocates the arrays (zeroed) for the sizes already set in `t`; on failure none is left. The
+ * vocabulary's two arrays stay NULL: their owner allocates them with mem_array(). */
 ERR_CHECK int trace_alloc(struct trace *t, bool with_gates, struct err *err);
 void trace_release(struct trace *t);
 
-/* Checks every rule of the format; `file` is named in the error, with dataset, place, value found
- * and what was expected. A trace that passes is safe for every other module. */
+/* Checks every rule of the format; `file` is named in the error (ERR_INPUT), with dataset, place,
+ * value found and what was expected. A trace that passes is safe for every other module. The
+ * length of `vocab_bytes` is taken to be the last of `vocab_offsets`. */
 ERR_CHECK int trace_validate(const struct trace *t, const char *file, struct err *err);
+
+/* The rules of the attributes alone; the arrays, `positions` and `windows` are not looked at. */
+ERR_CHECK int trace_validate_attributes(const struct trace *t, const char *file, struct err *err);
 
 /* Borrowed views. */
 const uint16_t *trace_routed(const struct trace *t, size_t layer); /* [position][slot] */

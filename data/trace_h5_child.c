@@ -1,0 +1,207 @@
+/* The child process that reads a file, and the parent's watch over it. */
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "data/trace_h5_wire.h"
+
+enum { SHARED_FD = 3, FILES_MAX = 16 };
+
+/* Address space beyond what the program has mapped already (which may be terabytes, where a
+ * device driver reserves them): all arrays, and as much again for the library's own work. */
+#define ADDRESS_SPACE_MORE (WIRE_BYTES_MAX + ((uint64_t)1 << 30))
+
+static void set_limit(__rlimit_resource_t resource, uint64_t soft, uint64_t hard)
+{
+    struct rlimit limit;
+    if (getrlimit(resource, &limit) < 0)
+        return;
+    if (hard < limit.rlim_max)
+        limit.rlim_max = hard;
+    limit.rlim_cur = soft < limit.rlim_max ? soft : limit.rlim_max;
+    setrlimit(resource, &limit);
+}
+
+/* A sanitizer's shadow memory takes most of the address space: no limit can be set there. */
+static void limit_address_space(void)
+{
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+    char text[64];
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return;
+    ssize_t size = read(fd, text, sizeof text - 1);
+    close(fd);
+    if (size <= 0)
+        return;
+    text[size] = '\0';
+    uint64_t used = strtoull(text, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE);
+    set_limit(RLIMIT_AS, used + ADDRESS_SPACE_MORE, used + ADDRESS_SPACE_MORE);
+#endif
+}
+
+/* A dying library writes to stderr, which may be a terminal in full-screen use: it gets none of
+ * the program's files. */
+static void drop_files(int fd)
+{
+    int null = open("/dev/null", O_RDWR);
+    if (fd != SHARED_FD) {
+        dup2(fd, SHARED_FD);
+        if (null == SHARED_FD)
+            null = open("/dev/null", O_RDWR);
+    }
+    for (int i = 0; i < SHARED_FD; i++)
+        dup2(null, i);
+    close_range(SHARED_FD + 1, ~0U, 0);
+    set_limit(RLIMIT_NOFILE, FILES_MAX, FILES_MAX);
+}
+
+/* The program's handlers must not run here, and a thread that blocks signals must not pass that
+ * on to the alarm. Ctrl-C reaches the whole group: the parent decides what it means. */
+static void reset_signals(void)
+{
+    for (int number = 1; number < NSIG; number++)
+        signal(number, SIG_DFL);
+    signal(SIGINT, SIG_IGN);
+    signal(SIGQUIT, SIG_IGN);
+    signal(SIGHUP, SIG_IGN);
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static _Noreturn void run_child(int fd, pid_t parent, wire_reader reader, const char *path,
+                                const struct wire_limits *limits)
+{
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) /* it died before the line above */
+        _exit(1);
+    reset_signals();
+    drop_files(fd);
+    set_limit(RLIMIT_CORE, 0, 0);
+    set_limit(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds + 1);
+    set_limit(RLIMIT_FSIZE, sizeof(struct wire) + WIRE_BYTES_MAX + (1 << 20), RLIM_INFINITY);
+    limit_address_space();
+    alarm(limits->wall_seconds);
+    reader(path, SHARED_FD);
+    _exit(0);
+}
+
+static double now(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/*
+ * Waits until the child ends; kills it on cancel and when it outlives its own alarm. The flag can
+ * only be looked at, so this looks every few milliseconds, seldomer as time goes by.
+ */
+static int watch(pid_t child, int *status, const struct wire_limits *limits,
+                 const atomic_bool *cancel)
+{
+    double deadline = now() + limits->wall_seconds + 1;
+    bool cancelled = false;
+    long pause = 200000;
+    for (;;) {
+        pid_t done = waitpid(child, status, WNOHANG);
+        if (done == child)
+            return cancelled ? ERR_CANCELLED : 0;
+        if (done < 0 && errno != EINTR)
+            return ERR_IO;
+        cancelled = cancelled || (cancel && atomic_load(cancel));
+        if (cancelled || now() > deadline)
+            kill(child, SIGKILL);
+        nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
+        pause = pause < 4000000 ? pause * 5 / 4 : pause;
+    }
+}
+
+/* Says how the child ended, and at what, if not as it should. */
+static int check_end(int status, int fd, const char *path, const struct wire_limits *limits,
+                     struct err *err)
+{
+    if (WIFEXITED(status) && WEXITSTATUS(status) == 0)
+        return 0;
+    char place[WIRE_PLACE_MAX] = "";
+    if (pread(fd, place, sizeof place - 1, offsetof(struct wire, place)) <= 0 || !place[0])
+        snprintf(place, sizeof place, "the file");
+    int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+    if (number == SIGXCPU || number == SIGALRM || number == SIGKILL)
+        return err_set(err, ERR_INPUT, path,
+                       "reading %s did not end within %u seconds of CPU time or %u in all; the "
+                       "file is damaged or too large",
+                       place, limits->cpu_seconds, limits->wall_seconds);
+    if (number)
+        return err_set(err, ERR_INPUT, path,
+                       "the HDF5 library crashed (signal %d) while reading %s; the file is damaged",
+                       number, place);
+    return err_set(err, ERR_INPUT, path,
+                   "the HDF5 library gave up (status %d) while reading %s; the file is damaged",
+                   WEXITSTATUS(status), place);
+}
+
+/* After this no process can change or shrink the file under the parent's eyes. */
+static int seal(int fd, const char *path, struct err *err)
+{
+    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+        return err_set_errno(err, ERR_IO, path, "cannot seal what the reader handed over");
+    return 0;
+}
+
+static int open_shared(int *fd, const char *path, struct err *err)
+{
+    *fd = memfd_create("moqa-trace", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (*fd < 0)
+        return err_set_errno(err, ERR_IO, path, "cannot make shared memory to read the trace");
+    if (ftruncate(*fd, sizeof(struct wire)) == 0)
+        return 0;
+    int rc = err_set_errno(err, ERR_IO, path, "cannot size shared memory to read the trace");
+    close(*fd);
+    return rc;
+}
+
+/*
+ * fork() is legal here although other threads run: the child uses its own copy of memory, the
+ * heap (whose locks glibc takes around fork) and libhdf5 (whose state wire_lock() guards), and
+ * leaves by _exit(); it touches no other lock and no stdio of the program.
+ */
+int wire_run(int *fd, wire_reader reader, const char *path, const struct wire_limits *limits,
+             const atomic_bool *cancel, struct err *err)
+{
+    int rc = open_shared(fd, path, err);
+    if (rc < 0)
+        return rc;
+    pid_t parent = getpid();
+    wire_lock();
+    pid_t child = fork();
+    if (child == 0)
+        run_child(*fd, parent, reader, path, limits);
+    wire_unlock();
+    int status = 0;
+    if (child < 0)
+        rc = err_set_errno(err, ERR_IO, path, "cannot start a process to read the trace");
+    else
+        rc = watch(child, &status, limits, cancel);
+    if (rc == ERR_CANCELLED)
+        rc = err_set(err, ERR_CANCELLED, path, "reading was cancelled");
+    else if (rc == ERR_IO)
+        rc = err_set_errno(err, ERR_IO, path, "lost the process that reads the trace");
+    if (rc == 0)
+        rc = check_end(status, *fd, path, limits, err);
+    if (rc == 0)
+        rc = seal(*fd, path, err);
+    if (rc < 0)
+        close(*fd);
+    return rc;
+}
