@@ -30,7 +30,8 @@ struct layout_item {
 };
 
 /* Cuts `area` from top to bottom (left to right) into `count` rectangles in order, `gap` cells
- * between those that remain. Items shrink from `want` towards `min` before any is dropped. */
+ * between those that remain. Items shrink from `want` towards
+ * `min`, the lowest priority first, before any is dropped. At most 64 items. */
 void layout_rows(struct rect *out, struct rect area, const struct layout_item *items, size_t count,
                  int gap);
 void layout_columns(struct rect *out, struct rect area, const struct layout_item *items,

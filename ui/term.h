@@ -74,7 +74,7 @@ void term_redraw(struct term *t); /* the next frame is sent whole (Ctrl-L) */
 struct term_event term_read(struct term *t, int timeout_ms);
 
 void term_mouse(struct term *t, bool on); /* off at first: the terminal's own selection works */
-/* Text into the terminal's clipboard (OSC 52); the text is sanitized for that. */
+/* Text into the terminal's clipboard (OSC 52); base64, so any text is safe. */
 void term_copy(struct term *t, const char *text);
 /* Most colours this terminal can show. */
 enum style_depth term_depth(const struct term *t);
