@@ -1,5 +1,5 @@
 /* The CPU backend's table, its life and its per-thread workspaces. */
-#include "gpu/cpu/cpu_backend.h"
+#include "gpu/cpu/cpu_ops.h"
 
 #include <cblas.h>
 #include <stdio.h>
@@ -54,6 +54,23 @@ static const struct backend_ops cpu_ops = {
     .download = cpu_download,
     .download_f64 = cpu_download_f64,
     .fill_zero = cpu_fill_zero,
+    .embed = cpu_embed,
+    .rms_norm = cpu_rms_norm,
+    .matmul = cpu_matmul,
+    .clamp = cpu_clamp,
+    .rope = cpu_rope,
+    .attention = cpu_attention,
+    .add = cpu_add,
+    .swiglu = cpu_swiglu,
+    .add_gated = cpu_add_gated,
+    .route = cpu_route,
+    .gather = cpu_gather,
+    .grouped_matmul = cpu_grouped_matmul,
+    .combine = cpu_combine,
+    .grouped_gram = cpu_grouped_gram,
+    .gram = cpu_gram,
+    .grouped_abs = cpu_grouped_abs,
+    .nll = cpu_nll,
 };
 
 int backend_cpu_new(struct backend **out, size_t threads, struct err *err)

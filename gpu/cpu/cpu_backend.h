@@ -46,7 +46,10 @@ void cpu_gemm_nt(size_t m, size_t n, size_t k, const float *a, size_t lda, const
 /* c[m][n] = a[m][k] b[k][n] */
 void cpu_gemm_nn(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
                  size_t ldb, float *c, size_t ldc);
-/* Lower triangle of c[n][n] = a[m][n]^T a. */
+/* c[m][n] = a[k][m]^T b[k][n] */
+void cpu_gemm_tn(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                 size_t ldb, float *c, size_t ldc);
+/* Lower triangle of c[n][n] = a[m][n]^T a; the upper one is left as it is. */
 void cpu_syrk_tn(size_t n, size_t m, const float *a, size_t lda, float *c, size_t ldc);
 
 /* --- cpu_tensor.c --- */

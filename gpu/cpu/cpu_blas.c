@@ -22,6 +22,13 @@ void cpu_gemm_nn(size_t m, size_t n, size_t k, const float *a, size_t lda, const
                 a, (blasint)lda, b, (blasint)ldb, 0.0f, c, (blasint)ldc);
 }
 
+void cpu_gemm_tn(size_t m, size_t n, size_t k, const float *a, size_t lda, const float *b,
+                 size_t ldb, float *c, size_t ldc)
+{
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, (blasint)m, (blasint)n, (blasint)k, 1.0f,
+                a, (blasint)lda, b, (blasint)ldb, 0.0f, c, (blasint)ldc);
+}
+
 void cpu_syrk_tn(size_t n, size_t m, const float *a, size_t lda, float *c, size_t ldc)
 {
     cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, (blasint)n, (blasint)m, 1.0f, a,
