@@ -48,6 +48,7 @@ ERR_CHECK int model_read_linear(const struct model *m, const char *linear, size_
 struct model_layer {
     size_t index; /* the model's own number */
     bool is_moe;
+    size_t experts; /* entries of gate, up and down where they are not NULL */
     struct tensor *input_norm, *post_norm;
     struct tensor *attention[4];      /* q, k, v, o: [out][in] */
     struct tensor *attention_bias[4]; /* [1][out] */
