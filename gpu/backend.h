@@ -60,7 +60,9 @@ struct backend_sweep {
     const float *scale;      /* [rows][grids], > 0 */
     const uint8_t *zero;     /* [rows][grids] */
     uint8_t *codes;          /* out: [rows][columns] */
+    bool nearest;            /* no compensation: plain rounding; the losses are those of H */
     double *loss;            /* out: sum of (e_k as compensated)^2 L[k][k]^2: tr(E H E^T) */
+    double *square;          /* out: sum of e_k^2 */
 };
 
 enum backend_precision { BACKEND_FP32, BACKEND_FP64 };

@@ -71,6 +71,8 @@ static const struct backend_ops cpu_ops = {
     .gram = cpu_gram,
     .grouped_abs = cpu_grouped_abs,
     .nll = cpu_nll,
+    .cholesky = cpu_cholesky,
+    .sweep = cpu_sweep,
 };
 
 int backend_cpu_new(struct backend **out, size_t threads, struct err *err)
