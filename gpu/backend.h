@@ -57,7 +57,7 @@ struct backend_sweep {
     const double *factor;    /* L, [columns][columns], lower triangle */
     const uint32_t *grid;    /* [column] -> grid */
     const uint8_t *max_code; /* [grid] 2^bits - 1 */
-    const float *scale;      /* [rows][grids], > 0 */
+    const double *scale;     /* [rows][grids], > 0 */
     const uint8_t *zero;     /* [rows][grids] */
     uint8_t *codes;          /* out: [rows][columns] */
     bool nearest;            /* no compensation: plain rounding; the losses are those of H */

@@ -52,9 +52,8 @@ static void cholesky_item(void *context, size_t item, size_t worker)
     struct cholesky_batch *batch = context;
     double *a = batch->matrices[item];
     size_t d = batch->d[item];
-    bool good = batch->precision == BACKEND_FP64
-                    ? factor_f64(a, d)
-                    : factor_f32(a, d, batch->self->scratch[worker]);
+    bool good = batch->precision == BACKEND_FP64 ? factor_f64(a, d)
+                                                 : factor_f32(a, d, batch->self->scratch[worker]);
     batch->failed[item] = !good || !pivots_good(a, d);
     for (size_t i = 0; i < d; i++)
         for (size_t j = i + 1; j < d; j++)

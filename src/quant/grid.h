@@ -1,0 +1,58 @@
+/*
+ * Grids: scale and zero point of every output row and group of inputs, fixed from the original
+ * weights before anything is rounded (static groups). docs/method.md, "Quantization".
+ *
+ *     asymmetric: the range [min(w, 0), max(w, 0)] on 2^b - 1 steps, zero point rint(-min / scale)
+ *     symmetric:  scale 2 max|w| / (2^b - 1), zero point 2^(b-1)
+ *
+ * Mixed channels have a grid of their own in each group, made from those columns alone; the other
+ * columns' grid leaves them out. A group without weights, or of zeros alone, gets the range -1..1.
+ */
+#ifndef MOQA_SRC_QUANT_GRID_H
+#define MOQA_SRC_QUANT_GRID_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "data/base/err.h"
+
+struct grid_rule {
+    size_t group_size; /* inputs a group; 0: the whole row */
+    bool symmetric;
+    bool search; /* shrink each range by 1.00, 0.96 .. 0.52 and keep the least error */
+    bool half;   /* scales are rounded to fp16, as files hold them; codes fit the rounded ones */
+    bool avoid_zero; /* no zero point of 0: such a grid gets zero point 1 and a scale that still
+                        covers its range */
+};
+
+/* One linear layer's bits. channel: [channels], rising, NULL where there are none. */
+struct grid_bits {
+    unsigned bits;
+    unsigned channel_bits;
+    size_t channels;
+    const uint32_t *channel;
+};
+
+struct grid {
+    size_t rows, columns;
+    size_t group_size; /* > 0 */
+    size_t groups;     /* ceil(columns / group_size) */
+    size_t grids;      /* groups, or 2 * groups: grid groups + g is that of group g's channels */
+    uint32_t *column;  /* [column] -> grid */
+    uint8_t *max_code; /* [grid] */
+    double *scale;     /* [rows][grids] */
+    uint8_t *zero;     /* [rows][grids] */
+};
+
+/* w: [rows][columns], finite. importance: [columns], what the search weighs squared errors with
+ * (the Hessian's diagonal), NULL: all alike. */
+ERR_CHECK int grid_fit(struct grid *out, const struct grid_rule *rule, const struct grid_bits *bits,
+                       const float *w, size_t rows, size_t columns, const double *importance,
+                       struct err *err);
+void grid_release(struct grid *g);
+
+/* error[column] = sum over rows of (w - w rounded to nearest)^2. */
+void grid_column_errors(const struct grid *g, const float *w, double *error);
+
+#endif
