@@ -105,6 +105,7 @@ int analysis_new(struct analysis **out, const struct trace *trace, struct err *e
     a->result.layers = trace->layers;
     a->result.experts = trace->experts;
     a->result.top_k = trace->top_k;
+    a->result.model_name = trace->model_name;
     int rc = prepare(a, trace, err);
     if (rc < 0) {
         analysis_free(a);

@@ -55,6 +55,7 @@ struct analysis_layer {
 
 struct analysis_result {
     size_t positions, types, layers, experts, top_k;
+    const char *model_name;     /* as the trace has it */
     const uint32_t *rank_id;    /* [T] token id at rank r+1 */
     const uint64_t *rank_count; /* [T] its occurrences */
     const double *utilization;  /* [T] U(r), Eq. 1 */

@@ -18,15 +18,22 @@ enum { PLANNER_METHOD_MAX = 64 };
 
 struct planner_request {
     const char *method; /* "moqa", "gptq-4", "rtn-3", "moeptq-r", "fp16" */
-    double
-        average_bits; /* moeptq-r: wanted nominal average over the routed experts; 0: not given */
+    /* moeptq-r: wanted nominal average over the routed experts, 2 to 4; 0: not given. */
+    double average_bits;
     struct planner_pins pins;
+    const char *model_name; /* NULL: as the trace has it */
     const char *trace_name;
     const char *trace_sha256;
 };
 
-/* Fills a released or zeroed plan. ERR_USAGE for an unknown method (the known ones are named) or
- * a missing average. The trace must fit the model (layers, experts, top-k). */
+/*
+ * gptq-B and rtn-B give shared experts B bits too, fp16 16; the others settings.bits_shared. The
+ * plan's settings say so, and beta_ch = 0 where a method has no mixed channels. Pins hold for
+ * every method but fp16.
+ *
+ * Fills a released or zeroed plan. ERR_USAGE for an unknown method (the known ones are named) or
+ * a missing average. The trace must fit the model (layers, experts, top-k).
+ */
 ERR_CHECK int planner_make(struct plan *out, const struct analysis *a,
                            const struct planner_request *request, const struct model_config *config,
                            struct err *err);
@@ -34,8 +41,9 @@ ERR_CHECK int planner_make(struct plan *out, const struct analysis *a,
 /* NULL-terminated list of the method names for help and errors. */
 const char *const *planner_methods(void);
 
-/* Bits of each class, low to high, for the settings in force: class_bits, or bits_low ..
- * bits_high spread over the classes. */
+/* Bits of each class, low to high, for the settings in force: class_bits, or class c of k takes
+ * the legal width number low + round((high - low) c / (k - 1)), halves up, where low and high are
+ * the places of bits_low and bits_high in 2, 3, 4, 8, 16: 2,3,4 and 2,3,3,4 by default. */
 void planner_class_bits(const struct settings *s, unsigned out[SETTINGS_CLASSES_MAX]);
 
 /* Refuses a trace of another model than the config's. */

@@ -14,12 +14,11 @@
 #include "data/settings.h"
 
 /*
- * starts[] (room for `samples`) gets the first positions of the chosen windows, rising for
- * WINDOWS_ORDER and WINDOWS_RANDOM; *count tells how many (fewer than `samples` when the text is
- * short). A last shorter window is left out. ERR_INPUT if not even one window fits.
- * WINDOWS_WEIGHTED: windows drawn without replacement with weight mean of R(rank) over their
- * positions; uses fit, beta, utilization, reweight and alpha of the settings with ranks of this
- * stream, and top_k as K.
+ * starts[] (room for `samples`) gets the first positions of the chosen windows, rising; *count
+ * tells how many (fewer than `samples` when the text is short). A last shorter window is left out.
+ * ERR_INPUT if not even one window fits. WINDOWS_WEIGHTED: windows drawn without replacement with
+ * weight mean of R(rank) over their positions; uses fit, beta, utilization, reweight and alpha of
+ * the settings with ranks of this stream, and top_k as K.
  */
 ERR_CHECK int windows_choose(size_t *starts, size_t *count, size_t samples, const uint32_t *ids,
                              size_t positions, size_t window, size_t top_k,
