@@ -45,11 +45,13 @@ static int read_size(struct reader *r, size_t *out, const char *key, size_t pres
     *out = preset;
     if (!jsonio_has(r->root, key))
         return 0;
-    int rc = jsonio_size(out, r->root, key, max, r->at, r->err);
-    if (rc == 0 && *out < min)
-        rc = err_set(r->err, ERR_INPUT, r->at.file, "%s: found %zu, expected %zu to %zu", key, *out,
-                     min, max);
-    return rc;
+    const json_t *value = json_object_get(r->root, key);
+    json_int_t number = json_integer_value(value);
+    if (!json_is_integer(value) || (number >= (json_int_t)min && number <= (json_int_t)max))
+        return jsonio_size(out, r->root, key, max, r->at, r->err);
+    return err_set(r->err, ERR_INPUT, r->at.file,
+                   "%s: found %" JSON_INTEGER_FORMAT ", expected %zu to %zu", key, number, min,
+                   max);
 }
 
 static int read_bool(struct reader *r, bool *out, const char *key, bool preset)

@@ -34,8 +34,11 @@ struct quant_module {
     unsigned channel_bits; /* of mixed channels, 0: none (CHECKPOINT_GPTQ: must be 0) */
 };
 
-/* The field's value for a checkpoint that is to be written; group_size 0: whole row. What no
- * module names is left as it is. Owned by the caller (json_decref). */
+/* The field's value for a checkpoint that is to be written; group_size 0: whole row. In the moqa
+ * layout what no module names is left as it is. Readers of the gptq layout expect every linear of
+ * the layers to be quantized that no pattern excludes: attention (unless a module names a part of
+ * it), routers and the shared expert's gate are excluded here, everything else that stays as it is
+ * must be among the modules with 16 bits. Owned by the caller (json_decref). */
 ERR_CHECK int quant_config_build(json_t **out, enum checkpoint_format format, size_t group_size,
                                  const struct quant_module *modules, size_t count, struct err *err);
 

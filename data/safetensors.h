@@ -73,7 +73,9 @@ struct safetensors_spec {
 
 struct safetensors_writer;
 
-/* Metadata is {"format":"pt"}. The file appears at `path` only when finished. */
+/* Metadata is {"format":"pt"}. The file appears at `path` only when finished. Some readers want
+ * every tensor to begin at a multiple of its element's size: where a tensor may have an odd number
+ * of elements, give the wider types first. */
 ERR_CHECK int safetensors_writer_new(struct safetensors_writer **out, const char *path,
                                      const struct safetensors_spec *specs, size_t count,
                                      struct err *err);
