@@ -15,7 +15,8 @@ static const char *const quadrant[16] = {" ",      "\u2598", "\u259d", "\u2580",
                                          "\u259e", "\u259b", "\u2597", "\u259a", "\u2590", "\u259c",
                                          "\u2584", "\u2599", "\u259f", "\u2588"};
 
-struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, size_t series)
+struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, size_t series,
+                                  bool line)
 {
     return (struct chart_dots){.c = f->c,
                                .plot = f->plot,
@@ -24,6 +25,7 @@ struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, 
                                .h = f->plot.h * grain[f->look->glyphs].rows,
                                .colour = colour,
                                .series = series,
+                               .line = line,
                                .last_x = -1,
                                .last_y = -1};
 }
@@ -36,10 +38,16 @@ static unsigned braille_bits(const char *glyph)
     return (b[1] & 3u) << 6 | (b[2] & 0x3fu);
 }
 
+static bool keeps(const struct chart_dots *d, int x, int y)
+{
+    return !d->line || cells_at(d->c, x, y)->style.fg == d->colour;
+}
+
 static void braille_put(struct chart_dots *d, int x, int y, unsigned column, unsigned row)
 {
     static const unsigned bit[4][2] = {{0x01, 0x08}, {0x02, 0x10}, {0x04, 0x20}, {0x40, 0x80}};
-    unsigned bits = braille_bits(cells_at(d->c, x, y)->glyph) | bit[row][column];
+    unsigned bits = keeps(d, x, y) ? braille_bits(cells_at(d->c, x, y)->glyph) : 0;
+    bits |= bit[row][column];
     char glyph[4] = {(char)0xe2, (char)(0xa0 | bits >> 6), (char)(0x80 | (bits & 0x3f)), 0};
     chart_overlay(d->c, x, y, glyph, STYLE(d->colour));
 }
@@ -48,7 +56,7 @@ static void block_put(struct chart_dots *d, int x, int y, unsigned column, unsig
 {
     const char *glyph = cells_at(d->c, x, y)->glyph;
     unsigned bits = 0;
-    for (unsigned i = 1; i < 15; i++)
+    for (unsigned i = 1; i < 15 && keeps(d, x, y); i++)
         if (strcmp(glyph, quadrant[i]) == 0)
             bits = i;
     bits |= 1u << (2 * row + column);

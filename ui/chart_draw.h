@@ -49,7 +49,8 @@ struct chart_legend_item {
 struct chart_frame_wish {
     bool header, strip;
     int header_rows; /* wanted, 1 or 2 */
-    int marker_rows; /* wanted for labels of vertical markers */
+    const struct chart_marker *markers;
+    size_t marker_count; /* labels of vertical ones get a row above the plot, or two */
 };
 
 /* Sets the rectangles of `f` from f->all, the axes and the wish. */
@@ -61,8 +62,6 @@ void chart_frame_header(const struct chart_frame *f, const struct chart_legend_i
 /* Header rows that a title and a legend need in this width. */
 int chart_header_rows(int width, const char *title, const struct chart_legend_item *item,
                       size_t count);
-/* Rows for the labels of vertical markers: 0 where there are none. */
-int chart_marker_rows(const struct chart_marker *marker, size_t count, int height);
 void chart_frame_markers(const struct chart_frame *f, const struct chart_marker *marker,
                          size_t count);
 /* Labels of horizontal markers, after the data. */
@@ -86,11 +85,13 @@ struct chart_dots {
     int w, h; /* dots in the plot */
     uint16_t colour;
     size_t series; /* its glyph in ASCII and its dash pattern without colours */
+    bool line;     /* takes cells over from other series, so that a curve stays crisp */
     size_t step;   /* along the dash pattern */
     int last_x, last_y;
 };
 
-struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, size_t series);
+struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, size_t series,
+                                  bool line);
 /* Places 0..1 from left to right and from bottom to top; what is outside is clipped. */
 void chart_dots_point(struct chart_dots *d, double px, double py);
 void chart_dots_line(struct chart_dots *d, double x0, double y0, double x1, double y1);

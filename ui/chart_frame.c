@@ -16,44 +16,125 @@ static int y_label_width(const struct chart_frame *f, int height)
     return width;
 }
 
-void chart_frame_layout(struct chart_frame *f, struct chart_frame_wish wish)
+/* --- labels of markers --- */
+
+static uint16_t marker_colour(const struct chart_marker *m)
 {
-    struct rect r = f->all;
+    return m->colour ? m->colour : STYLE_MARKER;
+}
+
+struct placed {
+    struct rect at[MARKERS_MAX];
+    size_t count;
+};
+
+static bool is_free(const struct placed *p, struct rect r, struct rect bounds)
+{
+    if (r.x < bounds.x || r.x + r.w > bounds.x + bounds.w)
+        return false;
+    for (size_t i = 0; i < p->count; i++) /* one column apart */
+        if (!rect_empty(rect_intersect(p->at[i], rect_inset(r, -1, 0, -1, 0))))
+            return false;
+    return true;
+}
+
+/* Screen row or column of a marker; false outside the plot. */
+static bool marker_at(const struct chart_frame *f, const struct chart_marker *m, int *at)
+{
+    double place = chart_place(m->horizontal ? &f->y : &f->x, m->at);
+    if (!(place >= 0 && place <= 1))
+        return false;
+    *at = m->horizontal ? f->plot.y + f->plot.h - 1 - chart_cell(place, f->plot.h)
+                        : f->plot.x + chart_cell(place, f->plot.w);
+    return true;
+}
+
+/* Label of a vertical marker in the rows above the plot: over its line, else beside it. */
+static bool find_place(const struct chart_frame *f, struct placed *p, int column, int width,
+                       struct rect *out)
+{
+    struct rect rows = f->marker_rows, bounds = {f->all.x, 0, f->all.w, 0};
+    const int shift[] = {width / 2, 0, width - 1};
+    for (int row = rows.y + rows.h - 1; row >= rows.y; row--)
+        for (size_t i = 0; i < sizeof shift / sizeof *shift; i++) {
+            *out = (struct rect){column - shift[i], row, width, 1};
+            if (p->count < MARKERS_MAX && is_free(p, *out, bounds)) {
+                p->at[p->count++] = *out;
+                return true;
+            }
+        }
+    return false;
+}
+
+/* Places (and draws) the labels of vertical markers, the one in focus first: it must not lose
+ * its label to another. Returns how many found no place. */
+static size_t label_markers(const struct chart_frame *f, const struct chart_marker *marker,
+                            size_t count, bool draw)
+{
+    struct placed placed = {.count = 0};
+    size_t lost = 0;
+    for (int focus = 1; focus >= 0 && !rect_empty(f->marker_rows); focus--)
+        for (size_t i = 0; i < count; i++) {
+            const struct chart_marker *m = &marker[i];
+            struct rect r;
+            int column;
+            if (m->focus != (focus == 1) || !m->label || m->horizontal || !marker_at(f, m, &column))
+                continue;
+            struct style s = {.fg = marker_colour(m), .attr = m->focus ? STYLE_BOLD : 0};
+            if (!find_place(f, &placed, column, cells_width(m->label), &r))
+                lost++;
+            else if (draw)
+                cells_text(f->c, r.x, r.y, r.w, m->label, s);
+        }
+    return lost;
+}
+
+/* --- rows and axes --- */
+
+/* Cuts the chart into its rows, with `markers` rows for the labels of markers. */
+static void cut_rows(struct chart_frame *f, struct chart_frame_wish wish, int markers)
+{
     enum { HEADER, MARKERS, PLOT, STRIP, AXIS, TICKS, TITLE, PARTS };
-    struct layout_item item[PARTS] = {
-        [HEADER] = {.want = wish.header_rows, .min = 1, .priority = 2},
-        [MARKERS] = {.want = wish.marker_rows, .min = 1, .priority = 4},
-        [PLOT] = {.weight = 1, .min = 3, .priority = 9},
-        [STRIP] = {.want = 1, .min = 1, .priority = 3},
-        [AXIS] = {.want = 1, .min = 1, .priority = 8},
-        [TICKS] = {.want = 1, .min = 1, .priority = 7},
-        [TITLE] = {.want = 1, .min = 1, .priority = 1},
-    };
-    struct layout_item used[PARTS];
-    int part[PARTS];
+    static const int priority[PARTS] = {2, 4, 9, 3, 8, 7, 1};
+    const int rows[PARTS] = {
+        wish.header ? wish.header_rows : 0, markers, 3, wish.strip, 1, 1, f->x.title != NULL};
+    struct layout_item item[PARTS];
     struct rect out[PARTS], place[PARTS] = {{0, 0, 0, 0}};
-    bool wanted[PARTS] = {wish.header, wish.marker_rows > 0, true, wish.strip, true,
-                          true,        f->x.title != NULL};
+    int part[PARTS];
     size_t n = 0;
     for (int i = 0; i < PARTS; i++)
-        if (wanted[i]) {
+        if (rows[i] > 0) {
             part[n] = i;
-            used[n++] = item[i];
+            item[n++] = (struct layout_item){.want = rows[i],
+                                             .min = i == PLOT ? 3 : 1,
+                                             .weight = i == PLOT,
+                                             .priority = priority[i]};
         }
-    layout_rows(out, r, used, n, 0);
+    layout_rows(out, f->all, item, n, 0);
     for (size_t i = 0; i < n; i++)
         place[part[i]] = out[i];
     if (!f->no_y) {
         int labels = y_label_width(f, place[PLOT].h);
-        f->left = labels + 1 <= r.w / 3 ? labels + 1 : 1;
+        f->left = labels + 1 <= f->all.w / 3 ? labels + 1 : 1;
     }
-    int left = f->left, right = r.w > 20 ? RIGHT_MARGIN : 0;
+    int right = f->all.w > 20 ? RIGHT_MARGIN : 0;
     f->header = place[HEADER];
     f->marker_rows = place[MARKERS];
-    f->plot = rect_inset(place[PLOT], left, 0, right, 0);
-    f->strip = rect_inset(place[STRIP], left, 0, right, 0);
+    f->plot = rect_inset(place[PLOT], f->left, 0, right, 0);
+    f->strip = rect_inset(place[STRIP], f->left, 0, right, 0);
     f->tick_row = rect_empty(place[TICKS]) ? -1 : place[TICKS].y;
     f->title_row = rect_empty(place[TITLE]) ? -1 : place[TITLE].y;
+}
+
+void chart_frame_layout(struct chart_frame *f, struct chart_frame_wish wish)
+{
+    bool labels = false;
+    for (size_t i = 0; i < wish.marker_count; i++)
+        labels = labels || (!wish.markers[i].horizontal && wish.markers[i].label);
+    cut_rows(f, wish, labels);
+    /* A second row only where one does not hold all labels. */
+    if (labels && f->all.h >= 12 && label_markers(f, wish.markers, wish.marker_count, false) > 0)
+        cut_rows(f, wish, 2);
 }
 
 static void draw_y_axis(const struct chart_frame *f)
@@ -153,54 +234,6 @@ void chart_frame_header(const struct chart_frame *f, const struct chart_legend_i
 
 /* --- markers --- */
 
-static uint16_t marker_colour(const struct chart_marker *m)
-{
-    return m->colour ? m->colour : STYLE_MARKER;
-}
-
-int chart_marker_rows(const struct chart_marker *marker, size_t count, int height)
-{
-    int labels = 0;
-    for (size_t i = 0; i < count; i++)
-        labels += !marker[i].horizontal && marker[i].label;
-    return labels == 0 ? 0 : labels == 1 || height < 12 ? 1 : 2;
-}
-
-struct placed {
-    struct rect at[MARKERS_MAX];
-    size_t count;
-};
-
-static bool is_free(const struct placed *p, struct rect r, struct rect bounds)
-{
-    if (r.x < bounds.x || r.x + r.w > bounds.x + bounds.w)
-        return false;
-    for (size_t i = 0; i < p->count; i++) /* one column apart */
-        if (!rect_empty(rect_intersect(p->at[i], rect_inset(r, -1, 0, -1, 0))))
-            return false;
-    return true;
-}
-
-/* Label of a vertical marker in the rows above the plot: over its line, else beside it. */
-static void place_label(const struct chart_frame *f, struct placed *p, const struct chart_marker *m,
-                        int column)
-{
-    struct rect rows = f->marker_rows;
-    int width = cells_width(m->label);
-    const int shift[] = {width / 2, 0, width - 1};
-    struct rect bounds = {f->all.x, 0, f->all.w, 0};
-    for (int row = rows.y + rows.h - 1; row >= rows.y; row--)
-        for (size_t i = 0; i < sizeof shift / sizeof *shift; i++) {
-            struct rect r = {column - shift[i], row, width, 1};
-            if (!is_free(p, r, bounds) || p->count == MARKERS_MAX)
-                continue;
-            struct style s = {.fg = marker_colour(m), .attr = m->focus ? STYLE_BOLD : 0};
-            cells_text(f->c, r.x, row, width, m->label, s);
-            p->at[p->count++] = r;
-            return;
-        }
-}
-
 static void draw_marker(const struct chart_frame *f, const struct chart_marker *m, int at)
 {
     struct style s = {.fg = marker_colour(m), .attr = m->focus ? STYLE_BOLD : 0};
@@ -215,31 +248,14 @@ static void draw_marker(const struct chart_frame *f, const struct chart_marker *
             chart_overlay(f->c, at, y, v, s);
 }
 
-/* Screen row or column of a marker; false outside the plot. */
-static bool marker_at(const struct chart_frame *f, const struct chart_marker *m, int *at)
-{
-    double place = chart_place(m->horizontal ? &f->y : &f->x, m->at);
-    if (!(place >= 0 && place <= 1))
-        return false;
-    *at = m->horizontal ? f->plot.y + f->plot.h - 1 - chart_cell(place, f->plot.h)
-                        : f->plot.x + chart_cell(place, f->plot.w);
-    return true;
-}
-
 void chart_frame_markers(const struct chart_frame *f, const struct chart_marker *marker,
                          size_t count)
 {
-    struct placed placed = {.count = 0};
     int at;
     for (size_t i = 0; i < count; i++)
         if (marker_at(f, &marker[i], &at))
             draw_marker(f, &marker[i], at);
-    /* The one in focus first: it must not lose its label to another. */
-    for (int focus = 1; focus >= 0; focus--)
-        for (size_t i = 0; i < count; i++)
-            if (marker[i].focus == (focus == 1) && marker[i].label && !marker[i].horizontal &&
-                !rect_empty(f->marker_rows) && marker_at(f, &marker[i], &at))
-                place_label(f, &placed, &marker[i], at);
+    label_markers(f, marker, count, true);
 }
 
 void chart_frame_marker_labels(const struct chart_frame *f, const struct chart_marker *marker,

@@ -159,7 +159,7 @@ static void draw_numbers(struct cells *c, const struct chart_heat *heat, const s
             bool selected =
                 heat->has_selected && row == heat->selected_row && col == heat->selected_col;
             /* Palette entries 16 and 231 are black and white whatever the terminal's theme. */
-            struct style s = {.fg = (uint16_t)(STYLE_INDEX + (place > 0.55 ? 16 : 231)),
+            struct style s = {.fg = (uint16_t)(STYLE_INDEX + (place > 0.41 ? 16 : 231)),
                               .bg = style_ramp(place),
                               .attr = selected ? STYLE_BOLD | STYLE_REVERSE : 0};
             if (width <= m->kx - 1)
@@ -193,6 +193,12 @@ static void draw_labels(struct cells *c, const struct chart_heat *heat, const st
             cells_fill(c, at, " ", STYLE(STYLE_DEFAULT));
         cells_label(c, at, CELLS_RIGHT, text, look, STYLE(selected ? STYLE_CURSOR : STYLE_AXIS));
     }
+    if (heat->first_row + m->rows < heat->rows && m->left)
+        cells_put(c, r.x, m->plot.y + m->plot.h - 1, style_glyph(look, STYLE_G_ARROW_DOWN),
+                  STYLE(STYLE_AXIS));
+    if (heat->first_col + m->cols < heat->cols && m->label_row >= 0)
+        cells_put(c, r.x + r.w - 1, m->label_row, style_glyph(look, STYLE_G_ARROW_R),
+                  STYLE(STYLE_AXIS));
     step = label_step(m->label_width + 1, m->kx);
     int end = m->plot.x - 1; /* first column after the last label */
     for (size_t j = 0; j < m->cols && m->label_row >= 0; j++) {

@@ -37,7 +37,7 @@ static size_t wanted_bins(const struct chart_histogram *chart, const struct char
     if (chart->bins)
         return chart->bins;
     double bins = width > 0 ? (x->hi - x->lo) / width : 1 + log2((double)(chart->n + 1));
-    return (size_t)fmin(fmax(ceil(bins), 8), 80);
+    return (size_t)fmin(fmax(ceil(bins), 10), 80);
 }
 
 static size_t group_of(const struct chart_histogram *chart, size_t i)
@@ -143,7 +143,7 @@ static void draw_bar(const struct chart_frame *f, const struct bins *b, size_t k
 static void draw_curve(const struct chart_frame *f, const struct chart_histogram *chart,
                        const struct bins *b)
 {
-    struct chart_dots dots = chart_dots_open(f, STYLE_CURVE, 0);
+    struct chart_dots dots = chart_dots_open(f, STYLE_CURVE, 0, true);
     double width = (f->x.hi - f->x.lo) / (double)b->n, before_x = 0, before_y = 0;
     for (int i = 0; i <= dots.w; i++) {
         double px = (double)i / dots.w;
@@ -181,11 +181,11 @@ static void draw_strip(const struct chart_frame *f, const struct chart_histogram
 /* The width of the labels depends on the counts, the counts on the width left for the bins. */
 static void settle(struct chart_frame *f, struct bins *b, const struct chart_histogram *chart)
 {
-    struct chart_frame_wish wish = {
-        .header = chart->y.title != NULL,
-        .header_rows = 1,
-        .strip = true,
-        .marker_rows = chart_marker_rows(chart->markers, chart->marker_count, f->all.h)};
+    struct chart_frame_wish wish = {.header = chart->y.title != NULL,
+                                    .header_rows = 1,
+                                    .strip = true,
+                                    .markers = chart->markers,
+                                    .marker_count = chart->marker_count};
     fill_bins(b, chart, &f->x, f->all.w > 8 ? f->all.w - 5 : 3);
     for (int round = 0; round < 3; round++) {
         fit_counts(&f->y, b, &chart->y);

@@ -119,8 +119,8 @@ static size_t lay_out(struct chart_frame *f, const struct chart_intervals *chart
         f->all.w -= *note + 1;
     chart_frame_layout(f, (struct chart_frame_wish){.header = true,
                                                     .header_rows = 1,
-                                                    .marker_rows = chart_marker_rows(
-                                                        chart->markers, chart->marker_count, 1)});
+                                                    .markers = chart->markers,
+                                                    .marker_count = chart->marker_count});
     size_t left = chart->first < chart->n ? chart->n - chart->first : 0;
     size_t rows = f->plot.h > 0 ? (size_t)f->plot.h : 0;
     return rows < left ? rows : left;

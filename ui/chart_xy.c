@@ -44,7 +44,7 @@ static size_t fit(struct chart_frame *f, const struct chart_xy *chart, size_t *s
 static void draw_series(const struct chart_frame *f, const struct chart_series *s, size_t index)
 {
     uint16_t colour = colour_of(s, index);
-    struct chart_dots dots = chart_dots_open(f, colour, index);
+    struct chart_dots dots = chart_dots_open(f, colour, index, s->mark != CHART_POINTS);
     double before_x = NAN, before_y = NAN;
     for (size_t i = 0; i < s->n; i++) {
         double px = chart_place(&f->x, x_of(s, i)), py = chart_place(&f->y, s->y[i]);
@@ -81,7 +81,8 @@ void chart_xy(struct cells *c, struct rect r, const struct style_look *look,
         &f, (struct chart_frame_wish){
                 .header = items > 0 || chart->y.title,
                 .header_rows = r.h < 12 ? 1 : chart_header_rows(r.w, chart->y.title, legend, items),
-                .marker_rows = chart_marker_rows(chart->markers, chart->marker_count, r.h)});
+                .markers = chart->markers,
+                .marker_count = chart->marker_count});
     chart_frame_map(&f, hidden, map);
     if (rect_empty(f.plot))
         return;
