@@ -193,8 +193,8 @@ static void draw_labels(struct cells *c, const struct chart_heat *heat, const st
             cells_fill(c, at, " ", STYLE(STYLE_DEFAULT));
         cells_label(c, at, CELLS_RIGHT, text, look, STYLE(selected ? STYLE_CURSOR : STYLE_AXIS));
     }
-    if (heat->first_row + m->rows < heat->rows && m->left)
-        cells_put(c, r.x, m->plot.y + m->plot.h - 1, style_glyph(look, STYLE_G_ARROW_DOWN),
+    if (heat->first_row + m->rows < heat->rows && m->left > 1 && m->label_row >= 0)
+        cells_put(c, m->plot.x - 2, m->label_row, style_glyph(look, STYLE_G_ARROW_DOWN),
                   STYLE(STYLE_AXIS));
     if (heat->first_col + m->cols < heat->cols && m->label_row >= 0)
         cells_put(c, r.x + r.w - 1, m->label_row, style_glyph(look, STYLE_G_ARROW_R),
