@@ -40,7 +40,7 @@ static unsigned braille_bits(const char *glyph)
 
 static bool keeps(const struct chart_dots *d, int x, int y)
 {
-    return !d->line || cells_at(d->c, x, y)->style.fg == d->colour;
+    return !d->line || !style_has_colour(d->look) || cells_at(d->c, x, y)->style.fg == d->colour;
 }
 
 static void braille_put(struct chart_dots *d, int x, int y, unsigned column, unsigned row)

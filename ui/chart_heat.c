@@ -61,7 +61,7 @@ static struct mosaic lay_out(const struct chart_heat *heat, struct rect r, bool 
     m.kx = clamp(width / (int)(cols < 100000 ? cols : 100000), halves ? 1 : 2, 16);
     m.ky = clamp(height / (int)(rows < 100000 ? rows : 100000), unit, 8);
     /* Half rows are about as high as a column is wide: keep the tiles from becoming strips. */
-    m.kx = clamp(m.kx, 1, 2 * m.ky + 2);
+    m.kx = clamp(m.kx, 1, m.ky > 1 ? 2 * m.ky + 2 : 2);
     m.ky = clamp(m.ky, unit, m.kx > unit ? m.kx : unit);
     m.ky -= halves ? 0 : m.ky % 2;
     /* A tile that starts in mid-row cannot be written on: whole rows where there is the choice. */

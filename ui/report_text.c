@@ -173,20 +173,35 @@ static int say_direction(struct report *r)
         [DIRECTION_FALLS] = "R falls with rank: common tokens keep the larger weight",
     };
     char kind[32], alpha[32];
-    double before[3];
-    const double *after = r->a->share;
     setting_text(r, "reweight", kind, sizeof kind);
     setting_text(r, "alpha", alpha, sizeof alpha);
+    return say(r, STYLE(STYLE_DEFAULT), "%s (%s, alpha = %s).", sentence[r->a->direction], kind,
+               alpha);
+}
+
+/* What part of the sum lies in each third of log-rank. */
+static int write_shares(struct report *r)
+{
+    static const struct table_column column[] = {{"share of thirds of log-rank", true, 4},
+                                                 {"head", false, 3},
+                                                 {"middle", false, 2},
+                                                 {"tail", false, 1}};
+    char text[8][TABLE_TEXT] = {"U, before", "", "", "", "R, after"};
+    double before[3];
+    struct cells c;
     reweight_share(before, r->a->utilization, r->a->types);
-    if (say(r, STYLE(STYLE_DEFAULT), "%s (%s, alpha = %s).", sentence[r->a->direction], kind,
-            alpha) < 0)
+    for (int i = 0; i < 3; i++) {
+        snprintf(text[1 + i], TABLE_TEXT, "%.1f %%", 100 * before[i]);
+        snprintf(text[5 + i], TABLE_TEXT, "%.1f %%", 100 * r->a->share[i]);
+    }
+    if (block_open(&c, r, TABLE_HEAD_ROWS + 2) < 0)
         return ERR_NOMEM;
-    return say(
-        r, STYLE(STYLE_DEFAULT),
-        "Share of the thirds of log-rank:  head %.1f %%, middle %.1f %%, tail %.1f %% before;"
-        "  head %.1f %%, middle %.1f %%, tail %.1f %% after.",
-        100 * before[0], 100 * before[1], 100 * before[2], 100 * after[0], 100 * after[1],
-        100 * after[2]);
+    table_draw(
+        &c, cells_area(&c), &r->look,
+        &(struct table){
+            .column = column, .columns = 4, .rows = 2, .text = (const char(*)[TABLE_TEXT])text});
+    block_close(&c, r);
+    return 0;
 }
 
 static int write_reweight(struct report *r)
@@ -211,7 +226,7 @@ static int write_reweight(struct report *r)
                              .series = series,
                              .count = 2};
     if (heading(r, "Utilization, before and after re-weighting") < 0 || say_direction(r) < 0 ||
-        block_open(&c, r, CURVE_ROWS - 4) < 0)
+        write_shares(r) < 0 || block_open(&c, r, CURVE_ROWS - 4) < 0)
         goto cleanup;
     chart_xy(&c, cells_area(&c), &r->look, &chart, NULL);
     block_close(&c, r);
