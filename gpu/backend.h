@@ -156,6 +156,14 @@ struct backend {
     const struct backend_ops *ops;
 };
 
+/*
+ * To be called first in main(): OpenBLAS picks its kernels while the program is loaded, and old
+ * versions pick ones of half the speed on CPUs that are newer than they are. Where that is so and
+ * the user has not set OPENBLAS_CORETYPE, sets it and starts the program once more in the same
+ * process. Returns where nothing is to be done (or the start fails: slow kernels are right, too).
+ */
+void backend_cpu_prepare(char **argv);
+
 /* threads = 0: all that this process may use. */
 ERR_CHECK int backend_cpu_new(struct backend **out, size_t threads, struct err *err);
 void backend_free(struct backend *b); /* NULL is legal */
