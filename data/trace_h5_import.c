@@ -64,12 +64,18 @@ int wire_attributes(struct trace *out, const struct wire *w, const char *path, s
     return trace_validate_attributes(out, path, err);
 }
 
+/* The reader broke its word: no file makes a sound one do this. */
 static int inconsistent(const struct source *s, const char *what, struct err *err)
 {
     return err_set(err, ERR_INPUT, s->path,
-                   "the process that reads the file handed over %s that cannot be; the file is "
-                   "damaged",
-                   what);
+                   "the process that reads the file handed over %s; the file is damaged", what);
+}
+
+static int bad_array(const struct source *s, size_t d, struct err *err)
+{
+    char what[96];
+    snprintf(what, sizeof what, "an impossible %s", wire_specs[d].path);
+    return inconsistent(s, what, err);
 }
 
 /* Everything that later code relies on when it follows the offsets. */
@@ -86,7 +92,7 @@ static int check_arrays(const struct source *s, struct err *err)
             a->width == 2 || a->width == 4 || a->width == 8 || (a->width == 1 && !floating);
         if (!kind_ok || !width_ok || a->offset % 8 || a->offset < sizeof(struct wire) ||
             a->offset > s->size || a->count > (s->size - a->offset) / a->width)
-            return inconsistent(s, wire_specs[d].path, err);
+            return bad_array(s, d, err);
     }
     return 0;
 }
@@ -95,16 +101,14 @@ static int check_count(const struct source *s, enum wire_dataset d, size_t expec
                        struct err *err)
 {
     const struct wire_array *a = &s->wire->array[d];
-    return a->kind == WIRE_ABSENT || a->count == expected
-               ? 0
-               : inconsistent(s, wire_specs[d].path, err);
+    return a->kind == WIRE_ABSENT || a->count == expected ? 0 : bad_array(s, d, err);
 }
 
 static int check_counts(const struct source *s, const struct trace *t, struct err *err)
 {
     size_t slots;
     if (!mem_mul(&slots, t->layers, t->positions) || !mem_mul(&slots, slots, t->top_k))
-        return inconsistent(s, "sizes", err);
+        return inconsistent(s, "sizes that overflow", err);
     const struct {
         enum wire_dataset dataset;
         size_t count;
@@ -218,7 +222,7 @@ static int import_experts(struct trace *t, const struct source *s, struct err *e
     const struct wire_array *a = &s->wire->array[WIRE_EXPERTS];
     widen_fn widen = find_widen(a);
     if (!widen)
-        return inconsistent(s, "/routing/experts", err);
+        return bad_array(s, WIRE_EXPERTS, err);
     const unsigned char *in = data_of(s, WIRE_EXPERTS);
     size_t per_layer = t->positions * t->top_k;
     for (size_t l = 0; l < t->layers; l++) {

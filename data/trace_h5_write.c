@@ -15,7 +15,7 @@
 enum {
     CHUNK_POSITIONS = 16384,
     CHUNK_ELEMENTS = 1 << 20, /* of the one-dimensional arrays */
-    DEFLATE_LEVEL = 6,
+    DEFLATE_LEVEL = 3,
     MEMORY_STEP = 4 << 20,
 };
 
