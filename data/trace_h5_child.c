@@ -174,7 +174,9 @@ static int open_shared(int *fd, const char *path, struct err *err)
 /*
  * fork() is legal here although other threads run: the child uses its own copy of memory, the
  * heap (whose locks glibc takes around fork) and libhdf5 (whose state wire_lock() guards), and
- * leaves by _exit(); it touches no other lock and no stdio of the program.
+ * leaves by _exit(); it touches no other lock and no stdio of the program. (A sanitizer's heap
+ * is not guarded like that: there, a thread that allocates at this very moment can hang the
+ * child, which then ends at its limit.)
  */
 int wire_run(int *fd, wire_reader reader, const char *path, const struct wire_limits *limits,
              const atomic_bool *cancel, struct err *err)

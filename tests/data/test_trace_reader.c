@@ -25,9 +25,9 @@
 #include "trace_make.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-enum { MUTATIONS = 200 };
+enum { MUTATIONS = 200, SANITIZED = 1 };
 #else
-enum { MUTATIONS = 2000 };
+enum { MUTATIONS = 2000, SANITIZED = 0 };
 #endif
 
 static const struct wire_limits generous = {.cpu_seconds = 5, .wall_seconds = 20};
@@ -224,18 +224,17 @@ static void test_trace_reader_stops_when_cancelled(void **state)
 
 /* ---- many threads ---- */
 
-static void *load_often(void *failures)
+static void *load_often(void *argument)
 {
+    struct err *err = argument;
     char name[160];
     snprintf(name, sizeof name, "%s/%p.h5", folder, (void *)name);
-    for (int i = 0; i < 10; i++) {
+    for (int i = 0; i < 25; i++) {
         struct trace t;
-        if (trace_h5_load(&t, good_path, NULL, NULL) < 0) {
-            atomic_fetch_add((atomic_int *)failures, 1);
-            continue;
-        }
-        if (trace_h5_save(&t, name, NULL) < 0 || unlink(name) < 0)
-            atomic_fetch_add((atomic_int *)failures, 1);
+        if (trace_h5_load(&t, good_path, NULL, err) < 0)
+            return NULL;
+        if (trace_h5_save(&t, name, err) == 0 && unlink(name) < 0)
+            err_set_errno(err, ERR_IO, name, "cannot remove");
         trace_release(&t);
     }
     return NULL;
@@ -244,13 +243,17 @@ static void *load_often(void *failures)
 static void test_trace_reader_works_beside_threads_that_save(void **state)
 {
     (void)state;
-    atomic_int failures = 0;
+    /* The sanitizers' own heap, unlike glibc's, is not made safe around fork. */
+    if (SANITIZED)
+        skip();
+    struct err err[4] = {0};
     pthread_t thread[4];
     for (int i = 0; i < 4; i++)
-        assert_int_equal(pthread_create(&thread[i], NULL, load_often, &failures), 0);
+        assert_int_equal(pthread_create(&thread[i], NULL, load_often, &err[i]), 0);
     for (int i = 0; i < 4; i++)
         pthread_join(thread[i], NULL);
-    assert_int_equal(failures, 0);
+    for (int i = 0; i < 4; i++)
+        assert_string_equal(err[i].message, "");
 }
 
 /* ---- damaged files, and a damaged hand-over ---- */
