@@ -262,6 +262,11 @@ static int read_olmoe(struct reader *r, struct model_config *c)
     c->has_clip_qkv = jsonio_has(r->root, "clip_qkv");
     if (rc == 0)
         rc = read_real(r, &c->clip_qkv, r->root, "clip_qkv", 0, false);
+    if (rc == 0 && c->heads * c->head_dim != c->hidden) /* the norms of q and k need it */
+        rc = err_set(r->err, ERR_UNSUPPORTED, r->at.file,
+                     "head_dim: found %zu; the olmoe type needs hidden_size %zu over "
+                     "num_attention_heads %zu",
+                     c->head_dim, c->hidden, c->heads);
     if (rc == 0 && jsonio_has(r->root, "sliding_window"))
         rc = unsupported(r, "sliding_window", "the olmoe type has none; expected null or no field");
     for (size_t i = 0; i < c->layers; i++)

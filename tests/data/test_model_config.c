@@ -96,10 +96,12 @@ static void test_model_config_honours_every_field(void **state)
     (void)state;
     struct model_config c;
     load_good(&c, "{\"model_type\":\"olmoe\",\"clip_qkv\":7.5,\"attention_bias\":true,"
-                  "\"norm_topk_prob\":true,\"tie_word_embeddings\":true,\"head_dim\":64,"
+                  "\"norm_topk_prob\":true,\"tie_word_embeddings\":true,\"head_dim\":128,"
                   "\"num_key_value_heads\":8,\"num_local_experts\":20,\"hidden_act\":\"swish\"}");
     assert_true(c.has_clip_qkv && c.clip_qkv == 7.5 && c.attention_bias && c.norm_topk_prob);
-    assert_true(c.tie_word_embeddings && c.head_dim == 64 && c.kv_heads == 8 && c.experts == 20);
+    assert_true(c.tie_word_embeddings && c.head_dim == 128 && c.kv_heads == 8 && c.experts == 20);
+    load_good(&c, "{\"model_type\":\"qwen2_moe\",\"head_dim\":64,\"hidden_size\":1000}");
+    assert_true(c.head_dim == 64 && c.hidden == 1000 && c.heads == 16);
     load_good(&c, "{\"model_type\":\"qwen2_moe\",\"qkv_bias\":false,\"num_hidden_layers\":7,"
                   "\"decoder_sparse_step\":2,\"mlp_only_layers\":[3],\"intermediate_size\":77,"
                   "\"num_key_value_heads\":null,\"num_attention_heads\":32,"
@@ -193,6 +195,8 @@ static const struct {
      "head_dim: 3, expected an even number for rotary positions"},
     {OLMOE "\"hidden_size\":16,\"num_attention_heads\":32,\"head_dim\":1048576}", ERR_INPUT,
      "num_attention_heads * head_dim: 33554432, expected at most 16777216"},
+    {OLMOE "\"head_dim\":64}", ERR_UNSUPPORTED,
+     "head_dim: found 64; the olmoe type needs hidden_size 2048 over num_attention_heads 16"},
     {OLMOE "\"num_experts\":7}", ERR_INPUT,
      "num_experts_per_tok: found 8, more than the 7 experts"},
     {OLMOE "\"num_experts\":65535}", ERR_INPUT, "num_experts: found 65535, expected 1 to 65534"},
@@ -253,6 +257,41 @@ static void test_model_config_refuses_by_name(void **state)
     }
 }
 
+/* Whatever bytes a config.json has: an answer, and for a refused file a sentence. */
+static void test_model_config_survives_changed_bytes(void **state)
+{
+    (void)state;
+    static const char good[] =
+        "{\"model_type\":\"qwen2_moe\",\"num_hidden_layers\":4,\"mlp_only_layers\":[1,2],"
+        "\"decoder_sparse_step\":1,\"rope_parameters\":{\"rope_theta\":1e6,\"rope_type\":"
+        "\"default\"},\"layer_types\":[\"full_attention\",\"sliding_attention\","
+        "\"full_attention\",\"full_attention\"],\"use_sliding_window\":true,\"sliding_window\":9,"
+        "\"hidden_size\":64,\"num_attention_heads\":8,\"rms_norm_eps\":1e-6,\"dtype\":"
+        "\"float16\",\"num_experts\":12,\"norm_topk_prob\":true,\"num_key_value_heads\":2}";
+    static const char letters[] = "0123456789[]{},:\"-+.eE \\ntfu";
+    struct model_config c;
+    size_t refused = 0, accepted = 0;
+    uint32_t x = 2463534242u;
+    load_good(&c, good);
+    for (int round = 0; round < 3000; round++) {
+        char text[sizeof good];
+        struct err err = {0};
+        memcpy(text, good, sizeof good);
+        for (int edits = 1 + round % 3; edits > 0; edits--) {
+            x ^= x << 13;
+            x ^= x >> 17;
+            x ^= x << 5;
+            text[x % (sizeof good - 1)] = letters[(x >> 12) % (sizeof letters - 1)];
+        }
+        if (load(&c, text, &err) == 0)
+            accepted++;
+        else if (err.message[0])
+            refused++;
+    }
+    assert_int_equal(refused + accepted, 3000);
+    assert_true(accepted > 100 && refused > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -262,6 +301,7 @@ int main(void)
         cmocka_unit_test(test_model_config_reads_rope_of_either_transformers),
         cmocka_unit_test(test_model_config_knows_which_layers_slide),
         cmocka_unit_test(test_model_config_refuses_by_name),
+        cmocka_unit_test(test_model_config_survives_changed_bytes),
     };
     return cmocka_run_group_tests(tests, make_path, remove_path);
 }

@@ -274,25 +274,60 @@ static void test_packed_gptq_has_the_shapes_that_gptqmodel_saves(void **state)
     }
 }
 
-/* Every tensor decoded by the document's definition alone, against packed_dequantize(). */
-static void decode_by_definition(const struct packed_tensors *t, const struct packed_linear *p,
-                                 enum checkpoint_format format, float *w)
+/* Decodes the inputs of one set by the document's definition alone. input[k]: number of its k-th
+ * input; less: what the file's zero points lack. */
+static void decode_set(const struct packed_tensors *t, const struct packed_linear *p,
+                       const char *prefix, unsigned bits, const size_t *input, size_t count,
+                       unsigned less, float *w)
 {
-    const uint32_t *qweight = t->data[find(t, "m.l.qweight")];
-    const uint32_t *qzeros = t->data[find(t, "m.l.qzeros")];
-    const uint16_t *scales = t->data[find(t, "m.l.scales")];
-    const int32_t *g_idx = t->data[find(t, "m.l.g_idx")];
-    size_t rows = (p->in * p->bits + 31) / 32, columns = (p->out * p->bits + 31) / 32;
+    char name[64];
+    snprintf(name, sizeof name, "m.l.%sqweight", prefix);
+    const uint32_t *qweight = t->data[find(t, name)];
+    snprintf(name, sizeof name, "m.l.%sqzeros", prefix);
+    const uint32_t *qzeros = t->data[find(t, name)];
+    snprintf(name, sizeof name, "m.l.%sscales", prefix);
+    const uint16_t *scales = t->data[find(t, name)];
+    size_t rows = (count * bits + 31) / 32, columns = (p->out * bits + 31) / 32;
     for (size_t o = 0; o < p->out; o++) {
         uint32_t words[64];
         for (size_t r = 0; r < rows; r++)
             words[r] = qweight[r * p->out + o];
-        for (size_t i = 0; i < p->in; i++) {
-            size_t g = (size_t)g_idx[i];
-            unsigned zero = field(qzeros + g * columns, o, p->bits) + (format == CHECKPOINT_GPTQ);
-            w[o * p->in + i] = dtype_f16_to_float(scales[g * p->out + o]) *
-                               ((float)field(words, i, p->bits) - (float)zero);
+        for (size_t k = 0; k < count; k++) {
+            size_t g = input[k] / p->group_size;
+            float zero = (float)(field(qzeros + g * columns, o, bits) + less);
+            w[o * p->in + input[k]] =
+                dtype_f16_to_float(scales[g * p->out + o]) * ((float)field(words, k, bits) - zero);
         }
+    }
+}
+
+static void test_packed_moqa_means_what_the_document_says(void **state)
+{
+    (void)state;
+    enum { IN = 95, OUT = 37, CHANNELS = 17 };
+    static const unsigned widths[][2] = {{2, 4}, {3, 4}, {2, 3}, {4, 8}, {8, 2}};
+    float direct[IN * OUT], read[IN * OUT];
+    for (size_t i = 0; i < 5; i++) {
+        size_t low[IN], high[CHANNELS], l = 0, h = 0;
+        struct packed_linear p;
+        struct packed_tensors t;
+        make(&p, IN, OUT, widths[i][0], 32, widths[i][1], CHANNELS, 0);
+        assert_int_equal(packed_encode(&t, &p, "m.l", CHECKPOINT_MOQA, NULL), 0);
+        assert_int_equal(t.count, 7);
+        const int32_t *index = t.data[find(&t, "m.l.channel_index")];
+        for (size_t k = 0; k < IN; k++) {
+            if (h < CHANNELS && (size_t)index[h] == k)
+                high[h++] = k;
+            else
+                low[l++] = k;
+        }
+        assert_int_equal(h, CHANNELS);
+        decode_set(&t, &p, "", widths[i][0], low, l, 0, read);
+        decode_set(&t, &p, "channel_", widths[i][1], high, h, 0, read);
+        packed_dequantize(&p, direct);
+        assert_memory_equal(direct, read, sizeof direct);
+        packed_tensors_release(&t);
+        packed_release(&p);
     }
 }
 
@@ -302,13 +337,19 @@ static void test_packed_gptq_means_what_the_layout_says(void **state)
     static const unsigned widths[] = {2, 3, 4, 8};
     enum { IN = 96, OUT = 64 };
     float direct[IN * OUT], read[IN * OUT];
+    size_t input[IN];
+    for (size_t i = 0; i < IN; i++)
+        input[i] = i;
     for (size_t i = 0; i < 8; i++) {
         enum checkpoint_format format = i % 2 ? CHECKPOINT_GPTQ : CHECKPOINT_GPTQ_V2;
         struct packed_linear p;
         struct packed_tensors t;
         make(&p, IN, OUT, widths[i / 2], 64, 0, 0, 1);
         assert_int_equal(packed_encode(&t, &p, "m.l", format, NULL), 0);
-        decode_by_definition(&t, &p, format, read);
+        decode_set(&t, &p, "", p.bits, input, IN, format == CHECKPOINT_GPTQ, read);
+        const int32_t *g_idx = t.data[find(&t, "m.l.g_idx")];
+        for (size_t k = 0; k < IN; k++)
+            assert_int_equal(g_idx[k], k / 64);
         packed_dequantize(&p, direct);
         assert_memory_equal(direct, read, sizeof direct);
         packed_tensors_release(&t);
@@ -597,6 +638,7 @@ int main(void)
         cmocka_unit_test(test_packed_files_give_back_what_was_written),
         cmocka_unit_test(test_packed_gptq_has_the_shapes_that_gptqmodel_saves),
         cmocka_unit_test(test_packed_gptq_means_what_the_layout_says),
+        cmocka_unit_test(test_packed_moqa_means_what_the_document_says),
         cmocka_unit_test(test_packed_reads_the_borrow_of_a_zero_point_of_0),
         cmocka_unit_test(test_packed_reads_zero_points_of_3_bits_by_fields),
         cmocka_unit_test(test_packed_channels_have_a_grid_of_their_own),
