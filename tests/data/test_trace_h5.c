@@ -116,6 +116,46 @@ static void test_trace_h5_reads_what_h5py_wrote_for_qwen2moe(void **state)
                                   {20, 8, 1, 18}});
 }
 
+/* Made by docs/examples/make_trace.py, and the same values in types as engines return them; sums
+ * with weights i mod 9973 + 1, taken with numpy. */
+static void check_arrays(const char *path, double gates_sum)
+{
+    struct trace t;
+    load(&t, path);
+    uint64_t experts_sum = 0, ids_sum = 0;
+    double sum = 0;
+    for (size_t i = 0; i < 3 * 300 * 3; i++) {
+        experts_sum += t.routed[i] * (uint64_t)(i % 9973 + 1);
+        sum += (double)t.gates[i] * (double)(i % 9973 + 1);
+    }
+    for (size_t i = 0; i < 300; i++)
+        ids_sum += t.ids[i] * (uint64_t)(i + 1);
+    assert_int_equal(experts_sum, 12747976501); /* 139 of them TRACE_NOT_ROUTED */
+    assert_int_equal(ids_sum, 1938517);
+    assert_true(fabs(sum - gates_sum) < 1e-9 * gates_sum);
+    assert_true(t.norm_topk_prob);
+    assert_string_equal(t.creator, "h5py");
+    assert_string_equal(t.model_type, "qwen2_moe");
+    assert_string_equal(t.config_sha256, "");
+    assert_int_equal(t.layer_index[2], 4);
+    assert_int_equal(trace_window_length(&t, 2), 44);
+    const uint8_t *bytes;
+    size_t size;
+    assert_true(trace_token_text(&t, 41, &bytes, &size));
+    assert_int_equal(size, 2);
+    assert_memory_equal(bytes, "\xb5\r", 2);
+    assert_true(trace_token_text(&t, 11, &bytes, &size));
+    assert_int_equal(size, 0);
+    trace_release(&t);
+}
+
+static void test_trace_h5_reads_what_the_python_example_writes(void **state)
+{
+    (void)state;
+    check_arrays(TEST_GOLDEN "/traces/arrays.h5", 1857756.2164652897);
+    check_arrays(TEST_GOLDEN "/traces/engine-types.h5", 1857761.4117014408);
+}
+
 static void round_trip(size_t experts, size_t positions, bool gates)
 {
     struct trace before, after;
@@ -223,6 +263,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trace_h5_reads_what_h5py_wrote_for_olmoe),
         cmocka_unit_test(test_trace_h5_reads_what_h5py_wrote_for_qwen2moe),
+        cmocka_unit_test(test_trace_h5_reads_what_the_python_example_writes),
         cmocka_unit_test(test_trace_h5_round_trip_is_exact),
         cmocka_unit_test(test_trace_h5_round_trip_without_vocabulary),
         cmocka_unit_test(test_trace_h5_same_trace_gives_same_bytes),
