@@ -240,6 +240,38 @@ static void test_checkpoint_finds_tensors_over_all_shards(void **state)
     checkpoint_free(c);
 }
 
+static void test_checkpoint_reads_floats_of_every_width(void **state)
+{
+    (void)state;
+    static const double f64[] = {0.1, -3e-9};
+    static const float f32[] = {0.7f, -0.0f};
+    static const uint16_t f16[] = {0x3555, 0x8001}, bf16[] = {0x3eab, 0xff80};
+    static const struct {
+        enum dtype dtype;
+        const void *bytes;
+        float expected[2]; /* numpy: 0x3555 is 0.33325195, 0x8001 is -2^-24, 0x3eab 0.33398438 */
+    } cases[] = {{DTYPE_F64, f64, {0.1f, -3e-9f}},
+                 {DTYPE_F32, f32, {0.7f, -0.0f}},
+                 {DTYPE_F16, f16, {0.33325195f, -0x1p-24f}},
+                 {DTYPE_BF16, bf16, {0.33398438f, -INFINITY}}};
+    write_text("config.json", "{\"model_type\":\"olmoe\",\"dtype\":\"float32\"}");
+    for (size_t i = 0; i < 4; i++) {
+        struct safetensors_spec spec = {"t", cases[i].dtype, 1, {2}};
+        struct safetensors_writer *w = NULL;
+        float out[2];
+        assert_int_equal(safetensors_writer_new(&w, file_path("model.safetensors"), &spec, 1, NULL),
+                         0);
+        assert_int_equal(
+            safetensors_writer_add(w, cases[i].bytes, 2 * dtype_size(cases[i].dtype), NULL), 0);
+        assert_int_equal(safetensors_writer_finish(w, NULL), 0);
+        struct checkpoint *c = open_good(folder);
+        assert_int_equal(checkpoint_config(c)->dtype, DTYPE_F32);
+        assert_int_equal(checkpoint_read_float(c, "t", (size_t[]){2}, 1, out, NULL), 0);
+        assert_memory_equal(out, cases[i].expected, sizeof out);
+        checkpoint_free(c);
+    }
+}
+
 static void assert_refused(enum err_code code, const char *file, const char *message)
 {
     struct checkpoint *c = NULL;
@@ -375,6 +407,12 @@ static void test_checkpoint_refuses_bad_quantization_configs(void **state)
         {CONFIG("\"quant_method\":\"moqa\",\"format_version\":1,\"group_size\":64,"
                 "\"modules\":{\"a.b\":{\"bits\":1}}"),
          ERR_UNSUPPORTED, "a.b.bits: found 1, expected 2, 3, 4 or 8"},
+        {CONFIG("\"quant_method\":\"moqa\",\"format_version\":1,\"group_size\":64,"
+                "\"modules\":{\"a.b\":{\"bits\":2,\"channel_bits\":16}}"),
+         ERR_UNSUPPORTED, "a.b.channel_bits: found 16, expected 2, 3, 4 or 8"},
+        {CONFIG("\"quant_method\":\"moqa\",\"format_version\":1,\"group_size\":64,"
+                "\"modules\":{\"a.b\":4}"),
+         ERR_INPUT, "quantization_config.modules: \"a.b\" is not an object"},
     };
     char config[512];
     snprintf(config, sizeof config, "%s", file_path("config.json"));
@@ -446,6 +484,55 @@ static void test_quant_config_stops_patterns_that_explode(void **state)
     quant_config_free(q);
 }
 
+static void test_quant_config_limits_number_and_length_of_patterns(void **state)
+{
+    (void)state;
+    struct quant_config *q = NULL;
+    struct err err = {0};
+    char key[80000];
+    json_t *dynamic = json_object();
+    json_t *root = json_pack("{s:{s:s,s:i,s:i,s:o}}", "quantization_config", "quant_method", "gptq",
+                             "bits", 4, "group_size", 64, "dynamic", dynamic);
+    for (int i = 0; i < 4097; i++) {
+        snprintf(key, sizeof key, "linear%d", i);
+        json_object_set_new(dynamic, key, json_object());
+    }
+    assert_int_equal(quant_config_parse(&q, root, "config.json", &err), ERR_UNSUPPORTED);
+    assert_string_equal(err.message,
+                        "quantization_config.dynamic: 4097 patterns, expected at most 4096");
+    json_object_clear(dynamic);
+    memset(key, 'a', sizeof key);
+    key[70000] = '\0';
+    json_object_set_new(dynamic, key, json_object());
+    err_clear(&err);
+    assert_int_equal(quant_config_parse(&q, root, "config.json", &err), ERR_UNSUPPORTED);
+    assert_string_equal(err.message, "quantization_config.dynamic: a pattern of 70000 bytes, "
+                                     "expected at most 65536");
+    assert_null(q);
+    json_decref(root);
+}
+
+/* A linear outside the experts, and a name that is full of a pattern's own signs. */
+static void test_quant_config_quotes_names_and_frees_attention_that_is_quantized(void **state)
+{
+    (void)state;
+    static const struct quant_module modules[] = {
+        {"l.self_attn.q_proj", 4, 0}, {"l.self_attn.k_proj", 16, 0}, {"a+(b).c[d]|e", 8, 0}};
+    json_t *field = NULL, *root = json_object();
+    struct err err = {0};
+    assert_int_equal(quant_config_build(&field, CHECKPOINT_GPTQ, 0, modules, 3, &err), 0);
+    json_object_set_new(root, "quantization_config", field);
+    char *text = json_dumps(root, 0);
+    struct quant_config *q = parse_quant(text);
+    assert_linear(q, "l.self_attn.q_proj", true, 4, 0);
+    assert_linear(q, "l.self_attn.k_proj", false, 0, 0);
+    assert_linear(q, "a+(b).c[d]|e.x", true, 8, 0);
+    assert_linear(q, "l.mlp.gate", false, 0, 0);
+    quant_config_free(q);
+    free(text);
+    json_decref(root);
+}
+
 /* What is written is read back as it was meant, in both layouts. */
 static void test_quant_config_built_is_read_back(void **state)
 {
@@ -506,6 +593,9 @@ static void test_quant_config_build_refuses_what_no_layout_holds(void **state)
     err_clear(&err);
     assert_int_equal(quant_config_build(&out, CHECKPOINT_GPTQ, 64, &mixed, 1, &err), ERR_USAGE);
     assert_string_equal(err.message, "a.b: the gptq layout has no mixed channels");
+    err_clear(&err);
+    assert_int_equal(quant_config_build(&out, CHECKPOINT_PLAIN, 64, NULL, 0, &err), ERR_USAGE);
+    assert_string_equal(err.message, "a plain checkpoint has no quantization_config");
     assert_null(out);
 }
 
@@ -552,12 +642,15 @@ int main(void)
         cmocka_unit_test(test_checkpoint_lists_all_tensors_by_name),
         cmocka_unit_test(test_checkpoint_names_the_shape_that_it_did_not_expect),
         FOLDER_TEST(test_checkpoint_finds_tensors_over_all_shards),
+        FOLDER_TEST(test_checkpoint_reads_floats_of_every_width),
         FOLDER_TEST(test_checkpoint_refuses_bad_indexes),
         FOLDER_TEST(test_checkpoint_refuses_a_tensor_in_two_shards),
         FOLDER_TEST(test_checkpoint_refuses_folders_without_a_model),
         FOLDER_TEST(test_checkpoint_refuses_bad_quantization_configs),
         cmocka_unit_test(test_quant_config_tries_negative_patterns_first_then_in_order),
         cmocka_unit_test(test_quant_config_stops_patterns_that_explode),
+        cmocka_unit_test(test_quant_config_limits_number_and_length_of_patterns),
+        cmocka_unit_test(test_quant_config_quotes_names_and_frees_attention_that_is_quantized),
         cmocka_unit_test(test_quant_config_built_is_read_back),
         cmocka_unit_test(test_quant_config_build_refuses_what_no_layout_holds),
         FOLDER_TEST(test_checkpoint_linear_is_quantized_where_file_and_config_agree),

@@ -564,6 +564,21 @@ static void spoil_channel_range(struct packed_tensors *t)
     ((int32_t *)t->data[find(t, "a.l.channel_index")])[2] = 64;
 }
 
+static void spoil_channel_count(struct packed_tensors *t)
+{
+    struct safetensors_spec *s = &t->spec[find(t, "a.l.channel_index")];
+    s->rank = 2;
+    s->shape[1] = s->shape[0];
+    s->shape[0] = 0;
+    t->bytes[find(t, "a.l.channel_index")] = 0;
+}
+
+static void spoil_linear_name(struct packed_tensors *t)
+{
+    for (size_t i = 0; i < t->count; i++) /* "a.l.qweight" becomes "b.l.qweight" */
+        ((char *)(uintptr_t)t->spec[i].name)[0] = 'b';
+}
+
 static const struct {
     void (*spoil)(struct packed_tensors *t);
     enum checkpoint_format format;
@@ -591,6 +606,9 @@ static const struct {
      "tensor \"a.l.channel_index\": found 0 at 2, expected rising numbers below 64"},
     {spoil_channel_range, CHECKPOINT_MOQA, 4, 64, 32, ERR_INPUT,
      "tensor \"a.l.channel_index\": found 64 at 2, expected rising numbers below 64"},
+    {spoil_channel_count, CHECKPOINT_MOQA, 4, 64, 32, ERR_INPUT,
+     "tensor \"a.l.channel_index\": found 0 channels, expected 1 to 64"},
+    {spoil_linear_name, CHECKPOINT_MOQA, 4, 64, 32, ERR_INPUT, "tensor \"a.l.qweight\" is missing"},
     {spoil_nothing, CHECKPOINT_MOQA, 0, 64, 32, ERR_INPUT,
      "tensor \"a.l.channel_index\": quantization_config names no channel_bits for it"},
     {spoil_nothing, CHECKPOINT_MOQA, 8, 64, 32, ERR_INPUT,
@@ -631,6 +649,19 @@ static void test_packed_read_refuses_damaged_tensors(void **state)
     }
 }
 
+static void test_packed_read_refuses_a_linear_that_is_not_quantized(void **state)
+{
+    (void)state;
+    struct packed_linear p;
+    struct checkpoint *c = NULL;
+    struct err err = {0};
+    assert_int_equal(checkpoint_open(&c, TEST_SAMPLE "/model", &err), 0);
+    assert_int_equal(packed_read(&p, c, "lm_head", 128, 2048, &err), ERR_USAGE);
+    assert_string_equal(err.message, "lm_head: not quantized in this checkpoint");
+    assert_null(p.codes);
+    checkpoint_free(c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -646,6 +677,7 @@ int main(void)
         cmocka_unit_test(test_packed_encode_refuses_what_a_layout_cannot_hold),
         cmocka_unit_test(test_packed_alloc_refuses_impossible_linears),
         cmocka_unit_test(test_packed_read_refuses_damaged_tensors),
+        cmocka_unit_test(test_packed_read_refuses_a_linear_that_is_not_quantized),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

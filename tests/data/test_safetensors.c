@@ -404,7 +404,42 @@ static void test_safetensors_writer_refuses_specs_that_no_file_can_hold(void **s
     err_clear(&err);
     assert_int_equal(safetensors_writer_new(&w, path, large, 1, &err), ERR_USAGE);
     assert_string_equal(err.message, "tensor \"a\": the product of its shape overflows");
+    const struct safetensors_spec deep[] = {{"a", DTYPE_U8, 9, {1}}};
+    const struct safetensors_spec vast[] = {{"a", DTYPE_U8, 1, {INT64_MAX}},
+                                            {"b", DTYPE_U8, 1, {1}}};
+    const struct safetensors_spec foreign[] = {{"\xff", DTYPE_U8, 1, {1}}};
+    err_clear(&err);
+    assert_int_equal(safetensors_writer_new(&w, path, deep, 1, &err), ERR_USAGE);
+    assert_string_equal(err.message, "tensor \"a\": 9 dimensions, expected at most 8");
+    err_clear(&err);
+    assert_int_equal(safetensors_writer_new(&w, path, vast, 2, &err), ERR_USAGE);
+    assert_string_equal(err.message, "the tensors' sizes overflow");
+    assert_true(safetensors_writer_new(&w, path, foreign, 1, NULL) < 0);
     assert_null(w);
+}
+
+static void test_safetensors_writer_takes_no_more_than_announced(void **state)
+{
+    (void)state;
+    struct safetensors_writer *w = NULL;
+    struct err err = {0};
+    assert_int_equal(safetensors_writer_new(&w, file_path("more"), specs, 0, &err), 0);
+    assert_int_equal(safetensors_writer_add(w, "", 0, &err), ERR_USAGE);
+    assert_string_equal(err.message, "more tensors than the 0 announced");
+    safetensors_writer_free(w);
+}
+
+static void test_safetensors_reads_its_own_tensors_only(void **state)
+{
+    (void)state;
+    struct safetensors *a = open_python_file(), *b = open_python_file();
+    struct err err = {0};
+    char bytes[32];
+    assert_int_equal(safetensors_read(a, safetensors_at(b, 0), bytes, &err), ERR_USAGE);
+    assert_string_equal(err.message, "tensor \"i64\" is not of this file");
+    assert_string_equal(safetensors_header_sha256(a), safetensors_header_sha256(b));
+    safetensors_free(a);
+    safetensors_free(b);
 }
 
 /* --- Conversions, against numpy and ml_dtypes --- */
@@ -491,6 +526,8 @@ int main(void)
         cmocka_unit_test(test_safetensors_writes_the_documented_bytes),
         cmocka_unit_test(test_safetensors_writer_leaves_nothing_of_an_unfinished_file),
         cmocka_unit_test(test_safetensors_writer_refuses_specs_that_no_file_can_hold),
+        cmocka_unit_test(test_safetensors_writer_takes_no_more_than_announced),
+        cmocka_unit_test(test_safetensors_reads_its_own_tensors_only),
         cmocka_unit_test(test_dtype_widens_every_16_bit_value_as_numpy_does),
         cmocka_unit_test(test_dtype_rounds_to_nearest_even_as_numpy_does),
     };
