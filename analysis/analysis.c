@@ -25,14 +25,15 @@ struct analysis {
     struct counts counts;
     struct counts_workspace workspace;
     struct jenks jenks;
-    struct fitted fit[2]; /* by enum setting_fit; they depend on the counts alone */
-    double *log_d;        /* [T] ln D(r) */
-    double *utilization;  /* [T] */
-    double *weight;       /* [blocks * 8] R, zero beyond T */
-    double *significance; /* [width] */
-    double *sorted;       /* [N] */
-    uint8_t *members;     /* [blocks][width] */
-    const uint8_t *members_now;
+    struct fitted fit[2];               /* by enum setting_fit; they depend on the counts alone */
+    double *log_d;                      /* [T] ln D(r) */
+    double *utilization;                /* [T] */
+    double *weight;                     /* [blocks * 8] R, zero beyond T */
+    double *significance;               /* [width] */
+    double *sorted;                     /* [N] */
+    uint8_t *members;                   /* [blocks][width] */
+    const uint8_t *members_now;         /* NULL before the first update */
+    size_t members_key;                 /* what they are the members of */
     struct analysis_layer *layer;       /* [L] */
     struct analysis_interval *interval; /* [L][N] */
     size_t *group;                      /* [L][N] */
@@ -159,8 +160,9 @@ static void update_reweight(struct analysis *a, const struct settings *s)
     reweight_share(r->share, a->weight, r->types);
 }
 
-static void update_members(struct analysis *a, const struct settings *s)
+static void update_members(struct analysis *a, const struct settings *s, size_t key)
 {
+    a->members_key = key;
     a->members_now = significance_members(a->members, &a->counts, s->mapping, s->min_count);
     counts_intervals(a->interval, &a->counts, a->members_now, &a->workspace);
 }
@@ -168,18 +170,18 @@ static void update_members(struct analysis *a, const struct settings *s)
 int analysis_update(struct analysis *a, const struct settings *s, struct err *err)
 {
     const struct settings *old = &a->result.settings;
-    if (s->mapping == MAPPING_GATE && !a->counts.gate_begin)
+    if (s->mapping == MAPPING_GATE && !a->counts.gates)
         return err_set(err, ERR_USAGE, NULL,
                        "mapping: gate needs gate values, and this trace has none; use types, "
                        "majority or occurrences");
     int first = a->updated ? settings_first_change(old, s) : STAGE_ZIPF;
-    bool mapping = !a->updated || old->mapping != s->mapping || old->min_count != s->min_count;
+    size_t key = significance_members_key(s->mapping, s->min_count);
     if (first <= STAGE_ZIPF)
         update_zipf(a, s);
     if (first <= STAGE_REWEIGHT)
         update_reweight(a, s);
-    if (mapping)
-        update_members(a, s);
+    if (!a->members_now || key != a->members_key)
+        update_members(a, s, key);
     if (first <= STAGE_MAPPING)
         significance_apply(a->significance, &a->counts, &a->ranks, s->mapping, a->members_now,
                            a->weight);

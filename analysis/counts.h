@@ -19,6 +19,13 @@
 
 enum { COUNTS_BLOCK = 8 /* ranks */ };
 
+/* Sums of the gate values of one layer, sparse and rank-ordered. */
+struct counts_gates {
+    size_t *begin;  /* [expert + 1] */
+    uint32_t *type; /* rank - 1 */
+    double *sum;
+};
+
 struct counts {
     size_t types, experts, columns; /* columns: layers * experts, layer-major */
     size_t width;                   /* bytes of a row, columns rounded up to 64 */
@@ -27,13 +34,11 @@ struct counts {
     uint8_t *planes;                /* [row][width] */
     uint8_t *majority;              /* [block][width] bit set: among the K that got most */
     size_t *tokens;                 /* [column] positions routed to it */
-    /* Sums of gate values, sparse and rank-ordered; NULL where the trace has no gates. */
-    size_t *gate_begin;  /* [column + 1] */
-    uint32_t *gate_type; /* rank - 1 */
-    double *gate_sum;
+    struct counts_gates *gates;     /* [layer], NULL where the trace has no gates */
 };
 
-/* `ranks` must be those of trace->ids. Release with counts_release() also after an error. */
+/* `ranks` must be those of trace->ids. Layers are counted in parallel. Release with
+ * counts_release() also after an error. */
 ERR_CHECK int counts_init(struct counts *c, const struct trace *trace, const struct ranks *ranks,
                           struct err *err);
 void counts_release(struct counts *c);
@@ -53,7 +58,6 @@ void counts_sum_gates(double *sum, const struct counts *c, const double *weight)
 /* Room for counts_intervals(). */
 struct counts_workspace {
     uint8_t *popcount; /* [ceil(blocks / 8)][width] member types in 64 ranks */
-    uint32_t *total;   /* [width] */
 };
 ERR_CHECK int counts_workspace_init(struct counts_workspace *w, const struct counts *c,
                                     struct err *err);

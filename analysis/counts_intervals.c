@@ -4,20 +4,21 @@
 #include "analysis/counts.h"
 #include "data/base/mem.h"
 
-enum { SUPER = 8 /* blocks whose member types are counted together */ };
+enum {
+    SUPER = 8, /* blocks whose member types are counted together */
+    LINE = 64  /* columns that are searched together */
+};
 
 int counts_workspace_init(struct counts_workspace *w, const struct counts *c, struct err *err)
 {
     size_t supers = (c->blocks + SUPER - 1) / SUPER;
     w->popcount = mem_array(supers, c->width, err);
-    w->total = mem_array(c->width, sizeof *w->total, err);
-    return w->popcount && w->total ? 0 : ERR_NOMEM;
+    return w->popcount ? 0 : ERR_NOMEM;
 }
 
 void counts_workspace_release(struct counts_workspace *w)
 {
     free(w->popcount);
-    free(w->total);
     memset(w, 0, sizeof *w);
 }
 
@@ -56,17 +57,38 @@ static size_t target(size_t quantile, size_t n)
     return nth[quantile];
 }
 
-static void column_interval(struct analysis_interval *out, const struct counts *c,
-                            const uint8_t *members, const struct counts_workspace *w, size_t column)
+/* Where the search of one column stands. */
+struct search {
+    size_t n;     /* members */
+    size_t seen;  /* of them, in the super-blocks so far */
+    size_t found; /* quantiles */
+    size_t rank[QUANTILES];
+};
+
+/* Columns of one cache line together: their popcounts are read line by line, twice. */
+static void search_line(struct analysis_interval *out, const struct counts *c,
+                        const uint8_t *members, const struct counts_workspace *w, size_t first,
+                        size_t count)
 {
-    size_t n = w->total[column], rank[QUANTILES] = {0}, found = 0, seen = 0;
-    for (size_t s = 0; found < QUANTILES && n > 0; s++) {
-        size_t here = w->popcount[s * c->width + column];
-        for (; found < QUANTILES && target(found, n) <= seen + here; found++)
-            rank[found] = find_member(c, members, column, s, target(found, n) - seen);
-        seen += here;
+    struct search search[LINE] = {0};
+    size_t supers = (c->blocks + SUPER - 1) / SUPER;
+    for (size_t s = 0; s < supers; s++)
+        for (size_t i = 0; i < count; i++)
+            search[i].n += w->popcount[s * c->width + first + i];
+    for (size_t s = 0; s < supers; s++)
+        for (size_t i = 0; i < count; i++) {
+            struct search *x = &search[i];
+            size_t upto = x->seen + w->popcount[s * c->width + first + i];
+            for (; x->found < QUANTILES && x->n && target(x->found, x->n) <= upto; x->found++)
+                x->rank[x->found] =
+                    find_member(c, members, first + i, s, target(x->found, x->n) - x->seen);
+            x->seen = upto;
+        }
+    for (size_t i = 0; i < count; i++) {
+        const size_t *rank = search[i].rank;
+        out[first + i] = (struct analysis_interval){search[i].n > 0, rank[0], rank[1],
+                                                    rank[2],         rank[3], rank[4]};
     }
-    *out = (struct analysis_interval){n > 0, rank[0], rank[1], rank[2], rank[3], rank[4]};
 }
 
 void counts_intervals(struct analysis_interval *interval, const struct counts *c,
@@ -74,12 +96,10 @@ void counts_intervals(struct analysis_interval *interval, const struct counts *c
 {
     size_t supers = (c->blocks + SUPER - 1) / SUPER;
     memset(w->popcount, 0, supers * c->width);
-    memset(w->total, 0, c->width * sizeof *w->total);
     for (size_t b = 0; b < c->blocks; b++)
         add_popcounts(w->popcount + b / SUPER * c->width, members + b * c->width, c->width);
-    for (size_t s = 0; s < supers; s++)
-        for (size_t i = 0; i < c->width; i++)
-            w->total[i] += w->popcount[s * c->width + i];
-    for (size_t i = 0; i < c->columns; i++)
-        column_interval(&interval[i], c, members, w, i);
+    for (size_t first = 0; first < c->columns; first += LINE) {
+        size_t left = c->columns - first;
+        search_line(interval, c, members, w, first, left < LINE ? left : LINE);
+    }
 }

@@ -1,11 +1,18 @@
 #include "analysis/significance.h"
 
+size_t significance_members_key(int mapping, size_t min_count)
+{
+    if (mapping == MAPPING_MAJORITY)
+        return 0; /* no count: min_count is at least 1 */
+    return mapping == MAPPING_TYPES ? min_count : 1;
+}
+
 const uint8_t *significance_members(uint8_t *room, const struct counts *c, int mapping,
                                     size_t min_count)
 {
     if (mapping == MAPPING_MAJORITY)
         return c->majority;
-    counts_members(room, c, mapping == MAPPING_TYPES ? min_count : 1);
+    counts_members(room, c, significance_members_key(mapping, min_count));
     return room;
 }
 

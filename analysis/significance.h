@@ -14,6 +14,9 @@
 const uint8_t *significance_members(uint8_t *room, const struct counts *c, int mapping,
                                     size_t min_count);
 
+/* Equal for choices that have the same members. */
+size_t significance_members_key(int mapping, size_t min_count);
+
 /*
  * significance[column] = S_e. types and majority: sum of R over A_e / sum of R over all types;
  * occurrences: over positions, in both; gate: positions weighted by the gate value, divided by
