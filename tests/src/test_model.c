@@ -1,0 +1,206 @@
+/* Names, shapes and weights of a model's layers. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/base/atomic_file.h"
+#include "data/base/str.h"
+#include "model_fixture.h"
+
+static void test_linears_have_the_checkpoints_names_and_shapes(void **state)
+{
+    (void)state;
+    for (size_t t = 0; t < 4; t++) {
+        struct model m;
+        const struct fixture_model *f = t < 2 ? &fixture_tiny[t] : &fixture_random[t - 2];
+        fixture_open(&m, f->dir);
+        size_t layer = model_config_moe_layer(m.config, 0);
+        for (int i = 0; i < LINEAR_COUNT; i++) {
+            char name[MODEL_NAME_MAX], full[MODEL_NAME_MAX + 8];
+            size_t in, out;
+            model_linear_name(name, m.config, layer, (enum model_linear)i, m.config->experts - 1);
+            model_linear_shape(m.config, (enum model_linear)i, &in, &out);
+            snprintf(full, sizeof full, "%s.weight", name);
+            const struct tensor_info *info = checkpoint_find(m.checkpoint, full);
+            if (i >= LINEAR_SHARED_GATE && !m.config->shared_size) {
+                assert_null(info);
+                continue;
+            }
+            assert_non_null(info);
+            assert_int_equal(info->shape[0], out);
+            assert_int_equal(info->shape[1], in);
+        }
+        model_release(&m);
+    }
+}
+
+static void check_linear(const struct model *m, struct backend *b, const struct model_layer *l,
+                         enum model_linear linear, size_t expert)
+{
+    char name[MODEL_NAME_MAX];
+    size_t in, out;
+    model_linear_name(name, m->config, l->index, linear, expert);
+    model_linear_shape(m->config, linear, &in, &out);
+    struct tensor *t = model_layer_linear(l, linear, expert);
+    if (in == 0 || out == 0) {
+        assert_null(t);
+        return;
+    }
+    float *want = malloc(in * out * sizeof *want), *got = malloc(in * out * sizeof *got);
+    assert_int_equal(model_read_linear(m, name, in, out, want, NULL), 0);
+    assert_int_equal(b->ops->download(b, t, 0, out, got, NULL), 0);
+    assert_memory_equal(want, got, in * out * sizeof *want);
+    free(want);
+    free(got);
+}
+
+static void test_a_loaded_layer_holds_the_checkpoints_weights(void **state)
+{
+    (void)state;
+    struct backend *b = fixture_backend(2);
+    for (size_t t = 0; t < 4; t++) {
+        struct model m;
+        struct model_layer l;
+        const struct fixture_model *f = t < 2 ? &fixture_tiny[t] : &fixture_random[t - 2];
+        fixture_open(&m, f->dir);
+        size_t layer = m.config->layers - 1;
+        assert_int_equal(model_layer_load(&l, &m, b, layer, NULL), 0);
+        assert_true(l.is_moe);
+        for (int i = 0; i < LINEAR_COUNT; i++)
+            check_linear(&m, b, &l, (enum model_linear)i, 3);
+        bool olmoe = m.config->type == MODEL_OLMOE;
+        assert_int_equal(l.q_norm != NULL, olmoe);
+        assert_int_equal(l.k_norm != NULL, olmoe);
+        assert_int_equal(l.attention_bias[0] != NULL, t != 0);
+        assert_int_equal(l.attention_bias[3] != NULL, t == 2);
+        assert_int_equal(l.shared_gate != NULL, !olmoe);
+        assert_null(l.dense[0]);
+        model_layer_release(&l, b);
+        assert_null(l.gate);
+        model_release(&m);
+    }
+    backend_free(b);
+}
+
+static void test_a_dense_layer_has_no_router(void **state)
+{
+    (void)state;
+    struct model m;
+    struct model_layer l;
+    struct backend *b = fixture_backend(1);
+    fixture_open(&m, fixture_random[1].dir);
+    assert_int_equal(model_layer_load(&l, &m, b, 1, NULL), 0);
+    assert_false(l.is_moe);
+    assert_null(l.router);
+    assert_null(l.gate);
+    assert_null(model_layer_linear(&l, LINEAR_UP, 0));
+    assert_non_null(l.dense[2]);
+    model_layer_release(&l, b);
+    assert_int_equal(model_layer_load(&l, &m, b, 4, NULL), ERR_USAGE);
+    backend_free(b);
+    model_release(&m);
+}
+
+/* The random model with one number of its config.json replaced, in a folder of its own. */
+static void make_variant(char dir[64], const char *key, int value)
+{
+    char path[4096], *bytes;
+    size_t size;
+    strcpy(dir, "/tmp/moqa-model-XXXXXX");
+    assert_non_null(mkdtemp(dir));
+    json_t *config = fixture_json(fixture_random[0].dir, "config.json");
+    assert_int_equal(json_object_set_new(config, key, json_integer(value)), 0);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    snprintf(path, sizeof path, "%s/model.safetensors", fixture_random[0].dir);
+    assert_int_equal(str_read_file(&bytes, &size, path, 1 << 20, NULL), 0);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_int_equal(atomic_file_save(path, bytes, size, NULL), 0);
+    free(bytes);
+}
+
+static void remove_variant(const char *dir)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    unlink(path);
+    assert_int_equal(rmdir(dir), 0);
+}
+
+static void test_a_tensor_of_another_shape_is_named(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *key;
+        int value;
+        const char *message;
+    } cases[] = {
+        {"intermediate_size", 21,
+         "tensor model.layers.0.mlp.experts.0.gate_proj.weight has rank 2 and shape 20 x 24, "
+         "config.json asks for 21 x 24"},
+        {"num_experts", 8,
+         "tensor model.layers.0.mlp.gate.weight has rank 2 and shape 7 x 24, config.json asks for "
+         "8 x 24"},
+        {"num_key_value_heads", 3,
+         "tensor model.layers.0.self_attn.k_proj.weight has rank 2 and shape 8 x 24, config.json "
+         "asks for 12 x 24"},
+    };
+    struct backend *b = fixture_backend(1);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct model m;
+        struct model_layer l;
+        struct err err = {0};
+        char dir[64];
+        make_variant(dir, cases[i].key, cases[i].value);
+        fixture_open(&m, dir);
+        assert_int_equal(model_layer_load(&l, &m, b, 0, &err), ERR_INPUT);
+        assert_string_equal(err.message, cases[i].message);
+        assert_string_equal(err.file, dir);
+        model_release(&m);
+        remove_variant(dir);
+    }
+    backend_free(b);
+}
+
+static void test_a_missing_layer_is_named(void **state)
+{
+    (void)state;
+    struct model m;
+    struct model_layer l;
+    struct err err = {0};
+    char dir[64];
+    struct backend *b = fixture_backend(1);
+    make_variant(dir, "num_hidden_layers", 4);
+    fixture_open(&m, dir);
+    assert_null(m.tokenizer);
+    assert_int_equal(model_layer_load(&l, &m, b, 3, &err), ERR_INPUT);
+    assert_string_equal(err.message, "there is no tensor model.layers.3.input_layernorm.weight");
+    model_release(&m);
+    remove_variant(dir);
+    backend_free(b);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_linears_have_the_checkpoints_names_and_shapes),
+        cmocka_unit_test(test_a_loaded_layer_holds_the_checkpoints_weights),
+        cmocka_unit_test(test_a_dense_layer_has_no_router),
+        cmocka_unit_test(test_a_tensor_of_another_shape_is_named),
+        cmocka_unit_test(test_a_missing_layer_is_named),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
