@@ -91,7 +91,7 @@ static const char *bar_glyph(const struct style_look *look, size_t group, int ei
 {
     static const char *const lower[] = {" ",      "\u2581", "\u2582", "\u2583", "\u2584",
                                         "\u2585", "\u2586", "\u2587", "\u2588"};
-    static const char *const ascii[GROUPS] = {"#", "#", ":", ".", "="};
+    static const char *const ascii[GROUPS] = {"#", "#", ".", "-", "="};
     static const char *const shade[GROUPS] = {"\u2588", "\u2588", "\u2592", "\u2591", "\u2593"};
     if (look->glyphs == STYLE_ASCII)
         return eighths >= 4 ? ascii[group] : " ";

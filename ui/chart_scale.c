@@ -271,8 +271,7 @@ static void log_ticks(struct tick_row *row, bool integer)
             return;
         if (decades < 1) {
             linear_ticks(row, integer);
-            if (row->count >= 2)
-                return;
+            return;
         }
     }
     int stride = 1;

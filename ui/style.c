@@ -148,7 +148,8 @@ struct style_final style_resolve(const struct style_look *look, struct style s)
         return resolve_mono(s);
     bool light = look->theme == STYLE_LIGHT;
     /* A coloured bar brings its own text colour: the terminal's may be too near to it. */
-    bool own = s.bg == STYLE_DEFAULT || (s.fg != STYLE_DEFAULT && s.fg != STYLE_TITLE);
+    bool own = s.bg == STYLE_DEFAULT || s.bg >= STYLE_ROLES ||
+               (s.fg != STYLE_DEFAULT && s.fg != STYLE_TITLE);
     struct paint fg = paint_of(own ? s.fg : STYLE_MARKER, light), bg = paint_of(s.bg, light);
     fg.attr |= s.fg == STYLE_TITLE ? STYLE_BOLD : 0;
     struct style_final out = {at_depth(fg, look->depth), at_depth(bg, look->depth),
