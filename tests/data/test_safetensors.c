@@ -269,6 +269,62 @@ static void test_safetensors_refuses_a_length_that_the_file_does_not_have(void *
     assert_refused(folder, ERR_INPUT, -1, "not a regular file");
 }
 
+/* Such a file of 100 MB would take 7 GB of memory to parse. */
+static void test_safetensors_refuses_headers_that_are_all_brackets(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *filling;
+        const char *message;
+    } cases[] = {
+        {"{},", "header: 10004 brackets and 10002 commas in 30048 bytes, more than tensors need"},
+        {"1,", "header: 4 brackets and 10002 commas in 20048 bytes, more than tensors need"}};
+    static const char begin[] = "{\"a\":{\"dtype\":\"U8\",\"shape\":[";
+    char *header = malloc(40000);
+    unsigned char *bytes = malloc(40008);
+    assert_true(header && bytes);
+    for (size_t i = 0; i < 2; i++) {
+        char *end = header + sprintf(header, "%s", begin);
+        for (int k = 0; k < 10000; k++)
+            end += sprintf(end, "%s", cases[i].filling);
+        sprintf(end, "1],\"data_\\\"[,\":[0]}}");
+        save(file_path("bad"), bytes, compose(bytes, header, 0));
+        assert_refused(file_path("bad"), ERR_INPUT, 8, cases[i].message);
+    }
+    unlink(file_path("bad"));
+    free(header);
+    free(bytes);
+}
+
+/* The densest header that is one: many scalars and many dimensions under short names. */
+static void test_safetensors_reads_headers_of_a_great_many_tensors(void **state)
+{
+    (void)state;
+    enum { COUNT = 40000 };
+    struct safetensors_spec *many = calloc(COUNT, sizeof *many);
+    char(*names)[8] = calloc(COUNT, sizeof *names);
+    struct safetensors_writer *w = NULL;
+    struct safetensors *s = NULL;
+    struct err err = {0};
+    assert_true(many && names);
+    for (size_t i = 0; i < COUNT; i++) {
+        snprintf(names[i], sizeof names[i], "%zx", i);
+        many[i] = (struct safetensors_spec){names[i], DTYPE_U8, i % 2 ? 8 : 0, {0}};
+    }
+    assert_int_equal(safetensors_writer_new(&w, file_path("many"), many, COUNT, &err), 0);
+    for (size_t i = 0; i < COUNT; i++)
+        assert_int_equal(safetensors_writer_add(w, "x", i % 2 ? 0 : 1, &err), 0);
+    assert_int_equal(safetensors_writer_finish(w, &err), 0);
+    if (safetensors_open(&s, file_path("many"), &err) < 0)
+        fail_msg("%s", err.message);
+    assert_int_equal(safetensors_count(s), COUNT);
+    assert_int_equal(safetensors_find(s, "fff")->rank, 8);
+    safetensors_free(s);
+    unlink(file_path("many"));
+    free(many);
+    free(names);
+}
+
 static void test_safetensors_reports_a_file_that_shrinks(void **state)
 {
     (void)state;
@@ -521,6 +577,8 @@ int main(void)
         cmocka_unit_test(test_safetensors_reads_what_the_python_package_wrote),
         cmocka_unit_test(test_safetensors_refuses_bad_headers_by_name_and_place),
         cmocka_unit_test(test_safetensors_refuses_a_length_that_the_file_does_not_have),
+        cmocka_unit_test(test_safetensors_refuses_headers_that_are_all_brackets),
+        cmocka_unit_test(test_safetensors_reads_headers_of_a_great_many_tensors),
         cmocka_unit_test(test_safetensors_reports_a_file_that_shrinks),
         cmocka_unit_test(test_safetensors_survives_changed_bytes),
         cmocka_unit_test(test_safetensors_writes_the_documented_bytes),
