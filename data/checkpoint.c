@@ -17,8 +17,8 @@
 #define INDEX_NAME "model.safetensors.index.json"
 
 enum {
-    CONFIG_BYTES_MAX = 16 << 20,
-    INDEX_BYTES_MAX = 100000000,
+    CONFIG_BYTES_MAX = 4 << 20,
+    INDEX_BYTES_MAX = 32 << 20,
     SHARDS_MAX = 4096,
     SHARD_NAME_MAX = 255
 };

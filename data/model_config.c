@@ -9,7 +9,7 @@
 #include "data/base/str.h"
 
 enum {
-    CONFIG_BYTES_MAX = 16 << 20,
+    CONFIG_BYTES_MAX = 4 << 20,
     SIZE_LIMIT = 1 << 24, /* of any width: products of two stay far below 2^63 */
     EXPERTS_LIMIT = 65534 /* ids are 16 bits, the highest stands for "not routed" */
 };
