@@ -1,0 +1,231 @@
+#include "src/quant/hessians.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "data/base/mem.h"
+
+static bool routed(enum hessians_kind kind)
+{
+    return kind == HESSIANS_IN || kind == HESSIANS_MID;
+}
+
+static int set_init(struct hessians *h, enum hessians_kind kind, size_t d, bool absolute,
+                    struct err *err)
+{
+    struct hessians_set *s = &h->set[kind];
+    const struct backend_ops *ops = h->b->ops;
+    s->d = d;
+    s->units = routed(kind) ? h->experts : 1;
+    s->sum = mem_array(s->units, sizeof *s->sum, err);
+    if (!s->sum)
+        return ERR_NOMEM;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->units; i++)
+        rc = ops->tensor_new(h->b, &s->sum[i], TENSOR_F64, d, d, err);
+    if (rc == 0 && absolute && routed(kind))
+        rc = ops->tensor_new(h->b, &s->absolute, TENSOR_F64, s->units, d, err);
+    return rc;
+}
+
+int hessians_init(struct hessians *h, struct backend *b, const struct model_config *c,
+                  unsigned wanted, bool absolute, struct err *err)
+{
+    const size_t sizes[HESSIANS_KINDS] = {
+        [HESSIANS_IN] = c->hidden,           [HESSIANS_MID] = c->expert_size,
+        [HESSIANS_SHARED_IN] = c->hidden,    [HESSIANS_SHARED_MID] = c->shared_size,
+        [HESSIANS_ATTENTION_IN] = c->hidden, [HESSIANS_ATTENTION_MID] = c->heads * c->head_dim};
+    *h = (struct hessians){.b = b, .experts = c->experts};
+    h->tokens = mem_array(c->experts, sizeof *h->tokens, err);
+    int rc = h->tokens ? 0 : ERR_NOMEM;
+    for (int i = 0; rc == 0 && i < HESSIANS_KINDS; i++)
+        if (wanted >> i & 1u)
+            rc = set_init(h, (enum hessians_kind)i, sizes[i], absolute, err);
+    if (rc < 0)
+        hessians_release(h);
+    return rc;
+}
+
+void hessians_release(struct hessians *h)
+{
+    for (int i = 0; i < HESSIANS_KINDS; i++) {
+        struct hessians_set *s = &h->set[i];
+        for (size_t e = 0; s->sum && e < s->units; e++)
+            h->b->ops->tensor_free(h->b, s->sum[e]);
+        if (s->absolute)
+            h->b->ops->tensor_free(h->b, s->absolute);
+        free(s->sum);
+        free(s->mean);
+    }
+    free(h->tokens);
+    *h = (struct hessians){0};
+}
+
+static int add_routed(struct hessians *h, enum hessians_kind kind, const struct tensor *x,
+                      const struct backend_groups *g, struct err *err)
+{
+    struct hessians_set *s = &h->set[kind];
+    if (!s->sum)
+        return 0;
+    int rc = h->b->ops->grouped_gram(h->b, s->sum, x, g, err);
+    if (rc == 0 && s->absolute)
+        rc = h->b->ops->grouped_abs(h->b, s->absolute, x, g, err);
+    return rc;
+}
+
+static int add_all(struct hessians *h, enum hessians_kind kind, const struct tensor *x, size_t n,
+                   struct err *err)
+{
+    struct hessians_set *s = &h->set[kind];
+    return s->sum ? h->b->ops->gram(h->b, s->sum[0], x, n, err) : 0;
+}
+
+static int on_routing(void *context, size_t first, const struct backend_groups *g, struct err *err)
+{
+    struct hessians *h = context;
+    (void)first;
+    (void)err;
+    for (size_t e = 0; e < g->experts; e++)
+        h->tokens[e] += g->offset[e + 1] - g->offset[e];
+    h->positions += g->tokens;
+    return 0;
+}
+
+static int on_expert_in(void *context, const struct tensor *x, const struct backend_groups *g,
+                        struct err *err)
+{
+    return add_routed(context, HESSIANS_IN, x, g, err);
+}
+
+static int on_expert_mid(void *context, const struct tensor *x, const struct backend_groups *g,
+                         struct err *err)
+{
+    return add_routed(context, HESSIANS_MID, x, g, err);
+}
+
+static int on_shared_in(void *context, const struct tensor *x, size_t n, struct err *err)
+{
+    return add_all(context, HESSIANS_SHARED_IN, x, n, err);
+}
+
+static int on_shared_mid(void *context, const struct tensor *x, size_t n, struct err *err)
+{
+    return add_all(context, HESSIANS_SHARED_MID, x, n, err);
+}
+
+static int on_attention_in(void *context, const struct tensor *x, size_t n, struct err *err)
+{
+    struct hessians *h = context;
+    h->positions += n;
+    return add_all(h, HESSIANS_ATTENTION_IN, x, n, err);
+}
+
+static int on_attention_mid(void *context, const struct tensor *x, size_t n, struct err *err)
+{
+    return add_all(context, HESSIANS_ATTENTION_MID, x, n, err);
+}
+
+struct forward_tap hessians_tap(struct hessians *h)
+{
+    struct forward_tap tap = {.context = h, .routing = on_routing};
+    if (h->set[HESSIANS_IN].sum)
+        tap.expert_in = on_expert_in;
+    if (h->set[HESSIANS_MID].sum)
+        tap.expert_mid = on_expert_mid;
+    if (h->set[HESSIANS_SHARED_IN].sum)
+        tap.shared_in = on_shared_in;
+    if (h->set[HESSIANS_SHARED_MID].sum)
+        tap.shared_mid = on_shared_mid;
+    if (h->set[HESSIANS_ATTENTION_IN].sum)
+        tap.attention_in = on_attention_in;
+    if (h->set[HESSIANS_ATTENTION_MID].sum)
+        tap.attention_mid = on_attention_mid;
+    return tap;
+}
+
+size_t hessians_tokens(const struct hessians *h, enum hessians_kind kind, size_t unit)
+{
+    return routed(kind) ? h->tokens[unit] : h->positions;
+}
+
+/* Sum over the units' raw sums by the sum of their tokens: the token-weighted mean. */
+static int layer_mean(struct hessians *h, enum hessians_kind kind, struct err *err)
+{
+    struct hessians_set *s = &h->set[kind];
+    if (s->mean)
+        return 0;
+    size_t cells = s->d * s->d, tokens = 0;
+    double *part = mem_array(cells, sizeof *part, err);
+    double *mean = mem_array(cells, sizeof *mean, err);
+    int rc = part && mean ? 0 : ERR_NOMEM;
+    for (size_t e = 0; rc == 0 && e < s->units; e++) {
+        tokens += h->tokens[e];
+        if (h->tokens[e] == 0)
+            continue;
+        rc = h->b->ops->download_f64(h->b, s->sum[e], 0, s->d, part, err);
+        for (size_t i = 0; rc == 0 && i < cells; i++)
+            mean[i] += part[i];
+    }
+    for (size_t i = 0; rc == 0 && tokens && i < cells; i++)
+        mean[i] /= (double)tokens;
+    free(part);
+    if (rc < 0)
+        free(mean);
+    else
+        s->mean = mean;
+    return rc;
+}
+
+static int check_finite(const double *h, size_t cells, struct err *err)
+{
+    for (size_t i = 0; i < cells; i++)
+        if (!isfinite(h[i]))
+            return err_set(err, ERR_NUMERIC, NULL,
+                           "the activations of the calibration text are not finite");
+    return 0;
+}
+
+int hessians_take(struct hessians *h, enum hessians_kind kind, size_t unit, double shrink,
+                  double *out, struct err *err)
+{
+    struct hessians_set *s = &h->set[kind];
+    size_t cells = s->d * s->d;
+    double n = (double)hessians_tokens(h, kind, unit);
+    double borrowed = routed(kind) ? shrink * (double)s->d : 0.0;
+    int rc = routed(kind) ? layer_mean(h, kind, err) : 0;
+    if (rc == 0)
+        rc = h->b->ops->download_f64(h->b, s->sum[unit], 0, s->d, out, err);
+    if (rc < 0)
+        return rc;
+    h->b->ops->tensor_free(h->b, s->sum[unit]);
+    s->sum[unit] = NULL;
+    if (n == 0.0)
+        borrowed = 1.0;
+    for (size_t i = 0; i < cells; i++) {
+        double mean = s->mean ? s->mean[i] : 0.0;
+        out[i] = (out[i] + borrowed * mean) / (n + borrowed);
+    }
+    return check_finite(out, cells, err);
+}
+
+int hessians_absolute(const struct hessians *h, enum hessians_kind kind, size_t unit, double *out,
+                      struct err *err)
+{
+    const struct hessians_set *s = &h->set[kind];
+    bool own = h->tokens[unit] > 0;
+    size_t tokens = 0;
+    double *row = mem_array(s->d, sizeof *row, err);
+    int rc = row ? 0 : ERR_NOMEM;
+    for (size_t j = 0; j < s->d; j++)
+        out[j] = 0.0;
+    for (size_t e = own ? unit : 0; rc == 0 && e < (own ? unit + 1 : s->units); e++) {
+        tokens += h->tokens[e];
+        rc = h->b->ops->download_f64(h->b, s->absolute, e, 1, row, err);
+        for (size_t j = 0; rc == 0 && j < s->d; j++)
+            out[j] += row[j];
+    }
+    for (size_t j = 0; rc == 0 && tokens && j < s->d; j++)
+        out[j] /= (double)tokens;
+    free(row);
+    return rc;
+}

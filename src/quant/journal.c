@@ -1,0 +1,300 @@
+#include "src/quant/journal.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/base/atomic_file.h"
+#include "data/base/hash.h"
+#include "data/base/jsonio.h"
+#include "data/base/mem.h"
+#include "data/base/str.h"
+
+static const char schema[] = "moqa.journal";
+enum { JOURNAL_VERSION = 1 };
+static const size_t journal_limit = (size_t)1 << 30;
+
+static bool is_directory(const char *path)
+{
+    struct stat st;
+    return lstat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+/* "NAME.tmp-123", as atomic_file names what it has not finished. */
+static bool is_temporary(const char *name)
+{
+    const char *mark = strstr(name, ".tmp-");
+    return mark && mark[5] && strspn(mark + 5, "0123456789") == strlen(mark + 5);
+}
+
+/* Counts entries of a folder other than . and .. and ours; -1: cannot be read. */
+static int foreign_entries(const char *dir)
+{
+    DIR *d = opendir(dir);
+    int count = 0;
+    if (!d)
+        return -1;
+    for (struct dirent *e; (e = readdir(d));)
+        count += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0;
+    closedir(d);
+    return count;
+}
+
+int journal_probe(const char *out, bool resume, bool *unfinished, struct err *err)
+{
+    struct stat st;
+    *unfinished = false;
+    if (lstat(out, &st) < 0)
+        return errno == ENOENT ? 0 : err_set_errno(err, ERR_IO, out, "cannot look at it");
+    if (!S_ISDIR(st.st_mode))
+        return err_set(err, ERR_USAGE, out, "exists and is not a folder");
+    char *dir = str_path(out, ".moqa", err);
+    if (!dir)
+        return ERR_NOMEM;
+    /* A run that was cut between making OUT and OUT/.moqa leaves an empty folder. */
+    bool ours = is_directory(dir) || (resume && foreign_entries(out) == 0);
+    free(dir);
+    if (!ours)
+        return err_set(err, ERR_USAGE, out,
+                       "exists and is not an unfinished run; choose another folder");
+    if (!resume)
+        return err_set(err, ERR_USAGE, out,
+                       "holds an unfinished run; go on with --resume, or remove it");
+    *unfinished = true;
+    return 0;
+}
+
+static int make_dir(const char *path, struct err *err)
+{
+    if (mkdir(path, 0777) == 0 || (errno == EEXIST && is_directory(path)))
+        return 0;
+    return err_set_errno(err, ERR_IO, path, "cannot make the folder");
+}
+
+static int take_lock(struct journal *j, struct err *err)
+{
+    struct stat st;
+    char *path = str_path(j->dir, "lock", err);
+    if (!path)
+        return ERR_NOMEM;
+    int rc = 0;
+    j->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
+    if (j->lock < 0)
+        rc = err_set_errno(err, ERR_IO, path, "cannot open the lock");
+    else if (flock(j->lock, LOCK_EX | LOCK_NB) < 0)
+        rc = errno == EWOULDBLOCK ? err_set(err, ERR_LOCKED, j->out, "another process works on it")
+                                  : err_set_errno(err, ERR_IO, path, "cannot lock");
+    else if (fstat(j->lock, &st) == 0 && st.st_nlink == 0)
+        rc = err_set(err, ERR_LOCKED, j->out, "another process has just finished it");
+    free(path);
+    return rc;
+}
+
+/* Only called with the lock held: whoever wrote them is dead. */
+static int remove_temporaries(const char *dir, struct err *err)
+{
+    DIR *d = opendir(dir);
+    if (!d)
+        return err_set_errno(err, ERR_IO, dir, "cannot read the folder");
+    for (struct dirent *e; (e = readdir(d));)
+        if (is_temporary(e->d_name))
+            unlinkat(dirfd(d), e->d_name, 0);
+    closedir(d);
+    return 0;
+}
+
+static bool exists_in(const char *dir, const char *name)
+{
+    char *path = str_path(dir, name, NULL);
+    bool there = path && access(path, F_OK) == 0;
+    free(path);
+    return there;
+}
+
+static int load_root(struct journal *j, struct err *err)
+{
+    char *path = str_path(j->dir, "journal.json", err);
+    int rc = path ? jsonio_load(&j->root, path, journal_limit, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = jsonio_check_schema(j->root, schema, JOURNAL_VERSION, path, err);
+    if (rc == 0 && (!json_is_object(json_object_get(j->root, "digest")) ||
+                    !json_is_array(json_object_get(j->root, "layers"))))
+        rc = err_set(err, ERR_INPUT, path, "digest or layers are missing; remove %s", j->out);
+    free(path);
+    return rc;
+}
+
+int journal_open(struct journal *j, const char *out, bool resume, struct err *err)
+{
+    bool unfinished;
+    *j = (struct journal){.lock = -1};
+    int rc = journal_probe(out, resume, &unfinished, err);
+    if (rc < 0)
+        return rc;
+    j->out = mem_strdup(out, err);
+    j->dir = str_path(out, ".moqa", err);
+    rc = j->out && j->dir ? make_dir(out, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = make_dir(j->dir, err);
+    if (rc == 0)
+        rc = atomic_file_sync_dir(out, err);
+    if (rc == 0)
+        rc = take_lock(j, err);
+    if (rc == 0)
+        rc = remove_temporaries(out, err);
+    if (rc == 0)
+        rc = remove_temporaries(j->dir, err);
+    if (rc == 0 && exists_in(j->dir, "journal.json"))
+        rc = load_root(j, err);
+    else if (rc == 0)
+        j->complete = exists_in(out, "config.json");
+    if (rc < 0)
+        journal_close(j);
+    return rc;
+}
+
+static int save_root(const struct journal *j, struct err *err)
+{
+    char *path = str_path(j->dir, "journal.json", err);
+    int rc = path ? jsonio_save(j->root, path, err) : ERR_NOMEM;
+    free(path);
+    return rc;
+}
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_NOMEM, NULL, "no memory for the journal");
+}
+
+int journal_begin(struct journal *j, const json_t *digest, struct err *err)
+{
+    if (!j->root) {
+        j->root = json_pack("{s:s,s:i,s:O,s:[]}", "schema", schema, "schema_version",
+                            JOURNAL_VERSION, "digest", digest, "layers");
+        return j->root ? save_root(j, err) : no_memory(err);
+    }
+    struct str differ = {0};
+    const char *key;
+    json_t *value, *mine = json_object_get(j->root, "digest");
+    json_object_foreach((json_t *)(uintptr_t)digest, key,
+                        value) if (!json_equal(value, json_object_get(mine, key)))
+        str_appendf(&differ, "%s%s", differ.length ? ", " : "", key);
+    int rc = str_ok(&differ, err);
+    if (rc == 0 && differ.length)
+        rc = err_set(err, ERR_USAGE, j->out,
+                     "holds an unfinished run with another %s; choose another folder or remove it",
+                     str_get(&differ));
+    str_release(&differ);
+    return rc;
+}
+
+const json_t *journal_reports(const struct journal *j)
+{
+    return json_object_get(j->root, "layers");
+}
+
+size_t journal_layers(const struct journal *j)
+{
+    return json_array_size(journal_reports(j));
+}
+
+const json_t *journal_layer(const struct journal *j, size_t index)
+{
+    return json_array_get(journal_reports(j), index);
+}
+
+/* --- Hidden states --- */
+
+static char *hidden_path(const struct journal *j, size_t layers, struct err *err)
+{
+    char name[64];
+    snprintf(name, sizeof name, "hidden-%zu.bin", layers);
+    return str_path(j->dir, name, err);
+}
+
+int journal_save_hidden(struct journal *j, size_t layers, const float *hidden, size_t count,
+                        struct err *err)
+{
+    char sum[HASH_HEX_SIZE];
+    char *path = hidden_path(j, layers, err);
+    int rc = path ? hash_bytes(sum, hidden, count * sizeof *hidden, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = atomic_file_save(path, hidden, count * sizeof *hidden, err);
+    if (rc == 0 && json_object_set_new(j->root, "hidden_sha256", json_string(sum)) < 0)
+        rc = no_memory(err);
+    free(path);
+    return rc;
+}
+
+int journal_load_hidden(const struct journal *j, float *hidden, size_t count, struct err *err)
+{
+    char sum[HASH_HEX_SIZE];
+    char *bytes = NULL;
+    size_t size = 0;
+    const char *expected = json_string_value(json_object_get(j->root, "hidden_sha256"));
+    char *path = hidden_path(j, journal_layers(j), err);
+    int rc = path ? str_read_file(&bytes, &size, path, count * sizeof *hidden, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = hash_bytes(sum, bytes, size, err);
+    if (rc == 0 && (size != count * sizeof *hidden || !expected || strcmp(sum, expected) != 0))
+        rc = err_set(err, ERR_INPUT, path,
+                     "damaged: its checksum is not the journal's; remove %s and start again",
+                     j->out);
+    if (rc == 0)
+        memcpy(hidden, bytes, size);
+    free(bytes);
+    free(path);
+    return rc;
+}
+
+int journal_commit(struct journal *j, json_t *report, struct err *err)
+{
+    if (json_array_append_new(json_object_get(j->root, "layers"), report) < 0)
+        return no_memory(err);
+    int rc = save_root(j, err);
+    if (rc < 0)
+        return rc;
+    char *old = hidden_path(j, journal_layers(j) - 1, err);
+    if (!old)
+        return ERR_NOMEM;
+    unlink(old);
+    free(old);
+    return 0;
+}
+
+/* The journal goes first: a folder without it, beside a config.json, is a finished run. */
+int journal_remove(struct journal *j, struct err *err)
+{
+    char *path = str_path(j->dir, "journal.json", err);
+    if (!path)
+        return ERR_NOMEM;
+    int rc = unlink(path) == 0 || errno == ENOENT
+                 ? atomic_file_sync_dir(j->dir, err)
+                 : err_set_errno(err, ERR_IO, path, "cannot remove");
+    free(path);
+    DIR *d = rc == 0 ? opendir(j->dir) : NULL;
+    for (struct dirent *e; d && (e = readdir(d));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            unlinkat(dirfd(d), e->d_name, 0);
+    if (d)
+        closedir(d);
+    if (rc == 0 && rmdir(j->dir) < 0)
+        rc = err_set_errno(err, ERR_IO, j->dir, "cannot remove");
+    return rc == 0 ? atomic_file_sync_dir(j->out, err) : rc;
+}
+
+void journal_close(struct journal *j)
+{
+    if (j->lock >= 0)
+        close(j->lock);
+    json_decref(j->root);
+    free(j->out);
+    free(j->dir);
+    *j = (struct journal){.lock = -1};
+}

@@ -1,0 +1,53 @@
+/*
+ * The journal of a run, under OUT/.moqa/: what it is (a digest of all that decides the result),
+ * which layers are finished with their reports, and the hidden states behind the last of them.
+ * Order of writing: hidden states, shard, journal; so a run that was cut anywhere goes on from the
+ * last layer in the journal. One process at a time, by flock on OUT/.moqa/lock.
+ */
+#ifndef MOQA_SRC_QUANT_JOURNAL_H
+#define MOQA_SRC_QUANT_JOURNAL_H
+
+#include <jansson.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "data/base/err.h"
+
+struct journal {
+    char *out; /* OUT */
+    char *dir; /* OUT/.moqa */
+    int lock;  /* descriptor, -1: none */
+    json_t *root;
+    bool complete; /* the checkpoint was finished, only its journal was left over */
+};
+
+/* Would journal_open() accept OUT? Touches nothing. *unfinished: there is a run to go on with. */
+ERR_CHECK int journal_probe(const char *out, bool resume, bool *unfinished, struct err *err);
+
+/* Makes OUT, or opens an unfinished run (resume). Takes the lock: ERR_LOCKED where another process
+ * has it. Removes temporaries of a dead process. */
+ERR_CHECK int journal_open(struct journal *j, const char *out, bool resume, struct err *err);
+
+/* Compares the digest, an object of strings, with the run's; starts the journal where there is
+ * none. ERR_USAGE names the fields that differ. */
+ERR_CHECK int journal_begin(struct journal *j, const json_t *digest, struct err *err);
+
+size_t journal_layers(const struct journal *j);                     /* finished */
+const json_t *journal_layer(const struct journal *j, size_t index); /* report, borrowed */
+/* Array of all reports, borrowed. */
+const json_t *journal_reports(const struct journal *j);
+
+/* Hidden states behind layer number `layers` - 1. Load verifies the checksum. */
+ERR_CHECK int journal_save_hidden(struct journal *j, size_t layers, const float *hidden,
+                                  size_t count, struct err *err);
+ERR_CHECK int journal_load_hidden(const struct journal *j, float *hidden, size_t count,
+                                  struct err *err);
+
+/* Layer finished: appends its report (the reference is taken over in every case). */
+ERR_CHECK int journal_commit(struct journal *j, json_t *report, struct err *err);
+
+/* The run is complete: removes OUT/.moqa. */
+ERR_CHECK int journal_remove(struct journal *j, struct err *err);
+void journal_close(struct journal *j); /* keeps what is on disk */
+
+#endif

@@ -1,0 +1,378 @@
+#include "src/quant/pass.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/base/log.h"
+#include "data/base/mem.h"
+#include "src/quant/pass_internal.h"
+
+const char *const pass_format_names[PASS_FORMAT_COUNT] = {
+    [PASS_MOQA] = "moqa", [PASS_GPTQ] = "gptq", [PASS_GPTQ_V2] = "gptq_v2", [PASS_HF] = "hf"};
+
+static void set_rule(struct pass *p)
+{
+    const struct settings *s = &p->o.plan->settings;
+    p->quantizer = quantizer_find(p->o.plan->quantizer);
+    p->rule = (struct quantizer_rule){
+        .grid = {.group_size = s->group_size,
+                 .symmetric = s->grid == GRID_SYMMETRIC,
+                 .search = s->scale_search,
+                 .half = true,
+                 .avoid_zero = writer_formats[p->o.format].avoid_zero},
+        .order = s->order,
+        .damping = s->damping,
+        .precision = p->o.precision,
+    };
+}
+
+/* What the screen shows before the first layer is done: the plan's bits. */
+static int make_experts(struct pass *p, struct err *err)
+{
+    const struct plan *plan = p->o.plan;
+    p->expert = mem_array(plan->layers_count * plan->experts, sizeof *p->expert, err);
+    if (!p->expert)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < plan->layers_count; i++)
+        for (size_t e = 0; e < plan->experts; e++)
+            p->expert[i * plan->experts + e].bits =
+                pass_bits_of(&p->o, plan->layers[i].layer, LINEAR_GATE, e).bits;
+    return 0;
+}
+
+/* The forward pass runs only while some layer from here on changes. */
+static bool forward_needed(const struct pass *p)
+{
+    for (size_t i = p->next; i < p->config->layers; i++)
+        if (pass_layer_quantized(&p->o, i))
+            return true;
+    return false;
+}
+
+static int make_forward(struct pass *p, struct err *err)
+{
+    const struct pass_options *o = &p->o;
+    if (!forward_needed(p))
+        return 0;
+    int rc = forward_new(&p->forward, o->model, o->backend, o->ids, o->starts, o->windows,
+                         o->window, err);
+    if (rc < 0)
+        return rc;
+    if (o->progress)
+        forward_set_cancel(p->forward, &o->progress->cancel);
+    if (p->next == 0)
+        return 0;
+    size_t count = p->positions * p->config->hidden;
+    float *hidden = mem_array(count, sizeof *hidden, err);
+    rc = hidden ? journal_load_hidden(&p->journal, hidden, count, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = forward_set_hidden(p->forward, hidden, err);
+    free(hidden);
+    return rc;
+}
+
+static void restore(struct pass *p)
+{
+    p->next = journal_layers(&p->journal);
+    for (size_t i = 0; i < p->next; i++) {
+        pass_report_restore(p, journal_layer(&p->journal, i));
+        p->layers_done += p->config->is_moe[i];
+    }
+    p->layer = p->layers_done;
+    if (p->next)
+        log_write(LOG_INFO, "%s: going on behind layer %zu of %zu", p->o.out, p->next,
+                  p->config->layers);
+}
+
+static int open_run(struct pass *p, struct err *err)
+{
+    struct pass_estimate e;
+    int rc = journal_open(&p->journal, p->o.out, p->o.resume, err);
+    if (rc < 0)
+        return rc;
+    if (p->journal.complete) {
+        p->next = p->config->layers;
+        return 0;
+    }
+    rc = pass_report_digest(p, err);
+    if (rc == 0)
+        rc = journal_begin(&p->journal, p->digest, err);
+    if (rc == 0 && journal_layers(&p->journal) > p->config->layers)
+        rc = err_set(err, ERR_INPUT, p->journal.dir, "%zu finished layers, the model has %zu",
+                     journal_layers(&p->journal), p->config->layers);
+    if (rc < 0)
+        return rc;
+    restore(p);
+    rc = pass_estimate(&e, &p->o, err);
+    if (rc == 0)
+        rc = pass_check_space(&p->o, &e, p->next, err);
+    if (rc == 0)
+        rc = make_forward(p, err);
+    progress_start(p->o.progress, (p->config->layers + 1) * PASS_STEPS);
+    progress_step(p->o.progress, p->next * PASS_STEPS);
+    return rc;
+}
+
+int pass_new(struct pass **out, const struct pass_options *options, struct err *err)
+{
+    *out = NULL;
+    bool unfinished;
+    int rc = pass_check(options, err);
+    if (rc == 0)
+        rc = pass_check_out(options, err);
+    /* Before anything is made, so that a refused run leaves no folder behind. */
+    if (rc == 0)
+        rc = journal_probe(options->out, options->resume, &unfinished, err);
+    if (rc == 0 && !unfinished) {
+        struct pass_estimate e;
+        rc = pass_estimate(&e, options, err);
+        if (rc == 0)
+            rc = pass_check_space(options, &e, 0, err);
+    }
+    if (rc < 0)
+        return rc;
+    struct pass *p = mem_array(1, sizeof *p, err);
+    if (!p)
+        return ERR_NOMEM;
+    p->o = *options;
+    p->config = options->model->config;
+    p->positions = options->windows * options->window;
+    p->journal.lock = -1;
+    pthread_mutex_init(&p->lock, NULL);
+    set_rule(p);
+    rc = make_experts(p, err);
+    if (rc == 0)
+        rc = open_run(p, err);
+    if (rc < 0)
+        pass_free(p);
+    else
+        *out = p;
+    return rc;
+}
+
+/* --- A layer --- */
+
+static void publish(struct pass *p, size_t layer, const struct pass_layer_result *result)
+{
+    const struct plan_layer *l = pass_plan_layer(&p->o, layer);
+    if (!l)
+        return;
+    size_t index = (size_t)(l - p->o.plan->layers), experts = p->o.plan->experts;
+    pthread_mutex_lock(&p->lock);
+    for (size_t e = 0; e < experts; e++) {
+        struct pass_expert *to = &p->expert[index * experts + e];
+        unsigned bits = to->bits;
+        *to = result->expert[e];
+        to->bits = bits;
+        to->done = true;
+        p->fallbacks += to->fallback;
+    }
+    p->layers_done++;
+    p->layer = index + 1;
+    pthread_mutex_unlock(&p->lock);
+}
+
+static void warn_fallbacks(const struct pass *p, const struct pass_layer_result *result)
+{
+    for (size_t e = 0; e < p->config->experts; e++) {
+        if (result->expert[e].fallback)
+            log_write(LOG_WARN,
+                      "layer %zu, expert %zu: its Hessian is not positive definite at damping %g; "
+                      "rounded to nearest",
+                      p->next, e, result->expert[e].damping);
+        else if (result->expert[e].damping > p->rule.damping)
+            log_write(LOG_INFO, "layer %zu, expert %zu: damping raised to %g", p->next, e,
+                      result->expert[e].damping);
+    }
+}
+
+static int save_hidden(struct pass *p, struct err *err)
+{
+    if (p->next + 1 == p->config->layers || !p->forward)
+        return 0;
+    size_t count = p->positions * p->config->hidden;
+    float *hidden = mem_array(count, sizeof *hidden, err);
+    int rc = hidden ? forward_get_hidden(p->forward, hidden, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = journal_save_hidden(&p->journal, p->next + 1, hidden, count, err);
+    free(hidden);
+    return rc;
+}
+
+/* Hidden states, shard, journal, in this order: see journal.h. */
+static int store_layer(struct pass *p, const struct writer_list *list,
+                       const struct pass_layer_result *result, struct err *err)
+{
+    json_t *report = NULL;
+    progress_stage(p->o.progress, "layer %zu of %zu: writing", p->next + 1, p->config->layers);
+    int rc = save_hidden(p, err);
+    if (rc == 0)
+        rc = writer_shard(p->o.model->checkpoint, p->o.out, p->next, list, err);
+    if (rc == 0)
+        rc = pass_report_layer(&report, p, p->next, result, err);
+    if (rc == 0)
+        rc = journal_commit(&p->journal, report, err);
+    progress_step(p->o.progress, 1);
+    return rc;
+}
+
+static int step_layer(struct pass *p, struct err *err)
+{
+    struct writer_list list = {0};
+    struct pass_layer_result result = {0};
+    result.expert = mem_array(p->config->experts, sizeof *result.expert, err);
+    int rc = result.expert ? 0 : ERR_NOMEM;
+    if (rc == 0 && progress_cancelled(p->o.progress))
+        rc = err_set(err, ERR_CANCELLED, NULL, "stopped");
+    if (rc == 0 && p->forward)
+        rc = pass_layer_run(p, &list, &result, err);
+    else if (rc == 0)
+        progress_step(p->o.progress, PASS_STEPS - 1);
+    if (rc == 0)
+        rc = store_layer(p, &list, &result, err);
+    if (rc == 0) {
+        warn_fallbacks(p, &result);
+        publish(p, p->next, &result);
+        p->next++;
+    }
+    writer_list_release(&list);
+    free(result.expert);
+    return rc;
+}
+
+/* --- The end --- */
+
+static int add_module(struct quant_module *modules, size_t *count, struct str *names,
+                      const char *name, struct pass_bits bits)
+{
+    str_append_bytes(names, name, strlen(name) + 1);
+    modules[(*count)++] =
+        (struct quant_module){.bits = bits.bits, .channel_bits = bits.channel_bits};
+    return 0;
+}
+
+/* The parts of a layer as modules: attention, experts, shared expert or dense MLP. `changed`
+ * counts those that are quantized. */
+static void layer_modules(const struct pass *p, size_t layer, struct quant_module *modules,
+                          size_t *count, struct str *names, size_t *changed)
+{
+    char name[MODEL_NAME_MAX];
+    size_t first = *count;
+    struct pass_bits bits = pass_bits_of(&p->o, layer, LINEAR_Q, 0);
+    snprintf(name, sizeof name, "model.layers.%zu.self_attn", layer);
+    if (bits.bits < 16)
+        add_module(modules, count, names, name, bits);
+    snprintf(name, sizeof name, "model.layers.%zu.mlp", layer);
+    if (!p->config->is_moe[layer])
+        add_module(modules, count, names, name, (struct pass_bits){.bits = 16});
+    for (size_t e = 0; p->config->is_moe[layer] && e < p->config->experts; e++) {
+        bits = pass_bits_of(&p->o, layer, LINEAR_GATE, e);
+        struct pass_bits down = pass_bits_of(&p->o, layer, LINEAR_DOWN, e);
+        if (down.channels)
+            bits.channel_bits = down.channel_bits;
+        snprintf(name, sizeof name, "model.layers.%zu.mlp.experts.%zu", layer, e);
+        add_module(modules, count, names, name, bits);
+    }
+    snprintf(name, sizeof name, "model.layers.%zu.mlp.shared_expert", layer);
+    if (p->config->is_moe[layer] && p->config->shared_size)
+        add_module(modules, count, names, name, pass_bits_of(&p->o, layer, LINEAR_SHARED_GATE, 0));
+    for (size_t i = first; i < *count; i++)
+        *changed += modules[i].bits < 16;
+}
+
+static int write_config(struct pass *p, struct err *err)
+{
+    const struct pass_options *o = &p->o;
+    struct str names = {0};
+    size_t count = 0, changed = 0, most = p->config->layers * (p->config->experts + 3);
+    struct quant_module *modules = mem_array(most, sizeof *modules, err);
+    if (!modules)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < p->config->layers; i++)
+        layer_modules(p, i, modules, &count, &names, &changed);
+    int rc = str_ok(&names, err);
+    const char *at = str_get(&names);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        modules[i].name = at;
+        at += strlen(at) + 1;
+    }
+    if (rc == 0)
+        rc = writer_config(checkpoint_dir(o->model->checkpoint), o->out, o->format,
+                           o->plan->settings.group_size, modules, changed ? count : 0, err);
+    str_release(&names);
+    free(modules);
+    return rc;
+}
+
+static int save_plan(const struct pass *p, struct err *err)
+{
+    char *path = str_path(p->o.out, "moqa_plan.json", err);
+    int rc = path ? plan_save(p->o.plan, path, err) : ERR_NOMEM;
+    free(path);
+    return rc;
+}
+
+static int finish(struct pass *p, struct err *err)
+{
+    const struct pass_options *o = &p->o;
+    int rc = 0;
+    progress_stage(o->progress, "embeddings, head and configuration");
+    if (!p->journal.complete) {
+        rc = writer_shard(o->model->checkpoint, o->out, p->config->layers, NULL, err);
+        if (rc == 0)
+            rc = writer_index(o->out, p->config->layers + 1, err);
+        if (rc == 0)
+            rc = writer_copy(checkpoint_dir(o->model->checkpoint), o->out, err);
+        if (rc == 0)
+            rc = save_plan(p, err);
+        if (rc == 0)
+            rc = pass_report_save(p, err);
+        if (rc == 0)
+            rc = write_config(p, err);
+    }
+    if (rc == 0)
+        rc = journal_remove(&p->journal, err);
+    progress_step(o->progress, PASS_STEPS);
+    p->finished = rc == 0;
+    return rc;
+}
+
+int pass_step(struct pass *p, struct err *err)
+{
+    if (p->broken)
+        return err_set(err, (enum err_code)p->broken, p->o.out,
+                       "an earlier step failed; open the run again to go on");
+    if (p->finished)
+        return 0;
+    int rc = p->next < p->config->layers ? step_layer(p, err) : finish(p, err);
+    if (rc < 0)
+        p->broken = rc;
+    return rc < 0 ? rc : !p->finished;
+}
+
+void pass_snapshot(struct pass *p, struct pass_snapshot *out)
+{
+    const struct plan *plan = p->o.plan;
+    pthread_mutex_lock(&p->lock);
+    out->layers = plan->layers_count;
+    out->experts = plan->experts;
+    out->layer = p->layer < plan->layers_count ? p->layer : plan->layers_count - 1;
+    out->layers_done = p->layers_done;
+    out->fallbacks = p->fallbacks;
+    if (out->expert)
+        memcpy(out->expert, p->expert, plan->layers_count * plan->experts * sizeof *p->expert);
+    pthread_mutex_unlock(&p->lock);
+}
+
+void pass_free(struct pass *p)
+{
+    if (!p)
+        return;
+    forward_free(p->forward);
+    journal_close(&p->journal);
+    json_decref(p->digest);
+    free(p->expert);
+    pthread_mutex_destroy(&p->lock);
+    free(p);
+}

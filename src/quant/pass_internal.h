@@ -1,0 +1,91 @@
+/* Inside of the pass: shared by pass.c, pass_check.c, pass_layer.c and pass_report.c alone. */
+#ifndef MOQA_SRC_QUANT_PASS_INTERNAL_H
+#define MOQA_SRC_QUANT_PASS_INTERNAL_H
+
+#include <pthread.h>
+
+#include "src/quant/hessians.h"
+#include "src/quant/journal.h"
+#include "src/quant/pass.h"
+#include "src/quant/quantizer.h"
+#include "src/quant/writer.h"
+
+enum { PASS_STEPS = 4 }; /* of progress, a layer */
+
+struct pass {
+    struct pass_options o;
+    const struct model_config *config;
+    const struct quantizer *quantizer; /* NULL: nothing is quantized */
+    struct quantizer_rule rule;
+    struct forward *forward; /* NULL where no layer needs it */
+    struct journal journal;
+    size_t positions;
+    size_t next; /* layer to do */
+    bool finished;
+    int broken; /* error of an earlier step: hidden states are unusable */
+    json_t *digest;
+
+    pthread_mutex_t lock;       /* below */
+    struct pass_expert *expert; /* [plan layers][experts] */
+    size_t layer, layers_done, fallbacks;
+};
+
+/* --- pass_check.c: what the plan asks of each linear, refusals, sizes. --- */
+
+struct pass_bits {
+    unsigned bits; /* 16: left as it is */
+    unsigned channel_bits;
+    size_t channels;
+};
+
+/* The plan's layer for a layer of the model, or NULL where that is dense. */
+const struct plan_layer *pass_plan_layer(const struct pass_options *o, size_t layer);
+
+/* Bits of a linear; channels already dropped where the format has none. */
+struct pass_bits pass_bits_of(const struct pass_options *o, size_t layer, enum model_linear linear,
+                              size_t expert);
+
+/* Linears of a layer, one after another: calls back for each that the model has. */
+typedef int (*pass_visit)(void *context, size_t layer, enum model_linear linear, size_t expert,
+                          struct err *err);
+ERR_CHECK int pass_each_linear(const struct pass_options *o, size_t layer, pass_visit visit,
+                               void *context, struct err *err);
+
+/* Does any linear of the layer change? */
+bool pass_layer_quantized(const struct pass_options *o, size_t layer);
+
+/* Everything that is refused before a run, but for OUT itself. */
+ERR_CHECK int pass_check(const struct pass_options *o, struct err *err);
+/* OUT in, above or equal to the model's folder; a parent that is not there. */
+ERR_CHECK int pass_check_out(const struct pass_options *o, struct err *err);
+ERR_CHECK int pass_estimate(struct pass_estimate *out, const struct pass_options *o,
+                            struct err *err);
+/* Bytes that must be free on OUT's disk beyond what a run has written already. */
+ERR_CHECK int pass_check_space(const struct pass_options *o, const struct pass_estimate *e,
+                               size_t layers_done, struct err *err);
+
+/* --- pass_layer.c --- */
+
+/* What one layer's quantization says about itself. */
+struct pass_layer_result {
+    struct pass_expert *expert; /* [experts] */
+    struct pass_expert shared, attention;
+};
+
+/* Quantizes layer p->next, moves the hidden states on and fills `list` with its linears. */
+ERR_CHECK int pass_layer_run(struct pass *p, struct writer_list *list,
+                             struct pass_layer_result *result, struct err *err);
+
+/* --- pass_report.c --- */
+
+/* The layer's part of moqa_report.json, also kept in the journal. */
+ERR_CHECK int pass_report_layer(json_t **out, const struct pass *p, size_t layer,
+                                const struct pass_layer_result *result, struct err *err);
+/* Back from the journal, for the snapshot of a resumed run. */
+void pass_report_restore(struct pass *p, const json_t *report);
+/* moqa_report.json as a whole. */
+ERR_CHECK int pass_report_save(const struct pass *p, struct err *err);
+/* What must be equal for a run to go on. */
+ERR_CHECK int pass_report_digest(struct pass *p, struct err *err);
+
+#endif

@@ -1,0 +1,396 @@
+/* One layer: Hessians from the original weights, all linears of a kind as one batch, and the
+ * hidden states on to the next layer. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/base/log.h"
+#include "data/base/mem.h"
+#include "src/quant/channels.h"
+#include "src/quant/pass_internal.h"
+
+enum { GROUP_LINEARS_MAX = 3 };
+
+/* Linears that share their inputs and so a Hessian. */
+struct linear_group {
+    enum hessians_kind kind;
+    size_t count;
+    enum model_linear linear[GROUP_LINEARS_MAX];
+};
+
+static const struct linear_group attention_groups[] = {
+    {HESSIANS_ATTENTION_IN, 3, {LINEAR_Q, LINEAR_K, LINEAR_V}},
+    {HESSIANS_ATTENTION_MID, 1, {LINEAR_O}},
+};
+static const struct linear_group mlp_groups[] = {
+    {HESSIANS_IN, 2, {LINEAR_GATE, LINEAR_UP}},
+    {HESSIANS_MID, 1, {LINEAR_DOWN}},
+    {HESSIANS_SHARED_IN, 2, {LINEAR_SHARED_GATE, LINEAR_SHARED_UP}},
+    {HESSIANS_SHARED_MID, 1, {LINEAR_SHARED_DOWN}},
+};
+enum {
+    ATTENTION_GROUPS = sizeof attention_groups / sizeof *attention_groups,
+    MLP_GROUPS = sizeof mlp_groups / sizeof *mlp_groups
+};
+
+/* Weights, codes and Hessians of a batch; the cut changes no result. */
+static const size_t batch_bytes = (size_t)512 << 20;
+
+struct layer_job {
+    struct pass *p;
+    struct model_layer *layer;
+    struct hessians *hessians;
+    struct writer_list *list;
+    struct pass_layer_result *result;
+};
+
+/* One linear in a batch. */
+struct part {
+    char name[MODEL_NAME_MAX];
+    enum model_linear linear;
+    size_t unit;
+    size_t in, out;
+    enum dtype dtype;
+    float *weights; /* [out][in], later the dequantized ones */
+    struct packed_linear packed;
+};
+
+struct batch {
+    size_t units; /* with a Hessian */
+    size_t *unit; /* [units] */
+    double **h;   /* [units] */
+    struct quantizer_hessian *hessians;
+    size_t count; /* linears */
+    struct part *parts;
+    struct quantizer_item *items;
+};
+
+static struct pass_expert *stats_of(const struct layer_job *j, enum hessians_kind kind, size_t unit)
+{
+    if (kind == HESSIANS_IN || kind == HESSIANS_MID)
+        return &j->result->expert[unit];
+    return kind == HESSIANS_ATTENTION_IN || kind == HESSIANS_ATTENTION_MID ? &j->result->attention
+                                                                           : &j->result->shared;
+}
+
+static void batch_release(struct batch *b)
+{
+    for (size_t i = 0; b->h && i < b->units; i++)
+        free(b->h[i]);
+    for (size_t i = 0; i < b->count; i++) {
+        free(b->parts[i].weights);
+        packed_release(&b->parts[i].packed);
+        grid_release(&b->items[i].grid);
+    }
+    free(b->unit);
+    free(b->h);
+    free(b->hessians);
+    free(b->parts);
+    free(b->items);
+}
+
+static int batch_init(struct batch *b, size_t units, const struct linear_group *group,
+                      struct err *err)
+{
+    *b = (struct batch){0};
+    b->unit = mem_array(units, sizeof *b->unit, err);
+    b->h = mem_array(units, sizeof *b->h, err);
+    b->hessians = mem_array(units, sizeof *b->hessians, err);
+    b->parts = mem_array(units * group->count, sizeof *b->parts, err);
+    b->items = mem_array(units * group->count, sizeof *b->items, err);
+    return b->unit && b->h && b->hessians && b->parts && b->items ? 0 : ERR_NOMEM;
+}
+
+static int read_weights(struct part *t, const struct model *m, struct err *err)
+{
+    char tensor[MODEL_NAME_MAX + sizeof ".weight"];
+    snprintf(tensor, sizeof tensor, "%s.weight", t->name);
+    const struct tensor_info *info = checkpoint_find(m->checkpoint, tensor);
+    t->dtype = info ? info->dtype : DTYPE_F32;
+    size_t count = t->in * t->out;
+    t->weights = mem_aligned(count, sizeof *t->weights, err);
+    if (!t->weights)
+        return ERR_NOMEM;
+    int rc = model_read_linear(m, t->name, t->in, t->out, t->weights, err);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        if (!isfinite(t->weights[i]))
+            rc = err_set(err, ERR_INPUT, checkpoint_dir(m->checkpoint),
+                         "tensor \"%s\": the value at [%zu][%zu] is not finite", tensor, i / t->in,
+                         i % t->in);
+    return rc;
+}
+
+static int pick_channels(struct layer_job *j, const struct batch *b, struct part *t,
+                         enum hessians_kind kind, const struct pass_bits *bits, struct err *err)
+{
+    const struct settings *s = &j->p->o.plan->settings;
+    double *diagonal = mem_array(t->in, sizeof *diagonal, err);
+    double *absolute = mem_array(t->in, sizeof *absolute, err);
+    double *score = mem_array(t->in, sizeof *score, err);
+    int rc = diagonal && absolute && score ? 0 : ERR_NOMEM;
+    for (size_t i = 0; rc == 0 && i < t->in; i++)
+        diagonal[i] = b->h[b->units - 1][i * t->in + i];
+    if (rc == 0 && s->channel_score == SCORE_AWQ)
+        rc = hessians_absolute(j->hessians, kind, t->unit, absolute, err);
+    struct channels_input in = {.score = (enum setting_channel_score)s->channel_score,
+                                .rule = &j->p->rule.grid,
+                                .bits = bits->bits,
+                                .channel_bits = bits->channel_bits,
+                                .weights = t->weights,
+                                .rows = t->out,
+                                .columns = t->in,
+                                .diagonal = diagonal,
+                                .mean_absolute = absolute};
+    if (rc == 0)
+        rc = channels_score(score, &in, err);
+    if (rc == 0)
+        rc = channels_pick(t->packed.channel_index, bits->channels, score, t->in, err);
+    free(diagonal);
+    free(absolute);
+    free(score);
+    return rc;
+}
+
+static int add_part(struct layer_job *j, struct batch *b, const struct linear_group *group,
+                    enum model_linear linear, size_t unit, struct err *err)
+{
+    const struct pass_options *o = &j->p->o;
+    struct pass_bits bits = pass_bits_of(o, j->layer->index, linear, unit);
+    struct part *t = &b->parts[b->count];
+    struct quantizer_item *item = &b->items[b->count++];
+    t->linear = linear;
+    t->unit = unit;
+    model_linear_name(t->name, j->p->config, j->layer->index, linear, unit);
+    model_linear_shape(j->p->config, linear, &t->in, &t->out);
+    int rc = read_weights(t, o->model, err);
+    if (rc == 0)
+        rc = packed_alloc(&t->packed, t->in, t->out, bits.bits, o->plan->settings.group_size,
+                          bits.channel_bits, bits.channels, err);
+    if (rc == 0 && bits.channels)
+        rc = pick_channels(j, b, t, group->kind, &bits, err);
+    *item = (struct quantizer_item){
+        .rows = t->out,
+        .weights = t->weights,
+        .hessian = b->units - 1,
+        .bits = {bits.bits, bits.channel_bits, bits.channels, t->packed.channel_index},
+        .codes = t->packed.codes};
+    return rc;
+}
+
+static int add_unit(struct layer_job *j, struct batch *b, const struct linear_group *group,
+                    size_t unit, struct err *err)
+{
+    const struct hessians_set *set = &j->hessians->set[group->kind];
+    double *h = mem_aligned(set->d * set->d, sizeof *h, err);
+    if (!h)
+        return ERR_NOMEM;
+    b->h[b->units] = h;
+    b->unit[b->units] = unit;
+    b->hessians[b->units++] = (struct quantizer_hessian){.d = set->d, .h = h};
+    int rc = hessians_take(j->hessians, group->kind, unit, j->p->o.plan->settings.shrink, h, err);
+    for (size_t i = 0; rc == 0 && i < group->count; i++)
+        rc = add_part(j, b, group, group->linear[i], unit, err);
+    return rc;
+}
+
+static void fill_packed(struct part *t, const struct quantizer_item *item)
+{
+    struct packed_linear *p = &t->packed;
+    const struct grid *g = &item->grid;
+    for (size_t r = 0; r < p->out; r++)
+        for (size_t i = 0; i < g->grids; i++) {
+            uint16_t scale = dtype_float_to_f16((float)g->scale[r * g->grids + i]);
+            uint8_t zero = g->zero[r * g->grids + i];
+            size_t at = r * p->groups + i % p->groups;
+            (i < p->groups ? p->scales : p->channel_scales)[at] = scale;
+            (i < p->groups ? p->zeros : p->channel_zeros)[at] = zero;
+        }
+}
+
+/* Encodes a linear for the shard and, where the next layer shall see it, puts it in place. */
+static int take_part(struct layer_job *j, struct part *t, const struct quantizer_item *item,
+                     struct err *err)
+{
+    struct pass *p = j->p;
+    fill_packed(t, item);
+    int rc = writer_list_add(j->list, p->o.format, &t->packed, t->name, t->dtype, err);
+    if (rc < 0 || p->o.plan->settings.propagation != PROPAGATION_QUANT)
+        return rc;
+    packed_dequantize(&t->packed, t->weights);
+    struct tensor *tensor = model_layer_linear(j->layer, t->linear, t->unit);
+    return p->o.backend->ops->upload(p->o.backend, tensor, 0, t->out, SOURCE_F32, t->weights, err);
+}
+
+static void note_unit(struct layer_job *j, const struct batch *b, enum hessians_kind kind, size_t i)
+{
+    struct pass_expert *e = stats_of(j, kind, b->unit[i]);
+    size_t tokens = hessians_tokens(j->hessians, kind, b->unit[i]);
+    e->tokens = tokens;
+    e->damping = fmax(e->damping, b->hessians[i].damping);
+    e->fallback = e->fallback || b->hessians[i].fallback;
+    e->shrunk_to_layer = tokens == 0;
+    for (size_t k = 0; k < b->count; k++) {
+        if (b->items[k].hessian != i)
+            continue;
+        e->loss += b->items[k].loss;
+        e->loss_rtn += b->items[k].loss_rtn;
+    }
+}
+
+static int finish_batch(struct layer_job *j, struct batch *b, const struct linear_group *group,
+                        struct err *err)
+{
+    struct pass *p = j->p;
+    if (progress_cancelled(p->o.progress))
+        return err_set(err, ERR_CANCELLED, NULL, "stopped");
+    int rc =
+        p->quantizer->run(p->o.backend, &p->rule, b->hessians, b->units, b->items, b->count, err);
+    for (size_t i = 0; rc == 0 && i < b->count; i++)
+        rc = take_part(j, &b->parts[i], &b->items[i], err);
+    for (size_t i = 0; rc == 0 && i < b->units; i++)
+        note_unit(j, b, group->kind, i);
+    return rc;
+}
+
+static size_t unit_bytes(const struct pass *p, const struct linear_group *group)
+{
+    size_t bytes = 0, in = 0, out;
+    for (size_t i = 0; i < group->count; i++) {
+        model_linear_shape(p->config, group->linear[i], &in, &out);
+        bytes += in * out * (sizeof(float) + 1);
+    }
+    return bytes + in * in * sizeof(double);
+}
+
+static int run_group(struct layer_job *j, const struct linear_group *group, struct err *err)
+{
+    const struct hessians_set *set = &j->hessians->set[group->kind];
+    if (!set->sum)
+        return 0;
+    size_t room = batch_bytes / unit_bytes(j->p, group);
+    int rc = 0;
+    for (size_t unit = 0; rc == 0 && unit < set->units;) {
+        struct batch b;
+        rc = batch_init(&b, set->units, group, err);
+        for (; rc == 0 && unit < set->units && (b.units == 0 || b.units < room); unit++)
+            if (pass_bits_of(&j->p->o, j->layer->index, group->linear[0], unit).bits < 16)
+                rc = add_unit(j, &b, group, unit, err);
+        if (rc == 0 && b.units)
+            rc = finish_batch(j, &b, group, err);
+        batch_release(&b);
+    }
+    return rc;
+}
+
+/* Kinds of Hessian that some linear of the layer needs. */
+static unsigned wanted_kinds(const struct pass *p, size_t layer, const struct linear_group *groups,
+                             size_t count)
+{
+    unsigned wanted = 0;
+    for (size_t g = 0; g < count; g++) {
+        bool routed = groups[g].kind == HESSIANS_IN || groups[g].kind == HESSIANS_MID;
+        bool shared = groups[g].kind == HESSIANS_SHARED_IN || groups[g].kind == HESSIANS_SHARED_MID;
+        if (shared && p->config->shared_size == 0)
+            continue;
+        for (size_t e = 0; e < (routed ? p->config->experts : 1); e++)
+            if (pass_bits_of(&p->o, layer, groups[g].linear[0], e).bits < 16)
+                wanted |= 1u << groups[g].kind;
+    }
+    return wanted;
+}
+
+static bool quantized_propagation(const struct pass *p)
+{
+    return p->o.plan->settings.propagation == PROPAGATION_QUANT;
+}
+
+static int run_attention(struct layer_job *j, bool move, struct err *err)
+{
+    struct pass *p = j->p;
+    struct hessians h = {0};
+    unsigned wanted = wanted_kinds(p, j->layer->index, attention_groups, ATTENTION_GROUPS);
+    int rc = 0;
+    if (wanted) {
+        rc = hessians_init(&h, p->o.backend, p->config, wanted, false, err);
+        struct forward_tap tap = hessians_tap(&h);
+        j->hessians = &h;
+        if (rc == 0)
+            rc = forward_attention(p->forward, j->layer, &tap, false, err);
+        for (size_t i = 0; rc == 0 && i < ATTENTION_GROUPS; i++)
+            rc = run_group(j, &attention_groups[i], err);
+        hessians_release(&h);
+    }
+    if (rc == 0 && move)
+        rc = forward_attention(p->forward, j->layer, NULL, true, err);
+    return rc;
+}
+
+static void note_tokens(struct layer_job *j)
+{
+    size_t least = SIZE_MAX, short_of = 0;
+    for (size_t e = 0; e < j->p->config->experts; e++) {
+        size_t n = j->hessians->tokens[e];
+        j->result->expert[e].tokens = n;
+        least = n < least ? n : least;
+        short_of += n < j->p->config->hidden;
+        log_write(LOG_DEBUG, "layer %zu, expert %zu: %zu tokens, %.2f an input", j->layer->index, e,
+                  n, (double)n / (double)j->p->config->hidden);
+    }
+    j->result->shared.tokens = j->hessians->positions;
+    log_write(
+        LOG_INFO,
+        "layer %zu: an expert saw %zu tokens at least (%.2f an input); %zu of %zu experts saw "
+        "fewer than inputs",
+        j->layer->index, least, (double)least / (double)j->p->config->hidden, short_of,
+        j->p->config->experts);
+}
+
+static int run_mlp(struct layer_job *j, bool move, struct err *err)
+{
+    struct pass *p = j->p;
+    const struct settings *s = &p->o.plan->settings;
+    struct hessians h = {0};
+    unsigned wanted =
+        j->layer->is_moe ? wanted_kinds(p, j->layer->index, mlp_groups, MLP_GROUPS) : 0;
+    if (!wanted) {
+        progress_step(p->o.progress, 1);
+        return move ? forward_mlp(p->forward, j->layer, NULL, true, err) : 0;
+    }
+    int rc = hessians_init(&h, p->o.backend, p->config, wanted, s->channel_score == SCORE_AWQ, err);
+    struct forward_tap tap = hessians_tap(&h);
+    j->hessians = &h;
+    bool moved = move && !quantized_propagation(p);
+    if (rc == 0)
+        rc = forward_mlp(p->forward, j->layer, &tap, moved, err);
+    if (rc == 0)
+        note_tokens(j);
+    progress_step(p->o.progress, 1);
+    progress_stage(p->o.progress, "layer %zu of %zu: rounding", p->next + 1, p->config->layers);
+    for (size_t i = 0; rc == 0 && i < MLP_GROUPS; i++)
+        rc = run_group(j, &mlp_groups[i], err);
+    hessians_release(&h);
+    if (rc == 0 && move && !moved)
+        rc = forward_mlp(p->forward, j->layer, NULL, true, err);
+    return rc;
+}
+
+int pass_layer_run(struct pass *p, struct writer_list *list, struct pass_layer_result *result,
+                   struct err *err)
+{
+    struct model_layer layer = {0};
+    struct layer_job job = {.p = p, .layer = &layer, .list = list, .result = result};
+    size_t layers = p->config->layers;
+    bool last = p->next + 1 == layers;
+    progress_stage(p->o.progress, "layer %zu of %zu: attention", p->next + 1, layers);
+    int rc = model_layer_load(&layer, p->o.model, p->o.backend, p->next, err);
+    /* Behind the last layer nobody looks at the hidden states; its own MLP still does. */
+    if (rc == 0)
+        rc = run_attention(&job, true, err);
+    progress_step(p->o.progress, 1);
+    progress_stage(p->o.progress, "layer %zu of %zu: Hessians", p->next + 1, layers);
+    if (rc == 0)
+        rc = run_mlp(&job, !last, err);
+    progress_step(p->o.progress, 1);
+    model_layer_release(&layer, p->o.backend);
+    return rc;
+}

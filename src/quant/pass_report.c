@@ -1,0 +1,175 @@
+/* The report of a run, layer by layer, and the digest that a resumed run must share. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/base/jsonio.h"
+#include "data/base/mem.h"
+#include "src/quant/pass_internal.h"
+
+static int no_memory(struct err *err)
+{
+    return err_set(err, ERR_NOMEM, NULL, "no memory for the report");
+}
+
+/* Fields that every quantized unit has; `inputs` is d of its first linear. */
+static json_t *unit_json(unsigned bits, const struct pass_expert *e, size_t inputs)
+{
+    json_t *o = json_pack("{s:i,s:I,s:f}", "bits", (int)bits, "tokens", (json_int_t)e->tokens,
+                          "tokens_per_input", (double)e->tokens / (double)inputs);
+    if (o && bits < 16 &&
+        json_object_update_new(o, json_pack("{s:f,s:f,s:f,s:b,s:b}", "loss", e->loss, "loss_rtn",
+                                            e->loss_rtn, "damping", e->damping, "fallback",
+                                            e->fallback, "layer_mean", e->shrunk_to_layer)) < 0) {
+        json_decref(o);
+        o = NULL;
+    }
+    return o;
+}
+
+static json_t *expert_json(const struct pass *p, size_t layer, size_t expert,
+                           const struct pass_expert *e)
+{
+    struct pass_bits in = pass_bits_of(&p->o, layer, LINEAR_GATE, expert);
+    struct pass_bits mid = pass_bits_of(&p->o, layer, LINEAR_DOWN, expert);
+    json_t *o = unit_json(in.bits, e, p->config->hidden);
+    if (o &&
+        (json_object_set_new(o, "expert", json_integer((json_int_t)expert)) < 0 ||
+         json_object_set_new(o, "channels_gate_up", json_integer((json_int_t)in.channels)) < 0 ||
+         json_object_set_new(o, "channels_down", json_integer((json_int_t)mid.channels)) < 0)) {
+        json_decref(o);
+        o = NULL;
+    }
+    return o;
+}
+
+int pass_report_layer(json_t **out, const struct pass *p, size_t layer,
+                      const struct pass_layer_result *result, struct err *err)
+{
+    json_t *o = json_pack("{s:I}", "layer", (json_int_t)layer), *experts = json_array();
+    int rc = o && experts ? 0 : no_memory(err);
+    unsigned attention = pass_bits_of(&p->o, layer, LINEAR_Q, 0).bits;
+    if (rc == 0 && attention < 16 &&
+        json_object_set_new(o, "attention",
+                            unit_json(attention, &result->attention, p->config->hidden)) < 0)
+        rc = no_memory(err);
+    if (rc == 0 && p->config->is_moe[layer]) {
+        for (size_t e = 0; rc == 0 && e < p->config->experts; e++)
+            if (json_array_append_new(experts, expert_json(p, layer, e, &result->expert[e])) < 0)
+                rc = no_memory(err);
+        if (rc == 0 && json_object_set(o, "experts", experts) < 0)
+            rc = no_memory(err);
+        unsigned shared = pass_bits_of(&p->o, layer, LINEAR_SHARED_GATE, 0).bits;
+        if (rc == 0 && p->config->shared_size &&
+            json_object_set_new(o, "shared",
+                                unit_json(shared, &result->shared, p->config->hidden)) < 0)
+            rc = no_memory(err);
+    }
+    json_decref(experts);
+    if (rc < 0)
+        json_decref(o);
+    else
+        *out = o;
+    return rc;
+}
+
+void pass_report_restore(struct pass *p, const json_t *report)
+{
+    const json_t *experts = json_object_get(report, "experts");
+    size_t layer = (size_t)json_integer_value(json_object_get(report, "layer"));
+    const struct plan_layer *l = pass_plan_layer(&p->o, layer);
+    if (!l)
+        return;
+    struct pass_expert *row = p->expert + (size_t)(l - p->o.plan->layers) * p->o.plan->experts;
+    for (size_t e = 0; e < p->o.plan->experts && e < json_array_size(experts); e++) {
+        const json_t *o = json_array_get(experts, e);
+        row[e] = (struct pass_expert){
+            .done = true,
+            .bits = (unsigned)json_integer_value(json_object_get(o, "bits")),
+            .tokens = (size_t)json_integer_value(json_object_get(o, "tokens")),
+            .loss = json_number_value(json_object_get(o, "loss")),
+            .loss_rtn = json_number_value(json_object_get(o, "loss_rtn")),
+            .damping = json_number_value(json_object_get(o, "damping")),
+            .fallback = json_is_true(json_object_get(o, "fallback")),
+            .shrunk_to_layer = json_is_true(json_object_get(o, "layer_mean")),
+        };
+        p->fallbacks += row[e].fallback;
+    }
+}
+
+/* Units of all layers for which a flag is set. */
+static json_int_t count_flag(const json_t *layers, const char *flag)
+{
+    json_int_t count = 0;
+    for (size_t i = 0; i < json_array_size(layers); i++) {
+        const json_t *layer = json_array_get(layers, i),
+                     *experts = json_object_get(layer, "experts");
+        for (size_t e = 0; e < json_array_size(experts); e++)
+            count += json_is_true(json_object_get(json_array_get(experts, e), flag));
+        count += json_is_true(json_object_get(json_object_get(layer, "shared"), flag));
+        count += json_is_true(json_object_get(json_object_get(layer, "attention"), flag));
+    }
+    return count;
+}
+
+int pass_report_save(const struct pass *p, struct err *err)
+{
+    struct pass_estimate e;
+    const json_t *layers = journal_reports(&p->journal);
+    int rc = pass_estimate(&e, &p->o, err);
+    if (rc < 0)
+        return rc;
+    json_t *root = json_pack(
+        "{s:s,s:i,s:s,s:s,s:O,s:{s:I,s:I},s:f,s:f,s:I,s:I,s:O}", "schema", "moqa.report",
+        "schema_version", 1, "method", p->o.plan->method, "quantizer",
+        p->quantizer ? p->quantizer->name : "none", "digest", p->digest, "calibration", "windows",
+        (json_int_t)p->o.windows, "window", (json_int_t)p->o.window, "nominal_bits", e.nominal_bits,
+        "effective_bits", e.effective_bits, "fallbacks", count_flag(layers, "fallback"),
+        "without_tokens", count_flag(layers, "layer_mean"), "layers", layers);
+    char *path = str_path(p->o.out, "moqa_report.json", err);
+    rc = root && path ? jsonio_save(root, path, err) : no_memory(err);
+    free(path);
+    json_decref(root);
+    return rc;
+}
+
+static int hash_calibration(char out[HASH_HEX_SIZE], const struct pass_options *o, struct err *err)
+{
+    struct hash *h = NULL;
+    uint64_t shape[2] = {o->windows, o->window};
+    int rc = hash_new(&h, err);
+    if (rc == 0)
+        rc = hash_update(h, shape, sizeof shape, err);
+    for (size_t w = 0; rc == 0 && w < o->windows; w++)
+        rc = hash_update(h, o->ids + o->starts[w], o->window * sizeof *o->ids, err);
+    if (rc == 0)
+        rc = hash_finish(h, out, err);
+    hash_free(h);
+    return rc;
+}
+
+/* The plan's hash is that of the file that will lie in OUT. */
+static int hash_plan(char out[HASH_HEX_SIZE], const struct pass *p, struct err *err)
+{
+    char *path = str_path(p->journal.dir, "plan.json", err);
+    int rc = path ? plan_save(p->o.plan, path, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = hash_file(out, path, err);
+    free(path);
+    return rc;
+}
+
+int pass_report_digest(struct pass *p, struct err *err)
+{
+    char plan[HASH_HEX_SIZE], calibration[HASH_HEX_SIZE];
+    int rc = hash_plan(plan, p, err);
+    if (rc == 0)
+        rc = hash_calibration(calibration, &p->o, err);
+    if (rc < 0)
+        return rc;
+    p->digest = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "plan", plan, "model",
+                          checkpoint_fingerprint(p->o.model->checkpoint), "calibration",
+                          calibration, "format", pass_format_names[p->o.format], "precision",
+                          p->o.precision == BACKEND_FP64 ? "fp64" : "fp32", "backend",
+                          p->o.backend->ops->name, "version", MOQA_VERSION);
+    return p->digest ? 0 : no_memory(err);
+}
