@@ -622,6 +622,8 @@ static int set_from_json(struct settings *s, const char *name, const char *prefi
                          const json_t *value, const char *file, struct err *err)
 {
     char text[128], prefixed[160];
+    if (!settings_find(name))
+        return err_set(err, ERR_INPUT, file, "settings: no setting is called \"%s\"", name);
     if (!value_to_text(text, sizeof text, value))
         return err_set(err, ERR_INPUT, file, "settings.%s: not a value that a setting can have",
                        name);
@@ -640,6 +642,8 @@ static int layers_from_json(struct settings *s, json_t *layers, const char *file
         return err_set(err, ERR_INPUT, file, "settings.layers: expected an object");
     json_object_foreach(layers, key, entry)
     {
+        if (!json_is_object(entry))
+            return err_set(err, ERR_INPUT, file, "settings.layers.%s: expected an object", key);
         json_object_foreach(entry, name, value)
         {
             char prefix[32];
