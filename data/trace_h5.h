@@ -13,7 +13,8 @@
 
 #include "data/trace.h"
 
-/* `cancel` may be NULL; when it turns true the child is stopped and ERR_CANCELLED returned. */
+/* `cancel` may be NULL; when it turns true the child is stopped and ERR_CANCELLED returned. On
+ * failure `out` is empty. Safe from any thread, also beside others that load or save. */
 ERR_CHECK int trace_h5_load(struct trace *out, const char *path, const atomic_bool *cancel,
                             struct err *err);
 

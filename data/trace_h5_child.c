@@ -12,6 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
+#ifdef MOQA_COVERAGE
+#include <gcov.h>
+#endif
+
 #include "data/trace_h5_wire.h"
 
 enum { SHARED_FD = 3, FILES_MAX = 16 };
@@ -93,6 +97,9 @@ static _Noreturn void run_child(int fd, pid_t parent, wire_reader reader, const 
     limit_address_space();
     alarm(limits->wall_seconds);
     reader(path, SHARED_FD);
+#ifdef MOQA_COVERAGE
+    __gcov_dump(); /* _exit() would lose what this process covered */
+#endif
     _exit(0);
 }
 

@@ -356,7 +356,7 @@ static int check_type(struct reader *r, enum wire_dataset d, hid_t type)
     if (class != (spec->floating ? H5T_FLOAT : H5T_INTEGER))
         return err_set(r->err, ERR_INPUT, NULL, "%s: found %s, expected %s", spec->path,
                        class_name(class), spec->floating ? "floating-point numbers" : "integers");
-    if (H5Tget_size(type) > 16)
+    if (H5Tget_size(type) > 8)
         return err_set(r->err, ERR_UNSUPPORTED, NULL,
                        "%s: found numbers of %zu bytes, expected at most 8", spec->path,
                        H5Tget_size(type));
@@ -395,7 +395,7 @@ static int check_stored(struct reader *r, enum wire_dataset d, hid_t type)
     const struct wire_array *a = &r->wire->array[d];
     uint64_t stored = H5Dget_storage_size(r->dataset[d].id);
     uint64_t bytes = a->count * H5Tget_size(type);
-    if (bytes / DEFLATE_BEST <= stored)
+    if (bytes == 0 || (stored && bytes / DEFLATE_BEST <= stored))
         return 0;
     return err_set(r->err, ERR_INPUT, NULL,
                    "%s: found %" PRIu64 " bytes stored, too few for the extent of %" PRIu64

@@ -372,6 +372,17 @@ static void unwritten_experts(hid_t f)
     dataset(f, "/routing/experts", H5T_STD_U8LE, 3, slots_extent, chunked(chunk), -1, NULL);
 }
 
+static void unwritten_layers(hid_t f)
+{
+    const hsize_t extent = LAYERS;
+    dataset(f, "/layers/index", H5T_STD_U16LE, 1, &extent, H5P_DEFAULT, -1, NULL);
+}
+
+static void wide_gates(hid_t f)
+{
+    gates(f, H5T_NATIVE_LDOUBLE, 0, 0.5);
+}
+
 static void short_ids(hid_t f)
 {
     hsize_t extent = POSITIONS - 1;
@@ -536,6 +547,11 @@ static const struct refusal refusals[] = {
     {"data never written", unwritten_experts, ERR_INPUT,
      "/routing/experts: found 0 bytes stored, too few for the extent of 1560 bytes; the data was "
      "not written"},
+    {"a few numbers never written", unwritten_layers, ERR_INPUT,
+     "/layers/index: found 0 bytes stored, too few for the extent of 6 bytes; the data was not "
+     "written"},
+    {"numbers of 16 bytes", wide_gates, ERR_UNSUPPORTED,
+     "/routing/gates: found numbers of 16 bytes, expected at most 8"},
     {"fewer ids than positions", short_ids, ERR_INPUT,
      "/routing/experts: found the extents 3 x 130 x 4, expected 3 x 129 x 4 (num_moe_layers, "
      "length of /tokens/ids, top_k)"},

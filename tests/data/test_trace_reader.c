@@ -27,7 +27,7 @@
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 enum { MUTATIONS = 200, SANITIZED = 1 };
 #else
-enum { MUTATIONS = 2000, SANITIZED = 0 };
+enum { MUTATIONS = 1000, SANITIZED = 0 };
 #endif
 
 static const struct wire_limits generous = {.cpu_seconds = 5, .wall_seconds = 20};
@@ -159,6 +159,36 @@ static void test_trace_reader_crash_is_named(void **state)
            "damaged");
     expect(leaving_reader, &generous, ERR_INPUT,
            "the HDF5 library gave up (status 7) while reading the file; the file is damaged");
+}
+
+static void greedy_reader(const char *path, int fd)
+{
+    (void)path, (void)fd;
+    void *map = mmap(NULL, (size_t)16 << 30, PROT_READ | PROT_WRITE,
+                     MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    _exit(map == MAP_FAILED ? 41 : 42);
+}
+
+/* Leaves with the number of files it could have: none of the program's are among them. */
+static void collecting_reader(const char *path, int fd)
+{
+    int files = 0;
+    (void)fd;
+    while (open(path, O_RDONLY) >= 0)
+        files++;
+    _exit(files);
+}
+
+static void test_trace_reader_has_little_memory_and_few_files(void **state)
+{
+    (void)state;
+    if (!SANITIZED)
+        expect(greedy_reader, &generous, ERR_INPUT,
+               "the HDF5 library gave up (status 41) while reading the file; the file is damaged");
+    int spare = open(good_path, O_RDONLY); /* would take one of the child's */
+    expect(collecting_reader, &generous, ERR_INPUT,
+           "the HDF5 library gave up (status 12) while reading the file; the file is damaged");
+    close(spare);
 }
 
 static void test_trace_reader_hang_ends_at_its_limit(void **state)
@@ -373,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_trace_reader_crash_is_named),
+        cmocka_unit_test(test_trace_reader_has_little_memory_and_few_files),
         cmocka_unit_test(test_trace_reader_hang_ends_at_its_limit),
         cmocka_unit_test(test_trace_reader_that_hands_over_nothing_is_refused),
         cmocka_unit_test(test_trace_reader_memory_that_can_still_change_is_refused),
