@@ -1,0 +1,432 @@
+/*
+ * The terminal on a pseudo-terminal: a child opens it and behaves as told, the parent types,
+ * reads what is sent, and looks at the terminal's modes afterwards. What the child wants to say to
+ * the test goes through a pipe of its own: curses sends only what differs from the last frame.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <poll.h>
+#include <pty.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+#include <utmp.h>
+
+#include <cmocka.h>
+
+#include "picture.h"
+#include "ui/term.h"
+
+enum { SENT_MAX = 1 << 18, PATIENCE_MS = 5000 };
+
+struct session {
+    pid_t child;
+    int master, slave; /* our own handle on the slave keeps its modes readable */
+    int pipe;
+    struct termios before;
+    char sent[SENT_MAX], said[SENT_MAX]; /* to the terminal, to the test */
+    size_t sent_size, said_size;
+};
+
+static int report = -1; /* the child's end of the pipe */
+
+typedef int (*session_fn)(void); /* in the child; its exit status */
+
+static void start(struct session *s, const char *term, const char *no_color, session_fn fn)
+{
+    struct winsize size = {.ws_row = 24, .ws_col = 80};
+    *s = (struct session){0};
+    int ends[2];
+    assert_int_equal(openpty(&s->master, &s->slave, NULL, NULL, &size), 0);
+    assert_int_equal(tcgetattr(s->slave, &s->before), 0);
+    assert_int_equal(pipe(ends), 0);
+    s->pipe = ends[0];
+    s->child = fork();
+    assert_true(s->child >= 0);
+    if (s->child == 0) {
+        close(s->master);
+        close(ends[0]);
+        report = ends[1];
+        login_tty(s->slave);
+        setenv("TERM", term, 1);
+        unsetenv("COLORFGBG");
+        unsetenv("NO_COLOR");
+        if (no_color)
+            setenv("NO_COLOR", no_color, 1);
+        setlocale(LC_ALL, "C.UTF-8");
+        _exit(fn());
+    }
+    close(ends[1]);
+}
+
+static void drain(int fd, char *text, size_t *size)
+{
+    ssize_t n = read(fd, text + *size, SENT_MAX - 1 - *size);
+    *size += n > 0 ? (size_t)n : 0;
+    text[*size] = '\0';
+}
+
+/* Takes what has come within a moment; false if there was nothing. */
+static bool listen_once(struct session *s)
+{
+    struct pollfd fd[2] = {{.fd = s->master, .events = POLLIN}, {.fd = s->pipe, .events = POLLIN}};
+    poll(fd, 2, 20);
+    if (fd[0].revents & POLLIN)
+        drain(s->master, s->sent, &s->sent_size);
+    if (fd[1].revents & POLLIN)
+        drain(s->pipe, s->said, &s->said_size);
+    bool heard = (fd[0].revents | fd[1].revents) & POLLIN;
+    if (!heard && (fd[1].revents & POLLHUP))
+        usleep(20000); /* the child has let go of the pipe: poll() no longer waits */
+    return heard;
+}
+
+/* Listens until the child has said `text`; false when patience ends. */
+static bool await(struct session *s, const char *text)
+{
+    for (int waited = 0; waited < PATIENCE_MS; waited += 20) {
+        if (strstr(s->said, text))
+            return true;
+        listen_once(s);
+    }
+    return strstr(s->said, text) != NULL;
+}
+
+static void type(struct session *s, const char *keys)
+{
+    assert_int_equal(write(s->master, keys, strlen(keys)), (ssize_t)strlen(keys));
+}
+
+/* Waits for the child's end and what it still sent; its wait status. */
+static int finish(struct session *s)
+{
+    int status = -1;
+    for (int waited = 0; waitpid(s->child, &status, WNOHANG) == 0; waited += 20) {
+        listen_once(s);
+        if (waited > 2 * PATIENCE_MS) {
+            kill(s->child, SIGKILL);
+            waitpid(s->child, &status, 0);
+            fail_msg("the child did not end");
+        }
+    }
+    while (listen_once(s))
+        continue;
+    return status;
+}
+
+static void hang_up(struct session *s)
+{
+    close(s->master);
+    close(s->slave);
+    close(s->pipe);
+}
+
+static void assert_restored(struct session *s)
+{
+    struct termios now;
+    assert_int_equal(tcgetattr(s->slave, &now), 0);
+    assert_int_equal(now.c_lflag & (ICANON | ECHO | ISIG),
+                     s->before.c_lflag & (ICANON | ECHO | ISIG));
+    assert_int_equal(now.c_cc[VINTR], s->before.c_cc[VINTR]);
+    const char *leave = strstr(s->sent, "\033[?1049l"), *enter = strstr(s->sent, "\033[?1049h");
+    assert_non_null(enter);
+    assert_non_null(leave);
+    assert_non_null(strstr(s->sent, "\033[?25h") ? s->sent : strstr(s->sent, "\033[?12l"));
+    hang_up(s);
+}
+
+/* --- what children do --- */
+
+static struct term *open_or_die(struct style_look *look)
+{
+    struct term *t;
+    struct err err = {0};
+    if (term_open(&t, look, &err) < 0) {
+        dprintf(report, "refused: %s", err.message);
+        _exit(9);
+    }
+    return t;
+}
+
+static void show(struct term *t, const struct style_look *look, const char *text)
+{
+    struct cells c;
+    int w, h;
+    term_size(t, &w, &h);
+    if (cells_init(&c, w, h, NULL) < 0)
+        _exit(8);
+    cells_textf(&c, 0, 0, -1, STYLE(STYLE_SERIES), "%s", text);
+    for (int i = 0; i < 256; i++) /* more pairs of colours than 255 */
+        for (int k = 0; k < 2; k++)
+            cells_put(&c, i % 80, 2 + i / 80 + 4 * k, "\u2580",
+                      (struct style){(uint16_t)(STYLE_INDEX + i),
+                                     (uint16_t)(STYLE_INDEX + (k ? 255 - i : i / 2)), 0});
+    term_present(t, &c, look);
+    cells_release(&c);
+    dprintf(report, "%s\n", text);
+}
+
+/* Prints the name of every key as it comes; q ends. */
+static int child_keys(void)
+{
+    struct style_look look;
+    struct term *t = open_or_die(&look);
+    char line[160];
+    show(t, &look, "ready");
+    for (int i = 0;; i++) {
+        struct term_event e = term_read(t, 10000);
+        if (e.key == 'q')
+            break;
+        if (e.key == 'm')
+            term_mouse(t, true);
+        snprintf(line, sizeof line, "<%d:%x %d%d%+d %d,%d>", i, e.key, e.mouse, e.button, e.wheel,
+                 e.x, e.y);
+        show(t, &look, line);
+        if (e.key == TERM_KEY_QUIT)
+            break;
+    }
+    term_close(t);
+    return 0;
+}
+
+static int child_abort(void)
+{
+    struct style_look look;
+    struct term *t = open_or_die(&look);
+    show(t, &look, "ready");
+    abort();
+}
+
+static int child_segfault(void)
+{
+    struct style_look look;
+    struct term *t = open_or_die(&look);
+    show(t, &look, "ready");
+    raise(SIGSEGV);
+    return 0;
+}
+
+static int child_exit(void)
+{
+    struct style_look look;
+    struct term *t = open_or_die(&look);
+    show(t, &look, "ready");
+    exit(5);
+}
+
+static int child_depth(void)
+{
+    struct style_look look;
+    struct term *t = open_or_die(&look);
+    struct term *second;
+    struct err err = {0};
+    int again = term_open(&second, &look, &err);
+    char line[80];
+    snprintf(line, sizeof line, "depth%d theme%d glyphs%d again%d", look.depth, look.theme,
+             look.glyphs, again);
+    show(t, &look, line);
+    term_close(t);
+    return 0;
+}
+
+/* --- tests --- */
+
+static void test_keys_arrive_with_their_own_names(void **state)
+{
+    static const struct {
+        const char *typed;
+        uint32_t key;
+    } keys[] = {{"x", 'x'},
+                {"\303\251", 0xe9},
+                {"\033OA", TERM_KEY_UP},
+                {"\033[B", TERM_KEY_DOWN},
+                {"\033[1;2D", TERM_KEY_SHIFT_LEFT},
+                {"\033[1;2C", TERM_KEY_SHIFT_RIGHT},
+                {"\033[Z", TERM_KEY_BACKTAB},
+                {"\033[6~", TERM_KEY_PAGE_DOWN},
+                {"\003", TERM_KEY_CTRL_C},
+                {"\r", TERM_KEY_ENTER},
+                {"\t", TERM_KEY_TAB},
+                {"\177", TERM_KEY_BACKSPACE},
+                {"\033", TERM_KEY_ESC}};
+    static struct session s;
+    int i = 0;
+    (void)state;
+    start(&s, "xterm-256color", NULL, child_keys);
+    assert_true(await(&s, "ready"));
+    for (; i < (int)(sizeof keys / sizeof *keys); i++) {
+        char wanted[32];
+        snprintf(wanted, sizeof wanted, "<%d:%x ", i, keys[i].key);
+        type(&s, keys[i].typed);
+        if (!await(&s, wanted))
+            fail_msg("key %d: expected %s in: %s", i, wanted, s.said);
+    }
+    type(&s, "q");
+    assert_int_equal(finish(&s), 0);
+    hang_up(&s);
+}
+
+static void test_mouse_is_off_until_asked_for_and_reports_drags(void **state)
+{
+    static struct session s;
+    char wanted[64];
+    (void)state;
+    start(&s, "xterm-256color", NULL, child_keys);
+    assert_true(await(&s, "ready"));
+    assert_null(strstr(s.sent, "\033[?1000h"));
+    assert_null(strstr(s.sent, "\033[?1002h"));
+    type(&s, "m");
+    assert_true(await(&s, "<0:6d"));
+    assert_non_null(strstr(s.sent, "\033[?1002h"));
+    type(&s, "\033[<0;11;6M");
+    snprintf(wanted, sizeof wanted, "%x %d1+0 10,5>", TERM_KEY_MOUSE, TERM_MOUSE_PRESS);
+    if (!await(&s, wanted))
+        fail_msg("no press: %s", s.said);
+    type(&s, "\033[<32;15;7M");
+    snprintf(wanted, sizeof wanted, "%x %d1+0 14,6>", TERM_KEY_MOUSE, TERM_MOUSE_DRAG);
+    if (!await(&s, wanted))
+        fail_msg("no drag: %s", s.said);
+    type(&s, "\033[<0;15;7m");
+    snprintf(wanted, sizeof wanted, "%x %d1+0 14,6>", TERM_KEY_MOUSE, TERM_MOUSE_RELEASE);
+    if (!await(&s, wanted))
+        fail_msg("no release: %s", s.said);
+    type(&s, "\033[<65;20;9M");
+    if (!await(&s, "+1 19,8>"))
+        fail_msg("no wheel: %s", s.said);
+    type(&s, "q");
+    assert_int_equal(finish(&s), 0);
+    assert_non_null(strstr(s.sent, "\033[?1002l"));
+    assert_restored(&s);
+}
+
+static void test_resize_is_an_event(void **state)
+{
+    static struct session s;
+    struct winsize size = {.ws_row = 30, .ws_col = 100};
+    char wanted[32];
+    (void)state;
+    start(&s, "xterm-256color", NULL, child_keys);
+    assert_true(await(&s, "ready"));
+    assert_int_equal(ioctl(s.master, TIOCSWINSZ, &size), 0);
+    snprintf(wanted, sizeof wanted, "<0:%x", TERM_KEY_RESIZE);
+    if (!await(&s, wanted))
+        fail_msg("no resize: %s", s.said);
+    type(&s, "q");
+    assert_int_equal(finish(&s), 0);
+    assert_restored(&s);
+}
+
+static void test_terminate_signal_is_an_event_and_restores(void **state)
+{
+    static struct session s;
+    (void)state;
+    start(&s, "xterm-256color", NULL, child_keys);
+    assert_true(await(&s, "ready"));
+    kill(s.child, SIGTERM);
+    assert_int_equal(finish(&s), 0);
+    assert_restored(&s);
+}
+
+static void test_crashes_restore_the_terminal_and_stay_crashes(void **state)
+{
+    static struct session s;
+    (void)state;
+    start(&s, "xterm-256color", NULL, child_abort);
+    assert_int_equal(WTERMSIG(finish(&s)), SIGABRT);
+    assert_restored(&s);
+    start(&s, "xterm-256color", NULL, child_segfault);
+    int status = finish(&s);
+    assert_true(WIFSIGNALED(status) || WEXITSTATUS(status) != 0);
+    assert_restored(&s);
+}
+
+static void test_plain_exit_restores_the_terminal(void **state)
+{
+    static struct session s;
+    (void)state;
+    start(&s, "xterm-256color", NULL, child_exit);
+    assert_int_equal(WEXITSTATUS(finish(&s)), 5);
+    assert_restored(&s);
+}
+
+static void test_unknown_terminal_is_an_error_and_not_an_exit(void **state)
+{
+    static struct session s;
+    (void)state;
+    start(&s, "no-such-terminal", NULL, child_depth);
+    int status = finish(&s);
+    assert_int_equal(WEXITSTATUS(status), 9);
+    assert_non_null(strstr(s.said, "no-such-terminal"));
+    hang_up(&s);
+}
+
+static void assert_look(const char *term, const char *no_color, const char *wanted)
+{
+    static struct session s;
+    start(&s, term, no_color, child_depth);
+    if (!await(&s, wanted))
+        fail_msg("%s: expected %s in: %s", term, wanted, s.said);
+    assert_int_equal(finish(&s), 0);
+    hang_up(&s);
+}
+
+static void test_look_follows_the_terminal_and_the_environment(void **state)
+{
+    char wanted[80];
+    (void)state;
+    snprintf(wanted, sizeof wanted, "depth%d theme%d glyphs%d again%d", STYLE_DEPTH_256, STYLE_DARK,
+             STYLE_BRAILLE, ERR_USAGE);
+    assert_look("xterm-256color", NULL, wanted);
+    assert_look("xterm-256color", "", wanted); /* empty: as if it were not there */
+    snprintf(wanted, sizeof wanted, "depth%d theme%d", STYLE_DEPTH_NONE, STYLE_MONO);
+    assert_look("xterm-256color", "1", wanted);
+    snprintf(wanted, sizeof wanted, "depth%d theme%d glyphs%d", STYLE_DEPTH_8, STYLE_DARK,
+             STYLE_BLOCK);
+    assert_look("linux", NULL, wanted);
+    snprintf(wanted, sizeof wanted, "depth%d theme%d", STYLE_DEPTH_NONE, STYLE_MONO);
+    assert_look("vt100", NULL, wanted);
+}
+
+static void test_pipe_is_refused_with_advice(void **state)
+{
+    struct term *t;
+    struct style_look look;
+    struct err err = {0};
+    int saved = dup(STDOUT_FILENO), null = open("/dev/null", O_WRONLY);
+    (void)state;
+    fflush(stdout);
+    dup2(null, STDOUT_FILENO);
+    int rc = term_open(&t, &look, &err);
+    dup2(saved, STDOUT_FILENO);
+    close(saved);
+    close(null);
+    assert_int_equal(rc, ERR_USAGE);
+    assert_null(t);
+    assert_non_null(strstr(err.message, "moqa analyze"));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keys_arrive_with_their_own_names),
+        cmocka_unit_test(test_mouse_is_off_until_asked_for_and_reports_drags),
+        cmocka_unit_test(test_resize_is_an_event),
+        cmocka_unit_test(test_terminate_signal_is_an_event_and_restores),
+        cmocka_unit_test(test_crashes_restore_the_terminal_and_stay_crashes),
+        cmocka_unit_test(test_plain_exit_restores_the_terminal),
+        cmocka_unit_test(test_unknown_terminal_is_an_error_and_not_an_exit),
+        cmocka_unit_test(test_look_follows_the_terminal_and_the_environment),
+        cmocka_unit_test(test_pipe_is_refused_with_advice),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
