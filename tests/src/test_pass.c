@@ -1,0 +1,607 @@
+/*
+ * The pass: every format gives the same model, a cut run ends in the same bytes, threads change
+ * nothing, and what cannot work is refused before a byte is written.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "data/base/jsonio.h"
+#include "data/base/log.h"
+#include "data/base/str.h"
+#include "data/packed.h"
+#include "tests/src/quant_run.h"
+
+static const char *const text[] = {TEST_SAMPLE "/text/evaluation/letters-1.txt"};
+
+static bool exists(const char *folder, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+/* --- Formats --- */
+
+static double format_perplexity(struct quant_run *r, enum pass_format format)
+{
+    quant_run_remove(r->out);
+    r->options.format = format;
+    quant_run_pass(r);
+    assert_false(exists(r->out, ".moqa"));
+    assert_true(exists(r->out, "tokenizer.json"));
+    assert_true(exists(r->out, "moqa_plan.json"));
+    assert_true(exists(r->out, "moqa_report.json"));
+    assert_true(exists(r->out, "model.safetensors.index.json"));
+    return quant_run_perplexity(r->backend, r->out, text, 1, 0);
+}
+
+static void check_formats(const char *model, const char *method)
+{
+    struct quant_run r;
+    quant_run_open(&r, model, method, 4, 0);
+    double moqa = format_perplexity(&r, PASS_MOQA);
+    double v2 = format_perplexity(&r, PASS_GPTQ_V2);
+    double hf = format_perplexity(&r, PASS_HF);
+    double gptq = format_perplexity(&r, PASS_GPTQ);
+    assert_true(moqa == v2);
+    assert_true(fabs(hf / moqa - 1.0) < 0.003);  /* rounded to the checkpoint's type */
+    assert_true(fabs(gptq / moqa - 1.0) < 0.02); /* shifted zero points */
+    quant_run_close(&r);
+}
+
+static void test_formats_hold_the_same_model(void **state)
+{
+    (void)state;
+    check_formats("tiny-olmoe", "gptq-4");
+    check_formats("tiny-qwen2moe", "moqa-no-channels");
+}
+
+static void test_hf_has_the_original_tensors_and_no_quantization_config(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct checkpoint *c = NULL;
+    struct err err = {0};
+    quant_run_open(&r, "tiny-olmoe", "moqa", 1, 0);
+    r.options.format = PASS_HF;
+    quant_run_pass(&r);
+    assert_int_equal(checkpoint_open(&c, r.out, &err), 0);
+    assert_int_equal(checkpoint_quantization(c), CHECKPOINT_PLAIN);
+    assert_int_equal(checkpoint_count(c), checkpoint_count(r.model.checkpoint));
+    for (size_t i = 0; i < checkpoint_count(c); i++) {
+        const struct tensor_info *a = checkpoint_at(c, i),
+                                 *b = checkpoint_at(r.model.checkpoint, i);
+        assert_string_equal(a->name, b->name);
+        assert_int_equal(a->dtype, b->dtype);
+        assert_int_equal(a->bytes, b->bytes);
+    }
+    checkpoint_free(c);
+    quant_run_close(&r);
+}
+
+static void test_gptq_files_hold_no_zero_point_of_zero(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct checkpoint *c = NULL;
+    struct err err = {0};
+    size_t seen = 0;
+    quant_run_open(&r, "tiny-olmoe", "gptq-2", 1, 0);
+    r.options.format = PASS_GPTQ;
+    quant_run_pass(&r);
+    assert_int_equal(checkpoint_open(&c, r.out, &err), 0);
+    for (size_t e = 0; e < r.model.config->experts; e++) {
+        char name[MODEL_NAME_MAX];
+        struct packed_linear p;
+        size_t in, out;
+        model_linear_name(name, r.model.config, 1, LINEAR_GATE, e);
+        model_linear_shape(r.model.config, LINEAR_GATE, &in, &out);
+        assert_int_equal(packed_read(&p, c, name, in, out, &err), 0);
+        for (size_t i = 0; i < p.out * p.groups; i++, seen++)
+            assert_true(p.zeros[i] >= 1);
+        packed_release(&p);
+    }
+    assert_true(seen > 1000);
+    checkpoint_free(c);
+    quant_run_close(&r);
+}
+
+static void test_unquantized_plan_copies_every_tensor(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    quant_run_open(&r, "tiny-qwen2moe", "fp16", 1, 0);
+    quant_run_pass(&r);
+    double copied = quant_run_perplexity(r.backend, r.out, text, 1, 0);
+    assert_true(copied ==
+                quant_run_perplexity(r.backend, checkpoint_dir(r.model.checkpoint), text, 1, 0));
+    quant_run_close(&r);
+}
+
+/* --- The same bytes --- */
+
+static void hash_of(char out[HASH_HEX_SIZE], const char *settings, size_t threads)
+{
+    struct quant_run r;
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 4, threads);
+    quant_run_plan(&r, "moqa", settings);
+    quant_run_pass(&r);
+    quant_run_hash(out, r.out);
+    quant_run_close(&r);
+}
+
+static void test_bytes_do_not_depend_on_threads(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {"", "bits_attention=8,scale_search=on,channel_score=awq",
+                                           "propagation=fp,order=natural"};
+    char seen[3][HASH_HEX_SIZE];
+    for (size_t i = 0; i < 3; i++) {
+        char one[HASH_HEX_SIZE];
+        hash_of(one, settings[i], 1);
+        hash_of(seen[i], settings[i], 3);
+        assert_string_equal(one, seen[i]);
+    }
+    assert_string_not_equal(seen[0], seen[1]);
+    assert_string_not_equal(seen[0], seen[2]);
+}
+
+struct stop {
+    struct progress *progress;
+    size_t at, seen;
+};
+
+static void stop_later(void *context, const struct progress_state *s)
+{
+    struct stop *stop = context;
+    (void)s;
+    if (stop->seen++ >= stop->at)
+        atomic_store(&stop->progress->cancel, true);
+}
+
+/* Runs again and again, each time stopped after one more report of progress than the last. */
+static void run_in_pieces(struct quant_run *r, size_t *pieces)
+{
+    int rc = ERR_CANCELLED;
+    r->options.resume = true;
+    for (*pieces = 0; rc == ERR_CANCELLED; (*pieces)++) {
+        struct err err = {0};
+        struct progress progress;
+        struct stop stop = {&progress, *pieces, 0};
+        progress_init(&progress);
+        progress.changed = stop_later;
+        progress.context = &stop;
+        r->options.progress = &progress;
+        rc = quant_run_try(r, &err);
+        progress_release(&progress);
+        assert_true(rc == 0 || rc == ERR_CANCELLED);
+        assert_true(*pieces < 200);
+    }
+    r->options.progress = NULL;
+}
+
+static void test_cancelled_run_resumes_to_the_same_bytes(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    char whole[HASH_HEX_SIZE], pieced[HASH_HEX_SIZE];
+    size_t pieces;
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 4, 2);
+    quant_run_pass(&r);
+    quant_run_hash(whole, r.out);
+    quant_run_remove(r.out);
+    run_in_pieces(&r, &pieces);
+    quant_run_hash(pieced, r.out);
+    assert_true(pieces > 4);
+    assert_string_equal(whole, pieced);
+    quant_run_close(&r);
+}
+
+/* A child that is killed after a while; true if it came to its end. */
+static bool run_and_kill(struct quant_run *r, unsigned microseconds)
+{
+    int status;
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct err err = {0};
+        struct backend *b = NULL;
+        if (backend_cpu_new(&b, 1, &err) < 0)
+            _exit(9);
+        r->options.backend = b;
+        _exit(quant_run_try(r, &err) == 0 ? 0 : 8);
+    }
+    usleep(microseconds);
+    kill(child, SIGKILL);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    if (WIFEXITED(status))
+        assert_int_equal(WEXITSTATUS(status), 0);
+    return WIFEXITED(status);
+}
+
+static void test_killed_run_resumes_to_the_same_bytes(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    char whole[HASH_HEX_SIZE], again[HASH_HEX_SIZE];
+    unsigned random = 12345;
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 2, 1);
+    quant_run_pass(&r);
+    quant_run_hash(whole, r.out);
+    r.options.resume = true;
+    for (int round = 0; round < 3; round++) {
+        unsigned longest = 20000;
+        quant_run_remove(r.out);
+        for (int kills = 0; kills < 400; kills++) {
+            random = random * 1103515245u + 12345u;
+            if (run_and_kill(&r, (random >> 8) % longest))
+                break;
+            longest += 2000;
+        }
+        quant_run_hash(again, r.out);
+        assert_string_equal(whole, again);
+    }
+    quant_run_close(&r);
+}
+
+/* --- Refusals --- */
+
+static void expect(struct quant_run *r, int code, const char *message)
+{
+    struct err err = {0};
+    int rc = quant_run_try(r, &err);
+    if (rc != code || strcmp(err.message, message) != 0)
+        fail_msg("found %d \"%s\", expected %d \"%s\"", rc, err.message, code, message);
+}
+
+/* Leaves a run after its first layer. */
+static void start_run(struct quant_run *r)
+{
+    struct err err = {0};
+    struct pass *p = NULL;
+    assert_int_equal(pass_new(&p, &r->options, &err), 0);
+    assert_int_equal(pass_step(p, &err), 1);
+    pass_free(p);
+}
+
+static void test_resume_names_what_differs(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 2, 1);
+    start_run(&r);
+    expect(&r, ERR_USAGE, "holds an unfinished run; go on with --resume, or remove it");
+    r.options.resume = true;
+    r.options.windows = 3;
+    expect(&r, ERR_USAGE,
+           "holds an unfinished run with another calibration; choose another folder or remove it");
+    quant_run_plan(&r, "gptq-4", NULL);
+    r.options.format = PASS_GPTQ_V2;
+    r.options.precision = BACKEND_FP32;
+    expect(&r, ERR_USAGE,
+           "holds an unfinished run with another plan, calibration, format, precision; choose "
+           "another folder or remove it");
+    quant_run_plan(&r, "moqa", NULL);
+    r.options.windows = 2;
+    r.options.format = PASS_MOQA;
+    r.options.precision = BACKEND_FP64;
+    quant_run_pass(&r);
+    expect(&r, ERR_USAGE, "exists and is not an unfinished run; choose another folder");
+    quant_run_close(&r);
+}
+
+static void test_damaged_hidden_states_are_refused(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    char path[128];
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 2, 1);
+    start_run(&r);
+    snprintf(path, sizeof path, "%s/.moqa/hidden-1.bin", r.out);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, 4711), 1);
+    close(fd);
+    r.options.resume = true;
+    assert_int_equal(quant_run_try(&r, &err), ERR_INPUT);
+    assert_string_equal(err.file, path);
+    assert_non_null(strstr(err.message, "its checksum is not the journal's"));
+    quant_run_close(&r);
+}
+
+static void test_second_writer_is_locked_out(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    struct pass *p = NULL;
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    assert_int_equal(pass_new(&p, &r.options, &err), 0);
+    r.options.resume = true;
+    expect(&r, ERR_LOCKED, "another process works on it");
+    pass_free(p);
+    quant_run_pass(&r);
+    quant_run_close(&r);
+}
+
+static void test_output_must_be_a_new_folder_apart_from_the_model(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    char path[512], other[128];
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    const char *model = checkpoint_dir(r.model.checkpoint);
+    r.options.resume = true;
+    const char *const inside[] = {"", "/", "/new", "/../model", "/.."};
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
+        snprintf(path, sizeof path, "%s%s", model, inside[i]);
+        r.options.out = path;
+        err_clear(&err);
+        assert_int_equal(quant_run_try(&r, &err), ERR_USAGE);
+    }
+    assert_false(exists(model, "new"));
+    assert_false(exists(model, ".moqa"));
+    r.options.out = r.out;
+    snprintf(other, sizeof other, "%s/other", r.folder);
+    assert_int_equal(mkdir(other, 0777), 0);
+    assert_int_equal(symlink("other", r.out), 0);
+    expect(&r, ERR_USAGE, "is a link; name the folder itself");
+    unlink(r.out);
+    snprintf(path, sizeof path, "%s/file", other);
+    close(open(path, O_CREAT | O_WRONLY, 0666));
+    r.options.out = other;
+    expect(&r, ERR_USAGE, "exists and is not an unfinished run; choose another folder");
+    r.options.out = path;
+    expect(&r, ERR_USAGE, "exists and is not a folder");
+    snprintf(path, sizeof path, "%s/none/out", r.folder);
+    expect(&r, ERR_USAGE, "its parent folder cannot be used: No such file or directory");
+    quant_run_close(&r);
+}
+
+static void test_three_bits_that_the_gptq_layout_cannot_pack_are_refused(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-3", 1, 1);
+    r.options.format = PASS_GPTQ;
+    expect(&r, ERR_UNSUPPORTED,
+           "model.layers.0.mlp.experts.0.gate_proj is 48 x 96: the gptq format packs 3 bits only "
+           "where both sides are multiples of 32; use --format moqa or other bits");
+    assert_false(exists(r.folder, "out"));
+    quant_run_close(&r);
+    quant_run_open(&r, "tiny-olmoe", "gptq-3", 1, 1);
+    r.options.format = PASS_GPTQ;
+    quant_run_pass(&r);
+    quant_run_close(&r);
+}
+
+static void test_quantized_checkpoint_is_no_input(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    quant_run_pass(&r);
+    struct model again;
+    struct model original = r.model;
+    char second[128];
+    snprintf(second, sizeof second, "%s/second", r.folder);
+    assert_int_equal(model_open(&again, r.out, &err), 0);
+    r.model = again;
+    r.options.out = second;
+    expect(&r, ERR_UNSUPPORTED, "is quantized already; a run starts from the original checkpoint");
+    r.model = original;
+    model_release(&again);
+    quant_run_close(&r);
+}
+
+/* --- Degenerate inputs --- */
+
+/* A copy of the model's folder with the bytes of one tensor changed. */
+static void copy_model(char out[128], const struct quant_run *r)
+{
+    char command[1024];
+    snprintf(out, 128, "%s/model", r->folder);
+    snprintf(command, sizeof command, "cp -r '%s' '%s' && chmod -R u+w '%s'",
+             checkpoint_dir(r->model.checkpoint), out, out);
+    assert_int_equal(system(command), 0);
+}
+
+static void patch(const char *folder, const struct tensor_info *t, size_t element, uint16_t value)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, &value, 2, (off_t)(t->begin + 2 * element)), 2);
+    close(fd);
+}
+
+static void test_weight_that_is_not_finite_is_named(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    char folder[128];
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    copy_model(folder, &r);
+    const struct tensor_info *t =
+        checkpoint_find(r.model.checkpoint, "model.layers.0.mlp.experts.3.down_proj.weight");
+    assert_non_null(t);
+    patch(folder, t, 2 * t->shape[1] + 5, 0x7fc0);
+    struct model original = r.model;
+    assert_int_equal(model_open(&r.model, folder, &err), 0);
+    r.options.resume = true;
+    err_clear(&err);
+    int rc = quant_run_try(&r, &err);
+    /* A broken weight reaches its own output only after its layer: it is named, not a symptom. */
+    assert_int_equal(rc, ERR_INPUT);
+    assert_string_equal(err.message,
+                        "tensor \"model.layers.0.mlp.experts.3.down_proj.weight\": the "
+                        "value at [2][5] is not finite");
+    model_release(&r.model);
+    r.model = original;
+    quant_run_close(&r);
+}
+
+static const json_t *report_layer(json_t **root, const struct quant_run *r, size_t layer)
+{
+    char path[160];
+    struct err err = {0};
+    snprintf(path, sizeof path, "%s/moqa_report.json", r->out);
+    assert_int_equal(jsonio_load(root, path, 1u << 24, &err), 0);
+    return json_array_get(json_object_get(*root, "layers"), layer);
+}
+
+static void test_expert_without_tokens_gets_the_layers_mean(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    json_t *root = NULL;
+    size_t empty = 0, tokens = 0;
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    r.options.window = 8;
+    quant_run_pass(&r);
+    const json_t *experts = json_object_get(report_layer(&root, &r, 0), "experts");
+    assert_int_equal(json_array_size(experts), 24);
+    for (size_t e = 0; e < 24; e++) {
+        const json_t *o = json_array_get(experts, e);
+        json_int_t n = json_integer_value(json_object_get(o, "tokens"));
+        assert_int_equal(json_is_true(json_object_get(o, "layer_mean")), n == 0);
+        assert_false(json_is_true(json_object_get(o, "fallback")));
+        empty += n == 0;
+        tokens += (size_t)n;
+    }
+    assert_int_equal(tokens, 8 * 4);
+    assert_true(empty > 0);
+    assert_true(json_integer_value(json_object_get(root, "without_tokens")) >= (json_int_t)empty);
+    json_decref(root);
+    quant_run_close(&r);
+}
+
+static void test_gptq_loss_in_the_report_is_below_that_of_rounding(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    json_t *root = NULL;
+    quant_run_open(&r, "tiny-olmoe", "gptq-3", 4, 2);
+    quant_run_pass(&r);
+    for (size_t l = 0; l < r.model.config->layers; l++) {
+        const json_t *experts = json_object_get(report_layer(&root, &r, l), "experts");
+        for (size_t e = 0; e < json_array_size(experts); e++) {
+            const json_t *o = json_array_get(experts, e);
+            double loss = json_number_value(json_object_get(o, "loss"));
+            assert_true(loss > 0.0);
+            assert_true(loss < json_number_value(json_object_get(o, "loss_rtn")));
+        }
+        json_decref(root);
+    }
+    quant_run_close(&r);
+}
+
+/* --- Dry run and snapshot --- */
+
+static void test_dry_run_says_the_size_that_the_run_writes(void **state)
+{
+    (void)state;
+    for (int format = 0; format < PASS_FORMAT_COUNT; format++) {
+        struct quant_run r;
+        struct err err = {0};
+        struct pass_estimate e;
+        struct checkpoint *c = NULL;
+        uint64_t bytes = 0;
+        quant_run_open(&r, "tiny-olmoe", "moqa", 1, 2);
+        r.options.format = (enum pass_format)format;
+        assert_int_equal(pass_dry_run(&e, &r.options, &err), 0);
+        assert_false(exists(r.folder, "out"));
+        quant_run_pass(&r);
+        assert_int_equal(checkpoint_open(&c, r.out, &err), 0);
+        for (size_t i = 0; i < checkpoint_count(c); i++)
+            bytes += checkpoint_at(c, i)->bytes;
+        assert_int_equal(bytes, e.bytes_out);
+        assert_int_equal(e.calibration_tokens, 256);
+        assert_true(e.bytes_free > 0 && e.peak_memory > 1u << 20);
+        if (format == PASS_MOQA) {
+            assert_true(fabs(e.nominal_bits - r.plan.summary.nominal_bits) < 1e-9);
+            assert_true(fabs(e.effective_bits - r.plan.summary.effective_bits) < 1e-9);
+        }
+        checkpoint_free(c);
+        quant_run_close(&r);
+    }
+}
+
+static void test_snapshot_follows_the_layers(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    struct pass *p = NULL;
+    struct pass_expert experts[4 * 24];
+    struct pass_snapshot s = {.expert = experts};
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 1, 1);
+    for (size_t layer = 0; layer <= 4; layer++) {
+        r.options.resume = layer > 0;
+        assert_int_equal(pass_new(&p, &r.options, &err), 0);
+        pass_snapshot(p, &s);
+        assert_int_equal(s.layers, 4);
+        assert_int_equal(s.experts, 24);
+        assert_int_equal(s.layers_done, layer);
+        for (size_t i = 0; i < 4 * 24; i++) {
+            assert_int_equal(experts[i].done, i < layer * 24);
+            assert_int_equal(experts[i].bits, r.plan.layers[i / 24].experts[i % 24].bits);
+        }
+        assert_int_equal(pass_step(p, &err), layer < 4);
+        pass_free(p);
+    }
+    quant_run_close(&r);
+}
+
+static void quiet(void *context, enum log_level level, const char *line)
+{
+    (void)context;
+    (void)level;
+    (void)line;
+}
+
+int main(void)
+{
+    log_set_sink(quiet, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_formats_hold_the_same_model),
+        cmocka_unit_test(test_hf_has_the_original_tensors_and_no_quantization_config),
+        cmocka_unit_test(test_gptq_files_hold_no_zero_point_of_zero),
+        cmocka_unit_test(test_unquantized_plan_copies_every_tensor),
+        cmocka_unit_test(test_bytes_do_not_depend_on_threads),
+        cmocka_unit_test(test_cancelled_run_resumes_to_the_same_bytes),
+        cmocka_unit_test(test_killed_run_resumes_to_the_same_bytes),
+        cmocka_unit_test(test_resume_names_what_differs),
+        cmocka_unit_test(test_damaged_hidden_states_are_refused),
+        cmocka_unit_test(test_second_writer_is_locked_out),
+        cmocka_unit_test(test_output_must_be_a_new_folder_apart_from_the_model),
+        cmocka_unit_test(test_three_bits_that_the_gptq_layout_cannot_pack_are_refused),
+        cmocka_unit_test(test_quantized_checkpoint_is_no_input),
+        cmocka_unit_test(test_weight_that_is_not_finite_is_named),
+        cmocka_unit_test(test_expert_without_tokens_gets_the_layers_mean),
+        cmocka_unit_test(test_gptq_loss_in_the_report_is_below_that_of_rounding),
+        cmocka_unit_test(test_dry_run_says_the_size_that_the_run_writes),
+        cmocka_unit_test(test_snapshot_follows_the_layers),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
