@@ -1,0 +1,214 @@
+/*
+ * The machine fails at every write, sync, rename, mkdir and removal of a pass in turn: the process
+ * dies there, or the call fails, or writes only a part. Whatever happened, resuming ends in the
+ * same bytes. These functions stand before those of the C library in this program.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "data/base/log.h"
+#include "tests/src/quant_run.h"
+
+enum fault { FAULT_NONE, FAULT_EXIT, FAULT_ERROR, FAULT_SHORT };
+enum { EXIT_AT_FAULT = 77 };
+
+static enum fault fault;
+static size_t fault_at, operations;
+
+/* True if this operation is the one that fails. */
+static bool strikes(void)
+{
+    if (fault == FAULT_NONE || operations++ != fault_at)
+        return false;
+    if (fault == FAULT_EXIT)
+        _exit(EXIT_AT_FAULT);
+    return true;
+}
+
+ssize_t write(int fd, const void *bytes, size_t count)
+{
+    if (fd > 2 && strikes()) {
+        if (fault == FAULT_SHORT && count > 1)
+            return syscall(SYS_write, fd, bytes, count / 2);
+        errno = ENOSPC;
+        return -1;
+    }
+    return syscall(SYS_write, fd, bytes, count);
+}
+
+int fsync(int fd)
+{
+    if (strikes() && fault == FAULT_ERROR) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_fsync, fd);
+}
+
+int rename(const char *from, const char *to)
+{
+    if (strikes() && fault == FAULT_ERROR) {
+        errno = EIO;
+        return -1;
+    }
+    return (int)syscall(SYS_renameat, AT_FDCWD, from, AT_FDCWD, to);
+}
+
+int mkdir(const char *path, mode_t mode)
+{
+    if (strikes() && fault == FAULT_ERROR) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return (int)syscall(SYS_mkdirat, AT_FDCWD, path, mode);
+}
+
+int unlink(const char *path)
+{
+    if (fault == FAULT_EXIT)
+        strikes();
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, 0);
+}
+
+int unlinkat(int dir, const char *path, int flags)
+{
+    if (fault == FAULT_EXIT)
+        strikes();
+    return (int)syscall(SYS_unlinkat, dir, path, flags);
+}
+
+int rmdir(const char *path)
+{
+    if (fault == FAULT_EXIT)
+        strikes();
+    return (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+/* The exit status of a run in a child that has the fault; 0: it came to its end. */
+static int run_in_child(struct quant_run *r, enum fault kind, size_t at, char message[256])
+{
+    int status, pipes[2];
+    assert_int_equal(pipe(pipes), 0);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        struct err err = {0};
+        fault = kind;
+        fault_at = at;
+        int rc = quant_run_try(r, &err);
+        fault = FAULT_NONE;
+        if (rc < 0 && write(pipes[1], err.message, strlen(err.message)) < 0)
+            _exit(9);
+        _exit(-rc);
+    }
+    close(pipes[1]);
+    ssize_t got = read(pipes[0], message, 255);
+    message[got > 0 ? got : 0] = '\0';
+    close(pipes[0]);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status));
+    return WEXITSTATUS(status);
+}
+
+static void check_temporaries(const struct quant_run *r)
+{
+    char command[256];
+    snprintf(command, sizeof command, "test -z \"$(find %s -name '*.tmp-*')\"", r->folder);
+    assert_int_equal(system(command), 0);
+}
+
+static bool unfinished(const struct quant_run *r)
+{
+    char config[128], journal[128];
+    snprintf(config, sizeof config, "%s/config.json", r->out);
+    snprintf(journal, sizeof journal, "%s/.moqa", r->out);
+    return access(config, F_OK) < 0 || access(journal, F_OK) == 0;
+}
+
+/* Strikes at every `stride`-th operation until a run needs none of them any more. */
+static void fail_everywhere(enum fault kind, int expected, size_t stride)
+{
+    struct quant_run r;
+    char whole[HASH_HEX_SIZE], again[HASH_HEX_SIZE], message[256];
+    size_t faults = 0;
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 1, 1);
+    r.options.window = 32;
+    quant_run_pass(&r);
+    quant_run_hash(whole, r.out);
+    r.options.resume = true;
+    for (size_t at = 0;; at += stride) {
+        quant_run_remove(r.out);
+        int status = run_in_child(&r, kind, at, message);
+        if (status == 0 && kind != FAULT_SHORT) {
+            quant_run_hash(again, r.out);
+            assert_string_equal(whole, again);
+            break;
+        }
+        if (status != expected)
+            fail_msg("operation %zu: status %d, %s", at, status, message);
+        if (kind != FAULT_EXIT)
+            check_temporaries(&r);
+        /* After the last removal only the folder's sync is left: nothing to resume. */
+        if (unfinished(&r))
+            quant_run_pass(&r);
+        quant_run_hash(again, r.out);
+        if (strcmp(whole, again) != 0)
+            fail_msg("operation %zu: resumed to other bytes", at);
+        faults++;
+        if (kind == FAULT_SHORT && at > 100)
+            break;
+    }
+    print_message("%zu faults\n", faults);
+    assert_true(faults >= 20);
+    quant_run_close(&r);
+}
+
+static void test_death_at_any_operation_resumes_to_the_same_bytes(void **state)
+{
+    (void)state;
+    fail_everywhere(FAULT_EXIT, EXIT_AT_FAULT, 1);
+}
+
+static void test_failing_operation_is_an_error_and_leaves_a_run_to_resume(void **state)
+{
+    (void)state;
+    fail_everywhere(FAULT_ERROR, -ERR_IO, 4);
+}
+
+static void test_short_write_is_completed(void **state)
+{
+    (void)state;
+    fail_everywhere(FAULT_SHORT, 0, 3);
+}
+
+static void quiet(void *context, enum log_level level, const char *line)
+{
+    (void)context;
+    (void)level;
+    (void)line;
+}
+
+int main(void)
+{
+    log_set_sink(quiet, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_death_at_any_operation_resumes_to_the_same_bytes),
+        cmocka_unit_test(test_failing_operation_is_an_error_and_leaves_a_run_to_resume),
+        cmocka_unit_test(test_short_write_is_completed),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
