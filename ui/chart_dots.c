@@ -38,9 +38,11 @@ static unsigned braille_bits(const char *glyph)
     return (b[1] & 3u) << 6 | (b[2] & 0x3fu);
 }
 
+/* Whether the dots that a cell has stay there beside a new one. */
 static bool keeps(const struct chart_dots *d, int x, int y)
 {
-    return !d->line || !style_has_colour(d->look) || cells_at(d->c, x, y)->style.fg == d->colour;
+    uint16_t colour = cells_at(d->c, x, y)->style.fg;
+    return !d->line || !style_has_colour(d->look) || colour == d->colour || colour == STYLE_ON_BAR;
 }
 
 static void braille_put(struct chart_dots *d, int x, int y, unsigned column, unsigned row)
@@ -56,6 +58,8 @@ static void block_put(struct chart_dots *d, int x, int y, unsigned column, unsig
 {
     const char *glyph = cells_at(d->c, x, y)->glyph;
     unsigned bits = 0;
+    if (strcmp(glyph, quadrant[15]) == 0 && cells_at(d->c, x, y)->style.fg == d->colour)
+        return; /* filled by this very series, and not a bar to draw over */
     for (unsigned i = 1; i < 15 && keeps(d, x, y); i++)
         if (strcmp(glyph, quadrant[i]) == 0)
             bits = i;

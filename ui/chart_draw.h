@@ -71,7 +71,8 @@ void chart_frame_cursor(const struct chart_frame *f, const struct chart_cursor *
 void chart_frame_hidden(const struct chart_frame *f, size_t hidden);
 void chart_frame_map(const struct chart_frame *f, size_t hidden, struct chart_map *map);
 
-/* A glyph over what is there: a full block keeps showing as its background. */
+/* A glyph over what is there: a full block keeps showing as its background, and the glyph then
+ * takes the colour that can be seen on it. */
 void chart_overlay(struct cells *c, int x, int y, const char *glyph, struct style s);
 /* One centred line where there is nothing to draw. */
 void chart_nothing(struct cells *c, struct rect r, const struct style_look *look, const char *text);

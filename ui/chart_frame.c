@@ -332,10 +332,9 @@ void chart_overlay(struct cells *c, int x, int y, const char *glyph, struct styl
     const struct cell *cell = cells_at(c, x, y);
     if (!cell)
         return;
-    if (strcmp(cell->glyph, "\u2588") == 0)
-        s.bg = cell->style.fg;
-    else
-        s.bg = cell->style.bg;
+    s.bg = strcmp(cell->glyph, "\u2588") == 0 ? cell->style.fg : cell->style.bg;
+    if (s.bg != STYLE_DEFAULT)
+        s.fg = STYLE_ON_BAR;
     cells_put(c, x, y, glyph, s);
 }
 

@@ -158,8 +158,7 @@ static void draw_numbers(struct cells *c, const struct chart_heat *heat, const s
             int width = (int)strlen(text), x = m->plot.x + (int)j * m->kx + (m->kx - width + 1) / 2;
             bool selected =
                 heat->has_selected && row == heat->selected_row && col == heat->selected_col;
-            /* Palette entries 16 and 231 are black and white whatever the terminal's theme. */
-            struct style s = {.fg = (uint16_t)(STYLE_INDEX + (place > 0.41 ? 16 : 231)),
+            struct style s = {.fg = place > 0.41 ? STYLE_ON_LIGHT : STYLE_ON_DARK,
                               .bg = style_ramp(place),
                               .attr = selected ? STYLE_BOLD | STYLE_REVERSE : 0};
             if (width <= m->kx - 1)

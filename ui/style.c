@@ -28,6 +28,9 @@ static const struct paint role_dark[STYLE_ROLES] = {
     [STYLE_CURVE] = {219, 13, 5, 0},
     [STYLE_CURSOR] = {210, 9, 1, STYLE_BOLD},
     [STYLE_PIN] = {227, 11, 3, STYLE_BOLD},
+    [STYLE_ON_BAR] = {16, 0, 0, 0},
+    [STYLE_ON_LIGHT] = {16, 0, 0, 0},
+    [STYLE_ON_DARK] = {231, 15, 7, 0},
 };
 
 static const struct paint role_light[STYLE_ROLES] = {
@@ -49,6 +52,9 @@ static const struct paint role_light[STYLE_ROLES] = {
     [STYLE_CURVE] = {127, 5, 5, 0},
     [STYLE_CURSOR] = {160, 1, 1, STYLE_BOLD},
     [STYLE_PIN] = {90, 5, 5, STYLE_BOLD},
+    [STYLE_ON_BAR] = {231, 15, 7, 0},
+    [STYLE_ON_LIGHT] = {16, 0, 0, 0},
+    [STYLE_ON_DARK] = {231, 15, 7, 0},
 };
 
 /* Without colours; as a background SELECT and BAR are reversed. */

@@ -25,10 +25,13 @@ enum style_colour {
     STYLE_GOOD,
     STYLE_WARN,
     STYLE_ERROR,
-    STYLE_MARKER, /* threshold and break lines */
-    STYLE_CURVE,  /* a fitted curve over data */
-    STYLE_CURSOR, /* crosshair */
-    STYLE_PIN,    /* what the user pinned */
+    STYLE_MARKER,   /* threshold and break lines */
+    STYLE_CURVE,    /* a fitted curve over data */
+    STYLE_CURSOR,   /* crosshair */
+    STYLE_PIN,      /* what the user pinned */
+    STYLE_ON_BAR,   /* a line over a coloured bar */
+    STYLE_ON_LIGHT, /* text on the light end of the ramp */
+    STYLE_ON_DARK,  /* and on its dark end */
     STYLE_ROLES,
     STYLE_SERIES = 64, /* + 0..7: qualitative, told apart with any colour vision */
     STYLE_GROUP = 80,  /* + group number: 1 high class, 2, 3, 4 lower ones */

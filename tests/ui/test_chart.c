@@ -551,6 +551,46 @@ static void test_bars_hold_as_many_as_the_data(void **state)
     cells_release(&c);
 }
 
+static void test_curve_over_bars_keeps_the_bar_and_can_be_seen(void **state)
+{
+    struct cells c;
+    size_t over = 0, beside = 0;
+    (void)state;
+    make(&c, 80, 24);
+    draw_histogram(&c, cells_area(&c), &dark);
+    for (int i = 0; i < 80 * 24; i++) {
+        const struct cell *cell = &c.cell[i];
+        bool dots =
+            (unsigned char)cell->glyph[0] == 0xe2 && ((unsigned char)cell->glyph[1] & 0xfc) == 0xa0;
+        over += dots && cell->style.fg == STYLE_ON_BAR && cell->style.bg > STYLE_GROUP;
+        beside += dots && cell->style.fg == STYLE_CURVE && cell->style.bg == STYLE_DEFAULT;
+        assert_true(cell->style.bg == STYLE_DEFAULT || cell->style.fg == STYLE_ON_BAR);
+    }
+    assert_true(over > 10 && beside > 10);
+    cells_release(&c);
+}
+
+static void test_block_dots_that_fill_a_cell_stay_full(void **state)
+{
+    static double x[400], y[400];
+    struct chart_series series = {.x = x, .y = y, .n = 400, .mark = CHART_POINTS};
+    struct chart_xy chart = {
+        .x = {.lo = 0, .hi = 1}, .y = {.lo = 0, .hi = 1}, .series = &series, .count = 1};
+    struct chart_map map;
+    struct cells c;
+    (void)state;
+    for (size_t i = 0; i < 400; i++) {
+        x[i] = (double)(i % 20) / 20;
+        y[i] = (double)(i / 20 * 7 % 20) / 20;
+    }
+    make(&c, 12, 8);
+    chart_xy(&c, cells_area(&c), &block, &chart, &map);
+    for (int yy = map.plot.y; yy < map.plot.y + map.plot.h; yy++)
+        for (int xx = map.plot.x; xx < map.plot.x + map.plot.w; xx++)
+            assert_string_equal(cells_at(&c, xx, yy)->glyph, "█");
+    cells_release(&c);
+}
+
 static void test_focused_marker_keeps_its_label(void **state)
 {
     static const double y[] = {1, 2, 3, 4};
@@ -610,6 +650,8 @@ int main(void)
         cmocka_unit_test(test_heat_map_gives_row_and_column_under_a_cell),
         cmocka_unit_test(test_heat_map_shows_two_values_a_character),
         cmocka_unit_test(test_bars_hold_as_many_as_the_data),
+        cmocka_unit_test(test_curve_over_bars_keeps_the_bar_and_can_be_seen),
+        cmocka_unit_test(test_block_dots_that_fill_a_cell_stay_full),
         cmocka_unit_test(test_focused_marker_keeps_its_label),
         cmocka_unit_test(test_names_in_charts_are_sanitized),
     };
