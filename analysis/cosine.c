@@ -2,6 +2,7 @@
 
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/base/mem.h"
 
@@ -9,9 +10,11 @@
  * The Gram matrix in tiles of experts, over stretches of SPAN floats: a stretch is summed in
  * float32 lanes (at most SPAN / lanes terms each, far too few to lose what the eye or the
  * correlation needs), every stretch is added in float64. One kernel for each width of vectors;
- * LANES, ROWS and COLUMNS are chosen so that a tile's sums stay in registers.
+ * LANES, ROWS and COLUMNS are chosen so that a tile's sums stay in registers. A stretch is copied
+ * into one small block first: rows lie powers of two apart and would push each other out of the
+ * caches.
  */
-enum { SPAN = 1024, TILE_MAX = 4 };
+enum { SPAN = 1024, STRIDE = SPAN + 16, TILE_MAX = 4 };
 
 #define COSINE_KERNEL(NAME, TARGET, LANES, ROWS, COLUMNS)                                          \
     typedef float NAME##_vector __attribute__((vector_size(LANES * 4), aligned(4), may_alias));    \
@@ -111,16 +114,33 @@ static void mirror(double *gram, size_t experts)
             gram[j * experts + i] = gram[i * experts + j];
 }
 
+/* One stretch of every row, end to end. */
+static void pack(float *out, const float *const *rows, size_t experts, size_t at, size_t span)
+{
+    for (size_t e = 0; e < experts; e++)
+        memcpy(out + e * STRIDE, rows[e] + at, span * sizeof *out);
+}
+
 void cosine_add(double *gram, const float *const *rows, size_t experts, size_t width)
 {
     const struct kernel *k = best_kernel();
+    float *packed = mem_aligned(experts, STRIDE * sizeof *packed, NULL);
+    const float **packed_rows = mem_array(experts, sizeof *packed_rows, NULL);
+    bool pack_rows = packed && packed_rows; /* without memory it only takes longer */
+    for (size_t e = 0; pack_rows && e < experts; e++)
+        packed_rows[e] = packed + e * STRIDE;
     for (size_t at = 0; at < width; at += SPAN) {
         size_t span = width - at < SPAN ? width - at : SPAN;
+        if (pack_rows)
+            pack(packed, rows, experts, at, span);
         for (size_t i = 0; i < experts; i += k->rows)
             for (size_t j = i / k->columns * k->columns; j < experts; j += k->columns)
-                add_tile(gram, k, rows, experts, i, j, at, span);
+                add_tile(gram, k, pack_rows ? packed_rows : rows, experts, i, j, pack_rows ? 0 : at,
+                         span);
     }
     mirror(gram, experts);
+    free(packed);
+    free(packed_rows);
 }
 
 void cosine_finish(double *gram, size_t experts)
