@@ -286,6 +286,35 @@ static void test_commonest_types_come_most_first(void **state)
     trace_release(&t);
 }
 
+static void test_json_carries_the_cosine_where_it_is_given(void **state)
+{
+    (void)state;
+    struct trace t;
+    struct settings s;
+    struct err err = {0};
+    double cosine[2 * 3 * 3];
+    json_t *json;
+    helper_trace(&t, 2, 3, 1, 100, 20, 0, false, 17);
+    struct analysis *a = open_analysis(&t);
+    settings_defaults(&s);
+    update(a, &s);
+    for (size_t i = 0; i < 18; i++)
+        cosine[i] = 1 / (double)(i + 3);
+    assert_int_equal(analysis_to_json(&json, a, cosine, &err), 0);
+    for (size_t i = 0; i < 18; i++) {
+        const json_t *layer = json_array_get(json_object_get(json, "layers"), i / 9);
+        const json_t *row = json_array_get(json_object_get(layer, "cosine"), i % 9 / 3);
+        assert_true(json_real_value(json_array_get(row, i % 3)) == cosine[i]);
+    }
+    json_decref(json);
+    json = as_json(a);
+    assert_null(json_object_get(json_array_get(json_object_get(json, "layers"), 0), "cosine"));
+    assert_non_null(json_object_get(json_object_get(json, "settings"), "alpha"));
+    json_decref(json);
+    analysis_free(a);
+    trace_release(&t);
+}
+
 /* --- Odd cases, each with its rule --- */
 
 static void test_one_type_is_flat_and_whole(void **state)
@@ -517,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_a_walk_over_settings_leaves_nothing_behind),
         cmocka_unit_test(test_layer_overrides_change_their_layer_alone),
         cmocka_unit_test(test_commonest_types_come_most_first),
+        cmocka_unit_test(test_json_carries_the_cosine_where_it_is_given),
         cmocka_unit_test(test_one_type_is_flat_and_whole),
         cmocka_unit_test(test_all_experts_taken_gives_equal_significance_and_one_group),
         cmocka_unit_test(test_fewer_than_eight_experts_have_no_anderson_darling),
