@@ -18,20 +18,8 @@ struct attention_job {
 /* Softmax of scale * x over `count` entries, in place. */
 CPU_VECTOR static void softmax_row(float *x, size_t count, float scale)
 {
-    float lanes[CPU_LANES];
+    float max = cpu_max(x, count), lanes[CPU_LANES] = {0};
     size_t whole = count - count % CPU_LANES;
-    for (size_t l = 0; l < CPU_LANES; l++)
-        lanes[l] = x[0];
-    for (size_t i = 0; i < whole; i += CPU_LANES)
-        for (size_t l = 0; l < CPU_LANES; l++)
-            lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    float max = x[0];
-    for (size_t l = 0; l < CPU_LANES; l++)
-        max = lanes[l] > max ? lanes[l] : max;
-    for (size_t i = whole; i < count; i++)
-        max = x[i] > max ? x[i] : max;
-    for (size_t l = 0; l < CPU_LANES; l++)
-        lanes[l] = 0;
     for (size_t i = 0; i < count; i++)
         x[i] = cpu_exp((x[i] - max) * scale);
     for (size_t i = 0; i < whole; i += CPU_LANES)

@@ -3,6 +3,7 @@
  * chunks: the error stays that of one chunk however many tokens there are.
  */
 #include <math.h>
+#include <stdbool.h>
 
 #include "gpu/cpu/cpu_math.h"
 #include "gpu/cpu/cpu_ops.h"
@@ -10,6 +11,7 @@
 enum {
     GRAM_TILE = 256,  /* side of the part of H that an item fills */
     GRAM_ROWS = 1024, /* rows a chunk */
+    MIRROR_SIDE = 16, /* side of the squares that are transposed */
     ABS_COLUMNS = 256
 };
 
@@ -21,19 +23,29 @@ struct gram_job {
     size_t columns, tiles;
 };
 
-/* h[i][j] += part[i][j] and its mirror image; i < rows, j < columns, or j <= i on the diagonal. */
-static void add_tile(double *h, size_t stride, size_t top, size_t left, size_t rows, size_t columns,
-                     const float *part)
+/* h[i][j] += part[i][j]; i < rows, j < columns, or j <= i on the diagonal. */
+CPU_VECTOR static void add_rows(double *h, size_t stride, size_t rows, size_t columns,
+                                bool diagonal, const float *part)
 {
     for (size_t i = 0; i < rows; i++) {
-        size_t end = top == left ? i + 1 : columns;
-        double *row = h + (top + i) * stride + left;
+        size_t end = diagonal ? i + 1 : columns;
+        double *row = h + i * stride;
         for (size_t k = 0; k < end; k++)
             row[k] += part[i * GRAM_TILE + k];
     }
-    for (size_t k = 0; k < columns; k++)
-        for (size_t i = top == left ? k + 1 : 0; i < rows; i++)
-            h[(left + k) * stride + top + i] = h[(top + i) * stride + left + k];
+}
+
+/* The same for the mirror image, in small squares: rows of h lie a power of two apart, and only a
+ * few of them fit in the cache at a time. h is symmetric, so both sums are the same numbers. */
+static void add_mirrored(double *h, size_t stride, size_t rows, size_t columns, bool diagonal,
+                         const float *part)
+{
+    for (size_t k0 = 0; k0 < columns; k0 += MIRROR_SIDE)
+        for (size_t i0 = diagonal ? k0 : 0; i0 < rows; i0 += MIRROR_SIDE)
+            for (size_t k = k0; k < columns && k < k0 + MIRROR_SIDE; k++)
+                for (size_t i = diagonal && i0 <= k ? k + 1 : i0; i < rows && i < i0 + MIRROR_SIDE;
+                     i++)
+                    h[k * stride + i] += part[i * GRAM_TILE + k];
 }
 
 static size_t side(const struct gram_job *j, size_t at)
@@ -59,7 +71,11 @@ static void gram_item(void *context, size_t item, size_t worker)
         else
             cpu_gemm_tn(side(j, top), side(j, left), count, x + top, j->columns, x + left,
                         j->columns, part, GRAM_TILE);
-        add_tile(j->h[matrix]->d, j->columns, top, left, side(j, top), side(j, left), part);
+        double *h = j->h[matrix]->d;
+        add_rows(h + top * j->columns + left, j->columns, side(j, top), side(j, left), top == left,
+                 part);
+        add_mirrored(h + left * j->columns + top, j->columns, side(j, top), side(j, left),
+                     top == left, part);
     }
 }
 

@@ -139,19 +139,7 @@ struct nll_job {
 
 CPU_VECTOR static float row_max(const float *x, size_t count)
 {
-    float lanes[CPU_LANES];
-    for (size_t l = 0; l < CPU_LANES; l++)
-        lanes[l] = x[0];
-    size_t whole = count - count % CPU_LANES;
-    for (size_t i = 0; i < whole; i += CPU_LANES)
-        for (size_t l = 0; l < CPU_LANES; l++)
-            lanes[l] = x[i + l] > lanes[l] ? x[i + l] : lanes[l];
-    float max = x[0];
-    for (size_t l = 0; l < CPU_LANES; l++)
-        max = lanes[l] > max ? lanes[l] : max;
-    for (size_t i = whole; i < count; i++)
-        max = x[i] > max ? x[i] : max;
-    return max;
+    return cpu_max(x, count);
 }
 
 CPU_VECTOR static float sum_of_exp(const float *x, float shift, size_t count)
