@@ -15,6 +15,8 @@
 
 #include "data/base/atomic_file.h"
 #include "data/base/str.h"
+#include "data/packed.h"
+#include "data/quant_config.h"
 #include "model_fixture.h"
 
 static void test_linears_have_the_checkpoints_names_and_shapes(void **state)
@@ -193,6 +195,98 @@ static void test_a_missing_layer_is_named(void **state)
     backend_free(b);
 }
 
+static const char packed_name[] = "model.layers.2.mlp.experts.5.down_proj";
+
+/* 4-bit codes with two groups, the second shorter, from a linear congruential sequence. */
+static void fill_packed(struct packed_linear *p)
+{
+    uint32_t x = 99;
+    assert_int_equal(packed_alloc(p, 20, 24, 4, 16, 0, 0, NULL), 0);
+    for (size_t i = 0; i < p->in * p->out; i++)
+        p->codes[i] = (uint8_t)((x = x * 1664525u + 1013904223u) >> 28);
+    for (size_t i = 0; i < p->out * p->groups; i++) {
+        p->scales[i] = dtype_float_to_f16(0.01f * (float)(i + 1));
+        p->zeros[i] = (uint8_t)(i % 16);
+    }
+}
+
+/* The random model's tensors, with one linear replaced by its packed form. */
+static void write_packed(const char *path, const struct checkpoint *c,
+                         const struct packed_tensors *t)
+{
+    struct safetensors_writer *w;
+    size_t count = 0, total = checkpoint_count(c) - 1 + t->count;
+    struct safetensors_spec *spec = calloc(total, sizeof *spec);
+    assert_non_null(spec);
+    for (size_t i = 0; i < checkpoint_count(c); i++) {
+        const struct tensor_info *info = checkpoint_at(c, i);
+        if (strncmp(info->name, packed_name, strlen(packed_name)) == 0)
+            continue;
+        spec[count] = (struct safetensors_spec){info->name, info->dtype, info->rank, {0}};
+        memcpy(spec[count++].shape, info->shape, sizeof info->shape);
+    }
+    memcpy(spec + count, t->spec, t->count * sizeof *spec);
+    assert_int_equal(safetensors_writer_new(&w, path, spec, total, NULL), 0);
+    for (size_t i = 0; i < count; i++) {
+        const struct tensor_info *info = checkpoint_find(c, spec[i].name);
+        void *bytes = malloc(info->bytes);
+        assert_int_equal(checkpoint_read(c, info, bytes, NULL), 0);
+        assert_int_equal(safetensors_writer_add(w, bytes, info->bytes, NULL), 0);
+        free(bytes);
+    }
+    for (size_t i = 0; i < t->count; i++)
+        assert_int_equal(safetensors_writer_add(w, t->data[i], t->bytes[i], NULL), 0);
+    assert_int_equal(safetensors_writer_finish(w, NULL), 0);
+    free(spec);
+}
+
+static void make_quantized(char dir[64], const struct model *plain, const struct packed_linear *p)
+{
+    char path[4096];
+    json_t *field;
+    struct packed_tensors t;
+    const struct quant_module module = {packed_name, 4, 0};
+    make_variant(dir, "vocab_size", 61);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_int_equal(packed_encode(&t, p, packed_name, CHECKPOINT_MOQA, NULL), 0);
+    write_packed(path, plain->checkpoint, &t);
+    packed_tensors_release(&t);
+    json_t *config = fixture_json(dir, "config.json");
+    assert_int_equal(quant_config_build(&field, CHECKPOINT_MOQA, 16, &module, 1, NULL), 0);
+    assert_int_equal(json_object_set_new(config, "quantization_config", field), 0);
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+}
+
+static void test_a_quantized_linear_is_dequantized_and_others_stay(void **state)
+{
+    (void)state;
+    struct model plain, m;
+    struct model_layer l;
+    struct packed_linear p;
+    char dir[64];
+    float want[24 * 20], got[24 * 20];
+    struct backend *b = fixture_backend(1);
+    fixture_open(&plain, fixture_random[0].dir);
+    fill_packed(&p);
+    make_quantized(dir, &plain, &p);
+    fixture_open(&m, dir);
+    assert_int_equal(checkpoint_quantization(m.checkpoint), CHECKPOINT_MOQA);
+    assert_int_equal(model_layer_load(&l, &m, b, 2, NULL), 0);
+    packed_dequantize(&p, want);
+    assert_int_equal(b->ops->download(b, l.down[5], 0, 24, got, NULL), 0);
+    assert_memory_equal(got, want, sizeof got);
+    for (int i = 0; i < LINEAR_COUNT; i++)
+        check_linear(&plain, b, &l, (enum model_linear)i, 4);
+    model_layer_release(&l, b);
+    model_release(&m);
+    model_release(&plain);
+    packed_release(&p);
+    remove_variant(dir);
+    backend_free(b);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -201,6 +295,7 @@ int main(void)
         cmocka_unit_test(test_a_dense_layer_has_no_router),
         cmocka_unit_test(test_a_tensor_of_another_shape_is_named),
         cmocka_unit_test(test_a_missing_layer_is_named),
+        cmocka_unit_test(test_a_quantized_linear_is_dequantized_and_others_stay),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
