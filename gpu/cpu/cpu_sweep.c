@@ -1,6 +1,6 @@
 /*
  * GPTQ's rounding as successive rounding from the last column to the first (H = L L^T), in blocks
- * of 64 rows and 128 columns: what later blocks contribute is one product, what later columns of
+ * of 256 rows and 128 columns: what later blocks contribute is one product, what later columns of
  * the same block contribute is added column by column. Items are (problem, block of rows); a
  * problem's losses are summed over its blocks in order, so nothing depends on the threads.
  */
@@ -10,10 +10,16 @@
 
 #include "data/base/mem.h"
 #include "gpu/cpu/cpu_backend.h"
+#include "gpu/cpu/cpu_math.h"
 
-enum { SWEEP_ROWS = 64, SWEEP_COLUMNS = 128 };
+enum {
+    SWEEP_CHUNK = 64, /* rows that fill vector registers together */
+    SWEEP_CHUNKS = 4,
+    SWEEP_ROWS = SWEEP_CHUNK * SWEEP_CHUNKS, /* an item */
+    SWEEP_COLUMNS = 128
+};
 
-struct sweep_block {
+struct sweep_chunk {
     size_t first, rows;
     double *loss;   /* [rows] */
     double *square; /* [rows] */
@@ -41,10 +47,11 @@ struct sweep_block {
 
 static const struct sweep_kind {
     size_t (*space_bytes)(size_t columns);
-    void (*block)(const struct backend_sweep *p, const struct sweep_block *block, void *memory);
+    void (*rows)(const struct backend_sweep *p, const struct sweep_chunk *chunks, size_t count,
+                 void *memory);
 } sweep_kinds[] = {
-    [BACKEND_FP32] = {f32_space_bytes, f32_sweep_block},
-    [BACKEND_FP64] = {f64_space_bytes, f64_sweep_block},
+    [BACKEND_FP32] = {f32_space_bytes, f32_sweep_rows},
+    [BACKEND_FP64] = {f64_space_bytes, f64_sweep_rows},
 };
 
 struct sweep_item {
@@ -64,14 +71,21 @@ static void run_item(void *context, size_t index, size_t worker)
     struct sweep_batch *batch = context;
     struct sweep_item *item = &batch->items[index];
     const struct backend_sweep *p = item->problem;
-    size_t left = p->rows - item->first;
     double loss[SWEEP_ROWS] = {0}, square[SWEEP_ROWS] = {0};
-    struct sweep_block block = {item->first, left < SWEEP_ROWS ? left : SWEEP_ROWS, loss, square};
+    struct sweep_chunk chunks[SWEEP_CHUNKS];
+    size_t count = 0, end = item->first + SWEEP_ROWS < p->rows ? item->first + SWEEP_ROWS : p->rows;
+    for (size_t first = item->first; first < end; first += SWEEP_CHUNK, count++)
+        chunks[count] = (struct sweep_chunk){
+            .first = first,
+            .rows = end - first < SWEEP_CHUNK ? end - first : SWEEP_CHUNK,
+            .loss = loss + count * SWEEP_CHUNK,
+            .square = square + count * SWEEP_CHUNK,
+        };
     void *memory = batch->self->scratch[worker];
-    /* Rows that a last short block lacks take part in the products: their errors are zero. */
+    /* Rows that a last short chunk lacks take part in the products: their errors are zero. */
     memset(memory, 0, batch->kind->space_bytes(p->columns));
-    batch->kind->block(p, &block, memory);
-    for (size_t r = 0; r < block.rows; r++) {
+    batch->kind->rows(p, chunks, count, memory);
+    for (size_t r = 0; r < end - item->first; r++) {
         item->loss += loss[r];
         item->square += square[r];
     }
