@@ -271,6 +271,8 @@ static int add_linear(void *context, size_t layer, enum model_linear linear, siz
         bool plain = writer_formats[s->o->format].checkpoint == CHECKPOINT_PLAIN;
         s->bytes_out += plain ? before : bits / 8;
         s->bytes_replaced += before;
+    } else {
+        bits = before * 8;
     }
     if (linear >= LINEAR_GATE) {
         double chosen = (double)b.channels * (double)out;

@@ -71,6 +71,27 @@ static void test_formats_hold_the_same_model(void **state)
     check_formats("tiny-qwen2moe", "moqa-no-channels");
 }
 
+static void test_sixteen_bits_and_quantized_attention_survive_every_format(void **state)
+{
+    (void)state;
+    static const char *const models[] = {"tiny-olmoe", "tiny-qwen2moe"};
+    for (size_t m = 0; m < 2; m++) {
+        struct quant_run r;
+        quant_run_open(&r, models[m], "moqa-no-channels", 2, 0);
+        quant_run_plan(&r, "moqa-no-channels", "bits_attention=8,bits_shared=16");
+        for (size_t l = 0; l < r.plan.layers_count; l++)
+            for (size_t e = l % 3; e < r.plan.experts; e += 3) {
+                r.plan.layers[l].experts[e].bits = 16;
+                r.plan.layers[l].experts[e].pinned = true;
+            }
+        double moqa = format_perplexity(&r, PASS_MOQA);
+        assert_true(moqa == format_perplexity(&r, PASS_GPTQ_V2));
+        assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.005);
+        assert_true(fabs(format_perplexity(&r, PASS_GPTQ) / moqa - 1.0) < 0.02);
+        quant_run_close(&r);
+    }
+}
+
 static void test_hf_has_the_original_tensors_and_no_quantization_config(void **state)
 {
     (void)state;
@@ -451,7 +472,6 @@ static void test_weight_that_is_not_finite_is_named(void **state)
     r.options.resume = true;
     err_clear(&err);
     int rc = quant_run_try(&r, &err);
-    /* A broken weight reaches its own output only after its layer: it is named, not a symptom. */
     assert_int_equal(rc, ERR_INPUT);
     assert_string_equal(err.message,
                         "tensor \"model.layers.0.mlp.experts.3.down_proj.weight\": the "
@@ -585,6 +605,7 @@ int main(void)
     log_set_sink(quiet, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats_hold_the_same_model),
+        cmocka_unit_test(test_sixteen_bits_and_quantized_attention_survive_every_format),
         cmocka_unit_test(test_hf_has_the_original_tensors_and_no_quantization_config),
         cmocka_unit_test(test_gptq_files_hold_no_zero_point_of_zero),
         cmocka_unit_test(test_unquantized_plan_copies_every_tensor),
