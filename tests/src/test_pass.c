@@ -37,6 +37,16 @@ static bool exists(const char *folder, const char *name)
 
 /* --- Formats --- */
 
+/* A copy of the model's folder that can be changed. */
+static void copy_model(char out[128], const struct quant_run *r)
+{
+    char command[1024];
+    snprintf(out, 128, "%s/model", r->folder);
+    snprintf(command, sizeof command, "cp -r '%s' '%s' && chmod -R u+w '%s'",
+             checkpoint_dir(r->model.checkpoint), out, out);
+    assert_int_equal(system(command), 0);
+}
+
 static double format_perplexity(struct quant_run *r, enum pass_format format)
 {
     quant_run_remove(r->out);
@@ -90,6 +100,80 @@ static void test_sixteen_bits_and_quantized_attention_survive_every_format(void 
         assert_true(fabs(format_perplexity(&r, PASS_GPTQ) / moqa - 1.0) < 0.02);
         quant_run_close(&r);
     }
+}
+
+/* The model with a dense MLP in layer 1: three tensors in a second shard, and the config says so.
+ */
+static void make_dense(char folder[128], const struct quant_run *r)
+{
+    enum { INNER = 192 };
+    static const char *const names[3] = {"gate_proj", "up_proj", "down_proj"};
+    struct err err = {0};
+    char path[256], tensor[3][96];
+    size_t hidden = r->model.config->hidden;
+    json_t *config = NULL, *map = json_object();
+    struct safetensors_spec specs[3];
+    struct safetensors_writer *w = NULL;
+    uint16_t *values = malloc(hidden * INNER * sizeof *values);
+    assert_non_null(values);
+    unsigned random = 99;
+    for (size_t i = 0; i < hidden * INNER; i++) {
+        random = random * 1103515245u + 12345u;
+        values[i] = dtype_float_to_bf16(((float)(random >> 16) / 32768.0f - 1.0f) * 0.05f);
+    }
+    char single[256];
+    copy_model(folder, r);
+    snprintf(single, sizeof single, "%s/model.safetensors", folder);
+    snprintf(path, sizeof path, "%s/experts.safetensors", folder);
+    assert_int_equal(rename(single, path), 0);
+    for (size_t i = 0; i < checkpoint_count(r->model.checkpoint); i++)
+        json_object_set_new(map, checkpoint_at(r->model.checkpoint, i)->name,
+                            json_string("experts.safetensors"));
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(tensor[i], sizeof tensor[i], "model.layers.1.mlp.%s.weight", names[i]);
+        specs[i] = (struct safetensors_spec){
+            tensor[i], DTYPE_BF16, 2, {i == 2 ? hidden : INNER, i == 2 ? INNER : hidden}};
+        json_object_set_new(map, tensor[i], json_string("dense.safetensors"));
+    }
+    snprintf(path, sizeof path, "%s/dense.safetensors", folder);
+    assert_int_equal(safetensors_writer_new(&w, path, specs, 3, &err), 0);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(safetensors_writer_add(w, values, hidden * INNER * 2, &err), 0);
+    assert_int_equal(safetensors_writer_finish(w, &err), 0);
+    snprintf(path, sizeof path, "%s/model.safetensors.index.json", folder);
+    json_t *index = json_pack("{s:{},s:o}", "metadata", "weight_map", map);
+    assert_int_equal(jsonio_save(index, path, &err), 0);
+    snprintf(path, sizeof path, "%s/config.json", folder);
+    assert_int_equal(jsonio_load(&config, path, 1u << 20, &err), 0);
+    json_object_set_new(config, "mlp_only_layers", json_pack("[i]", 1));
+    assert_int_equal(jsonio_save(config, path, &err), 0);
+    json_decref(config);
+    json_decref(index);
+    free(values);
+}
+
+static void test_dense_layer_stays_in_every_format(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    char folder[128];
+    quant_run_open(&r, "tiny-qwen2moe", "moqa-no-channels", 2, 0);
+    make_dense(folder, &r);
+    struct model original = r.model;
+    if (model_open(&r.model, folder, &err) < 0)
+        fail_msg("%s: %s", err.file, err.message);
+    assert_false(r.model.config->is_moe[1]);
+    free(r.plan.layers[1].experts);
+    memmove(&r.plan.layers[1], &r.plan.layers[2], 2 * sizeof *r.plan.layers);
+    r.plan.layers_count = 3;
+    snprintf(r.plan.config_sha256, sizeof r.plan.config_sha256, "%s", r.model.config->sha256);
+    double moqa = format_perplexity(&r, PASS_MOQA);
+    assert_true(moqa == format_perplexity(&r, PASS_GPTQ_V2));
+    assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.005);
+    model_release(&r.model);
+    r.model = original;
+    quant_run_close(&r);
 }
 
 static void test_hf_has_the_original_tensors_and_no_quantization_config(void **state)
@@ -438,16 +522,7 @@ static void test_quantized_checkpoint_is_no_input(void **state)
 
 /* --- Degenerate inputs --- */
 
-/* A copy of the model's folder with the bytes of one tensor changed. */
-static void copy_model(char out[128], const struct quant_run *r)
-{
-    char command[1024];
-    snprintf(out, 128, "%s/model", r->folder);
-    snprintf(command, sizeof command, "cp -r '%s' '%s' && chmod -R u+w '%s'",
-             checkpoint_dir(r->model.checkpoint), out, out);
-    assert_int_equal(system(command), 0);
-}
-
+/* Bytes of one tensor changed. */
 static void patch(const char *folder, const struct tensor_info *t, size_t element, uint16_t value)
 {
     char path[256];
@@ -609,6 +684,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_formats_hold_the_same_model),
         cmocka_unit_test(test_sixteen_bits_and_quantized_attention_survive_every_format),
+        cmocka_unit_test(test_dense_layer_stays_in_every_format),
         cmocka_unit_test(test_hf_has_the_original_tensors_and_no_quantization_config),
         cmocka_unit_test(test_gptq_files_hold_no_zero_point_of_zero),
         cmocka_unit_test(test_unquantized_plan_copies_every_tensor),
