@@ -1,0 +1,195 @@
+/* What a pass refuses before it writes a byte, each with its message. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/base/log.h"
+#include "tests/src/quant_run.h"
+
+static bool exists(const char *folder, const char *name)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return access(path, F_OK) == 0;
+}
+
+static void expect(struct quant_run *r, int code, const char *message)
+{
+    struct err err = {0};
+    int rc = quant_run_try(r, &err);
+    if (rc != code || strcmp(err.message, message) != 0)
+        fail_msg("found %d \"%s\", expected %d \"%s\"", rc, err.message, code, message);
+}
+
+/* Leaves a run after its first layer. */
+static void start_run(struct quant_run *r)
+{
+    struct err err = {0};
+    struct pass *p = NULL;
+    assert_int_equal(pass_new(&p, &r->options, &err), 0);
+    assert_int_equal(pass_step(p, &err), 1);
+    pass_free(p);
+}
+
+static void test_resume_names_what_differs(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 2, 1);
+    start_run(&r);
+    expect(&r, ERR_USAGE, "holds an unfinished run; go on with --resume, or remove it");
+    r.options.resume = true;
+    r.options.windows = 3;
+    expect(&r, ERR_USAGE,
+           "holds an unfinished run with another calibration; choose another folder or remove it");
+    quant_run_plan(&r, "gptq-4", NULL);
+    r.options.format = PASS_GPTQ_V2;
+    r.options.precision = BACKEND_FP32;
+    expect(&r, ERR_USAGE,
+           "holds an unfinished run with another plan, calibration, format, precision; choose "
+           "another folder or remove it");
+    quant_run_plan(&r, "moqa", NULL);
+    r.options.windows = 2;
+    r.options.format = PASS_MOQA;
+    r.options.precision = BACKEND_FP64;
+    quant_run_pass(&r);
+    expect(&r, ERR_USAGE, "exists and is not an unfinished run; choose another folder");
+    quant_run_close(&r);
+}
+
+static void test_damaged_hidden_states_are_refused(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    char path[128];
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 2, 1);
+    start_run(&r);
+    snprintf(path, sizeof path, "%s/.moqa/hidden-1.bin", r.out);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, 4711), 1);
+    close(fd);
+    r.options.resume = true;
+    assert_int_equal(quant_run_try(&r, &err), ERR_INPUT);
+    assert_string_equal(err.file, path);
+    assert_non_null(strstr(err.message, "its checksum is not the journal's"));
+    quant_run_close(&r);
+}
+
+static void test_second_writer_is_locked_out(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    struct pass *p = NULL;
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    assert_int_equal(pass_new(&p, &r.options, &err), 0);
+    r.options.resume = true;
+    expect(&r, ERR_LOCKED, "another process works on it");
+    pass_free(p);
+    quant_run_pass(&r);
+    quant_run_close(&r);
+}
+
+static void test_output_must_be_a_new_folder_apart_from_the_model(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    char path[512], other[128];
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    const char *model = checkpoint_dir(r.model.checkpoint);
+    r.options.resume = true;
+    const char *const inside[] = {"", "/", "/new", "/../model", "/.."};
+    for (size_t i = 0; i < sizeof inside / sizeof *inside; i++) {
+        snprintf(path, sizeof path, "%s%s", model, inside[i]);
+        r.options.out = path;
+        err_clear(&err);
+        assert_int_equal(quant_run_try(&r, &err), ERR_USAGE);
+    }
+    assert_false(exists(model, "new"));
+    assert_false(exists(model, ".moqa"));
+    r.options.out = r.out;
+    snprintf(other, sizeof other, "%s/other", r.folder);
+    assert_int_equal(mkdir(other, 0777), 0);
+    assert_int_equal(symlink("other", r.out), 0);
+    expect(&r, ERR_USAGE, "is a link; name the folder itself");
+    unlink(r.out);
+    snprintf(path, sizeof path, "%s/file", other);
+    close(open(path, O_CREAT | O_WRONLY, 0666));
+    r.options.out = other;
+    expect(&r, ERR_USAGE, "exists and is not an unfinished run; choose another folder");
+    r.options.out = path;
+    expect(&r, ERR_USAGE, "exists and is not a folder");
+    snprintf(path, sizeof path, "%s/none/out", r.folder);
+    expect(&r, ERR_USAGE, "its parent folder cannot be used: No such file or directory");
+    quant_run_close(&r);
+}
+
+static void test_three_bits_that_the_gptq_layout_cannot_pack_are_refused(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-3", 1, 1);
+    r.options.format = PASS_GPTQ;
+    expect(&r, ERR_UNSUPPORTED,
+           "model.layers.0.mlp.experts.0.gate_proj is 48 x 96: the gptq format packs 3 bits only "
+           "where both sides are multiples of 32; use --format moqa or other bits");
+    assert_false(exists(r.folder, "out"));
+    quant_run_close(&r);
+    quant_run_open(&r, "tiny-olmoe", "gptq-3", 1, 1);
+    r.options.format = PASS_GPTQ;
+    quant_run_pass(&r);
+    quant_run_close(&r);
+}
+
+static void test_quantized_checkpoint_is_no_input(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    quant_run_pass(&r);
+    struct model again;
+    struct model original = r.model;
+    char second[128];
+    snprintf(second, sizeof second, "%s/second", r.folder);
+    assert_int_equal(model_open(&again, r.out, &err), 0);
+    r.model = again;
+    r.options.out = second;
+    expect(&r, ERR_UNSUPPORTED, "is quantized already; a run starts from the original checkpoint");
+    r.model = original;
+    model_release(&again);
+    quant_run_close(&r);
+}
+
+static void quiet(void *context, enum log_level level, const char *line)
+{
+    (void)context;
+    (void)level;
+    (void)line;
+}
+
+int main(void)
+{
+    log_set_sink(quiet, NULL);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_resume_names_what_differs),
+        cmocka_unit_test(test_damaged_hidden_states_are_refused),
+        cmocka_unit_test(test_second_writer_is_locked_out),
+        cmocka_unit_test(test_output_must_be_a_new_folder_apart_from_the_model),
+        cmocka_unit_test(test_three_bits_that_the_gptq_layout_cannot_pack_are_refused),
+        cmocka_unit_test(test_quantized_checkpoint_is_no_input),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
