@@ -1,0 +1,105 @@
+#include "src/calibration.h"
+
+#include <stdlib.h>
+
+#include "analysis/windows.h"
+#include "data/base/mem.h"
+#include "data/trace_h5.h"
+#include "src/model/texts.h"
+
+int calibration_window(size_t *out, const struct model_config *config, size_t wanted,
+                       struct err *err)
+{
+    size_t limit = config->max_positions;
+    if (wanted == 0)
+        wanted = limit < CALIBRATION_WINDOW ? limit : CALIBRATION_WINDOW;
+    if (wanted < 2 || wanted > limit)
+        return err_set(err, ERR_USAGE, NULL,
+                       "window: found %zu tokens, expected 2 to %zu (the model's limit)", wanted,
+                       limit);
+    *out = wanted;
+    return 0;
+}
+
+static int choose(struct calibration *c, const struct model *m,
+                  const struct calibration_request *request, struct err *err)
+{
+    size_t samples = request->samples ? request->samples : CALIBRATION_SAMPLES;
+    int rc = calibration_window(&c->window, m->config, request->window, err);
+    if (rc < 0)
+        return rc;
+    c->starts = mem_array(samples, sizeof *c->starts, err);
+    if (!c->starts)
+        return ERR_NOMEM;
+    return windows_choose(c->starts, &c->windows, samples, c->ids.data, c->ids.count, c->window,
+                          m->config->top_k, request->settings, err);
+}
+
+static int from_texts(struct calibration *c, const struct model *m,
+                      const struct calibration_request *request, struct err *err)
+{
+    if (!m->tokenizer)
+        return err_set(err, ERR_INPUT, checkpoint_dir(m->checkpoint),
+                       "has no tokenizer.json, which a text needs; give a trace instead");
+    int rc = texts_encode(&c->ids, m->tokenizer, request->paths, request->count, err);
+    return rc < 0 ? rc : choose(c, m, request, err);
+}
+
+/* The trace's windows of full length; a shorter one cannot be run beside them. */
+static int windows_of_trace(struct calibration *c, const struct trace *t, const char *path,
+                            size_t samples, struct err *err)
+{
+    c->starts = mem_array(t->windows, sizeof *c->starts, err);
+    if (!c->starts)
+        return ERR_NOMEM;
+    for (size_t w = 0; w < t->windows && (samples == 0 || c->windows < samples); w++)
+        if (trace_window_length(t, w) == c->window)
+            c->starts[c->windows++] = (size_t)t->window_starts[w];
+    if (c->windows == 0)
+        return err_set(err, ERR_INPUT, path, "holds no window of %zu tokens", c->window);
+    return 0;
+}
+
+static int from_trace(struct calibration *c, const struct model *m,
+                      const struct calibration_request *request, struct err *err)
+{
+    const char *path = request->paths[0];
+    struct trace t = {0};
+    int rc = trace_h5_load(&t, path, NULL, err);
+    if (rc < 0)
+        return rc;
+    if (t.vocab > m->config->vocab)
+        rc = err_set(err, ERR_INPUT, path,
+                     "was made with a vocabulary of %zu tokens, the model has %zu", t.vocab,
+                     m->config->vocab);
+    if (rc == 0)
+        rc = calibration_window(&c->window, m->config, request->window ? request->window : t.window,
+                                err);
+    if (rc == 0)
+        rc = windows_of_trace(c, &t, path, request->samples, err);
+    if (rc == 0) {
+        c->ids = (struct token_ids){t.ids, t.positions, t.positions};
+        t.ids = NULL;
+    }
+    trace_release(&t);
+    return rc;
+}
+
+int calibration_load(struct calibration *out, const struct model *m,
+                     const struct calibration_request *request, struct err *err)
+{
+    *out = (struct calibration){0};
+    int rc = request->count == 1 && trace_h5_probe(request->paths[0])
+                 ? from_trace(out, m, request, err)
+                 : from_texts(out, m, request, err);
+    if (rc < 0)
+        calibration_release(out);
+    return rc;
+}
+
+void calibration_release(struct calibration *c)
+{
+    token_ids_release(&c->ids);
+    free(c->starts);
+    *c = (struct calibration){0};
+}

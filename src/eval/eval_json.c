@@ -1,0 +1,51 @@
+#include "src/eval/eval_json.h"
+
+#include "data/base/jsonio.h"
+
+enum { VERSION = 1, FILE_LIMIT = 1 << 20 };
+
+int eval_json(json_t **out, const struct perplexity *p, struct err *err)
+{
+    *out = json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I, s:I, s:f}", "schema", "moqa.eval",
+                     "schema_version", VERSION, "perplexity", p->value, "nll", p->nll, "tokens",
+                     (json_int_t)p->tokens, "window", (json_int_t)p->window, "windows",
+                     (json_int_t)p->windows, "predicted", (json_int_t)p->predicted, "seconds",
+                     p->seconds);
+    return *out ? 0 : err_set(err, ERR_NOMEM, NULL, "no memory for the result");
+}
+
+int eval_json_save(const struct perplexity *p, const char *path, struct err *err)
+{
+    json_t *object = NULL;
+    int rc = eval_json(&object, p, err);
+    if (rc == 0)
+        rc = jsonio_save(object, path, err);
+    json_decref(object);
+    return rc;
+}
+
+int eval_json_load(struct perplexity *out, const char *path, struct err *err)
+{
+    json_t *object = NULL;
+    struct jsonio_at at = {path, ""};
+    *out = (struct perplexity){0};
+    int rc = jsonio_load(&object, path, FILE_LIMIT, err);
+    if (rc == 0)
+        rc = jsonio_check_schema(object, "moqa.eval", VERSION, path, err);
+    if (rc == 0)
+        rc = jsonio_real(&out->value, object, "perplexity", at, err);
+    if (rc == 0)
+        rc = jsonio_real(&out->nll, object, "nll", at, err);
+    if (rc == 0)
+        rc = jsonio_size(&out->tokens, object, "tokens", SIZE_MAX, at, err);
+    if (rc == 0)
+        rc = jsonio_size(&out->window, object, "window", SIZE_MAX, at, err);
+    if (rc == 0)
+        rc = jsonio_size(&out->windows, object, "windows", SIZE_MAX, at, err);
+    if (rc == 0)
+        rc = jsonio_size(&out->predicted, object, "predicted", SIZE_MAX, at, err);
+    if (rc == 0)
+        rc = jsonio_real(&out->seconds, object, "seconds", at, err);
+    json_decref(object);
+    return rc;
+}

@@ -1,0 +1,175 @@
+#include "src/job.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/base/jsonio.h"
+#include "data/base/mem.h"
+#include "src/calibration.h"
+#include "src/eval/eval_json.h"
+#include "src/model/texts.h"
+
+struct job {
+    struct job_options options;
+    struct model model;
+    struct backend *backend;
+    struct calibration calibration;
+    struct pass *pass;
+    struct pass_options pass_options;
+    bool quantized;
+    bool evaluated;
+    struct perplexity perplexity;
+};
+
+int job_backend(struct backend **out, const char *name, size_t threads, struct err *err)
+{
+    if (!name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
+        return backend_cpu_new(out, threads, err);
+    if (strcmp(name, "cuda") == 0)
+        return err_set(err, ERR_DEVICE, NULL,
+                       "this build has no CUDA backend; use --backend cpu or auto");
+    return err_set(err, ERR_USAGE, NULL, "--backend: found \"%s\", expected auto, cpu or cuda",
+                   name);
+}
+
+/* Opens everything but the pass. */
+static int prepare(struct job *j, const struct job_options *o, struct err *err)
+{
+    j->options = *o;
+    int rc = model_open(&j->model, o->model_dir, err);
+    if (rc < 0)
+        return rc;
+    rc = plan_check_model(o->plan, o->plan_path, j->model.config, err);
+    if (rc < 0)
+        return rc;
+    rc = job_backend(&j->backend, o->backend, o->threads, err);
+    if (rc < 0)
+        return rc;
+    struct calibration_request request = {o->calib, o->calib_count, o->samples, o->window,
+                                          &o->plan->settings};
+    rc = calibration_load(&j->calibration, &j->model, &request, err);
+    j->pass_options = (struct pass_options){
+        .model = &j->model,
+        .plan = o->plan,
+        .plan_path = o->plan_path,
+        .backend = j->backend,
+        .out = o->out,
+        .format = o->format,
+        .resume = o->resume,
+        .ids = j->calibration.ids.data,
+        .starts = j->calibration.starts,
+        .windows = j->calibration.windows,
+        .window = j->calibration.window,
+        .precision = BACKEND_FP64,
+        .progress = o->progress,
+    };
+    return rc;
+}
+
+int job_new(struct job **out, const struct job_options *options, struct err *err)
+{
+    *out = NULL;
+    struct job *j = mem_array(1, sizeof *j, err);
+    if (!j)
+        return ERR_NOMEM;
+    int rc = prepare(j, options, err);
+    if (rc == 0)
+        rc = pass_new(&j->pass, &j->pass_options, err);
+    if (rc < 0)
+        job_free(j);
+    else
+        *out = j;
+    return rc;
+}
+
+/* Perplexity of what was written, kept beside it so that the results can be listed later. */
+static int evaluate(struct job *j, struct err *err)
+{
+    struct model quantized = {0};
+    struct token_ids ids = {0};
+    struct str path = {0};
+    int rc = model_open(&quantized, j->options.out, err);
+    if (rc < 0)
+        return rc;
+    rc = texts_encode(&ids, quantized.tokenizer, j->options.texts, j->options.texts_count, err);
+    if (rc == 0)
+        rc = perplexity_run(&j->perplexity, &quantized, j->backend, ids.data, ids.count,
+                            j->calibration.window, 0, NULL, j->options.progress, err);
+    if (rc == 0) {
+        str_appendf(&path, "%s/%s", j->options.out, EVAL_JSON_FILE);
+        rc = str_ok(&path, err);
+    }
+    if (rc == 0)
+        rc = eval_json_save(&j->perplexity, path.data, err);
+    j->evaluated = rc == 0;
+    str_release(&path);
+    token_ids_release(&ids);
+    model_release(&quantized);
+    return rc;
+}
+
+int job_step(struct job *j, struct err *err)
+{
+    if (!j->quantized) {
+        int rc = pass_step(j->pass, err);
+        if (rc != 0)
+            return rc;
+        j->quantized = true;
+        return j->options.texts_count ? 1 : 0;
+    }
+    return j->options.texts_count && !j->evaluated ? evaluate(j, err) : 0;
+}
+
+void job_snapshot(struct job *j, struct pass_snapshot *out)
+{
+    pass_snapshot(j->pass, out);
+}
+
+const struct perplexity *job_perplexity(const struct job *j)
+{
+    return j->evaluated ? &j->perplexity : NULL;
+}
+
+void job_free(struct job *j)
+{
+    if (!j)
+        return;
+    pass_free(j->pass);
+    calibration_release(&j->calibration);
+    backend_free(j->backend);
+    model_release(&j->model);
+    free(j);
+}
+
+static void append_bytes(struct str *text, const char *label, uint64_t bytes)
+{
+    str_appendf(text, "%-22s %.1f MiB\n", label, (double)bytes / (1024.0 * 1024.0));
+}
+
+int job_dry_run(struct str *text, const struct job_options *options, struct err *err)
+{
+    struct pass_estimate e = {0};
+    struct job *j = mem_array(1, sizeof *j, err);
+    if (!j)
+        return ERR_NOMEM;
+    int rc = prepare(j, options, err);
+    if (rc == 0)
+        rc = pass_dry_run(&e, &j->pass_options, err);
+    if (rc == 0) {
+        str_appendf(text, "%-22s %s (%s)\n", "plan", options->plan->method, options->plan_path);
+        str_appendf(text, "%-22s %s\n", "model", options->model_dir);
+        str_appendf(text, "%-22s %s, format %s\n", "output", options->out,
+                    pass_format_names[options->format]);
+        str_appendf(text, "%-22s %zu windows of %zu tokens\n", "calibration",
+                    j->calibration.windows, j->calibration.window);
+        str_appendf(text, "%-22s %.3f nominal, %.3f in the file\n", "bits a weight", e.nominal_bits,
+                    e.effective_bits);
+        append_bytes(text, "checkpoint now", e.bytes_in);
+        append_bytes(text, "checkpoint after", e.bytes_out);
+        append_bytes(text, "free on disk", e.bytes_free);
+        append_bytes(text, "peak memory, about", e.peak_memory);
+        rc = str_ok(text, err);
+    }
+    job_free(j);
+    return rc;
+}

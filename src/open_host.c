@@ -1,0 +1,412 @@
+#include "src/open_host.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "data/base/jsonio.h"
+#include "data/base/mem.h"
+#include "src/job.h"
+#include "src/runs.h"
+#include "src/similarity.h"
+
+/* A thread of the host and what it tells. All but `progress` is guarded by the host's lock. */
+struct worker {
+    pthread_t thread;
+    bool started;  /* the thread exists and was not joined */
+    bool finished; /* its function has returned */
+    int rc;
+    struct err err;
+    struct progress progress;
+};
+
+struct open_host {
+    struct open_host_options options;
+    const struct session *session;
+    pthread_mutex_t lock;
+    struct worker similarity;
+    double *cosine;
+    char similarity_message[ERR_MESSAGE_MAX];
+    struct worker run;
+    struct job *job;
+    struct plan plan; /* of the run, a copy of its own */
+    char out[512];
+    bool resume;
+    struct perplexity perplexity;
+    bool has_perplexity;
+    struct app_result *results;
+    size_t results_count;
+};
+
+static int start(struct worker *w, void *(*run)(void *), struct open_host *h, struct err *err)
+{
+    sigset_t all, before;
+    w->finished = false;
+    w->rc = 0;
+    w->err = (struct err){0};
+    atomic_store(&w->progress.cancel, false);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&w->thread, NULL, run, h);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed)
+        return err_set(err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed));
+    w->started = true;
+    return 0;
+}
+
+static void stop(struct worker *w)
+{
+    atomic_store(&w->progress.cancel, true);
+    if (w->started)
+        pthread_join(w->thread, NULL);
+    w->started = false;
+}
+
+static void *similarity_main(void *argument)
+{
+    struct open_host *h = argument;
+    struct model model = {0};
+    struct parallel *pool = NULL;
+    struct err err = {0};
+    double *cosine = NULL;
+    int rc = model_open(&model, h->options.model_dir, &err);
+    if (rc == 0)
+        rc = parallel_new(&pool, h->options.threads, &err);
+    if (rc == 0)
+        rc = similarity_run(&cosine, &model, pool, &h->similarity.progress, &err);
+    parallel_free(pool);
+    model_release(&model);
+    pthread_mutex_lock(&h->lock);
+    h->cosine = cosine;
+    h->similarity.rc = rc;
+    h->similarity.err = err;
+    h->similarity.finished = true;
+    pthread_mutex_unlock(&h->lock);
+    return NULL;
+}
+
+static enum app_cosine_phase host_cosine(void *context, const double **cosine, double *progress,
+                                         const char **message)
+{
+    struct open_host *h = context;
+    enum app_cosine_phase phase = APP_COSINE_RUNNING;
+    struct progress_state state;
+    progress_get(&h->similarity.progress, &state);
+    *progress = state.total ? (double)state.done / (double)state.total : 0;
+    *message = state.stage[0] ? "reading the experts' weights" : "starting";
+    pthread_mutex_lock(&h->lock);
+    if (!h->similarity.started && !h->similarity.finished) {
+        if (start(&h->similarity, similarity_main, h, &h->similarity.err) < 0) {
+            h->similarity.finished = true;
+            h->similarity.rc = ERR_NOMEM;
+        }
+    } else if (h->similarity.finished && h->similarity.rc == 0) {
+        *cosine = h->cosine;
+        *progress = 1;
+        phase = APP_COSINE_READY;
+    }
+    if (h->similarity.finished && h->similarity.rc < 0) {
+        err_format(h->similarity_message, sizeof h->similarity_message, &h->similarity.err);
+        *message = h->similarity_message;
+        phase = APP_COSINE_FAILED;
+    }
+    pthread_mutex_unlock(&h->lock);
+    return phase;
+}
+
+/* The job of a plan as the screen starts it. `out` must outlive the options. */
+static int job_of_plan(struct job_options *o, char *out, size_t out_size, struct open_host *h,
+                       const struct plan *plan, struct err *err)
+{
+    char name[RUNS_NAME_MAX];
+    int rc = runs_name(name, plan, err);
+    if (rc < 0)
+        return rc;
+    if ((size_t)snprintf(out, out_size, "%s/%s", h->options.runs_dir, name) >= out_size)
+        return err_set(err, ERR_USAGE, h->options.runs_dir, "the name of the folder is too long");
+    bool own = h->options.calib_count > 0;
+    *o = (struct job_options){
+        .model_dir = h->options.model_dir,
+        .plan = plan,
+        .plan_path = "the plan on the screen",
+        .calib = own ? h->options.calib : &h->options.trace_path,
+        .calib_count = own ? h->options.calib_count : 1,
+        .out = out,
+        .format = PASS_MOQA,
+        .threads = h->options.threads,
+        .texts = h->options.texts,
+        .texts_count = h->options.texts_count,
+        .progress = &h->run.progress,
+    };
+    return 0;
+}
+
+static int host_dry_run(void *context, const struct plan *plan, struct str *text, struct err *err)
+{
+    char out[512];
+    struct job_options o;
+    int rc = job_of_plan(&o, out, sizeof out, context, plan, err);
+    return rc < 0 ? rc : job_dry_run(text, &o, err);
+}
+
+static void *run_main(void *argument)
+{
+    struct open_host *h = argument;
+    struct err err = {0};
+    struct job *job = NULL;
+    struct job_options o;
+    char out[512];
+    int rc = job_of_plan(&o, out, sizeof out, h, &h->plan, &err);
+    if (rc == 0) {
+        mkdir(h->options.runs_dir, 0777); /* if it fails, the job says why it cannot write there */
+        o.resume = h->resume;
+        rc = job_new(&job, &o, &err);
+    }
+    pthread_mutex_lock(&h->lock);
+    h->job = rc == 0 ? job : NULL;
+    pthread_mutex_unlock(&h->lock);
+    if (rc == 0)
+        do
+            rc = job_step(job, &err);
+        while (rc > 0);
+    pthread_mutex_lock(&h->lock);
+    const struct perplexity *p = job ? job_perplexity(job) : NULL;
+    h->has_perplexity = p != NULL;
+    if (p)
+        h->perplexity = *p;
+    h->run.rc = rc;
+    h->run.err = err;
+    h->run.finished = true;
+    pthread_mutex_unlock(&h->lock);
+    return NULL;
+}
+
+/* Ends what is left of an earlier run. */
+static void forget_run(struct open_host *h)
+{
+    if (h->run.started)
+        pthread_join(h->run.thread, NULL);
+    h->run.started = false;
+    job_free(h->job);
+    h->job = NULL;
+    plan_release(&h->plan);
+    h->has_perplexity = false;
+}
+
+static int host_run_start(void *context, const struct plan *plan, bool resume, struct err *err)
+{
+    struct open_host *h = context;
+    pthread_mutex_lock(&h->lock);
+    bool busy = h->run.started && !h->run.finished;
+    pthread_mutex_unlock(&h->lock);
+    if (busy)
+        return err_set(err, ERR_USAGE, NULL, "a run is under way; cancel it first (Ctrl-C)");
+    forget_run(h);
+    int rc = plan_copy(&h->plan, plan, err);
+    h->resume = resume;
+    if (rc == 0) {
+        struct job_options o;
+        rc = job_of_plan(&o, h->out, sizeof h->out, h, &h->plan, err);
+    }
+    return rc < 0 ? rc : start(&h->run, run_main, h, err);
+}
+
+static void copy_experts(struct app_run *out, struct job *job)
+{
+    struct pass_snapshot s = {0};
+    job_snapshot(job, &s);
+    out->layers = s.layers;
+    out->experts = s.experts;
+    size_t count = s.layers * s.experts;
+    s.expert = mem_array(count, sizeof *s.expert, NULL);
+    struct app_run_expert *experts = realloc(out->expert, (count ? count : 1) * sizeof *experts);
+    if (experts)
+        out->expert = experts;
+    if (s.expert && experts) {
+        job_snapshot(job, &s);
+        for (size_t i = 0; i < count; i++)
+            experts[i] = (struct app_run_expert){s.expert[i].done,     s.expert[i].bits,
+                                                 s.expert[i].tokens,   s.expert[i].loss,
+                                                 s.expert[i].loss_rtn, s.expert[i].fallback};
+    }
+    out->layer = s.layer;
+    out->layers_done = s.layers_done;
+    out->fallbacks = s.fallbacks;
+    free(s.expert);
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long pages = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%lu %lu", &pages, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static enum app_run_phase run_phase(const struct open_host *h)
+{
+    if (!h->run.started)
+        return APP_RUN_IDLE;
+    if (!h->run.finished)
+        return atomic_load(&h->run.progress.cancel) ? APP_RUN_CANCELLING : APP_RUN_RUNNING;
+    return h->run.rc == 0               ? APP_RUN_DONE
+           : h->run.rc == ERR_CANCELLED ? APP_RUN_CANCELLED
+                                        : APP_RUN_FAILED;
+}
+
+static void host_run_poll(void *context, struct app_run *out)
+{
+    struct open_host *h = context;
+    struct progress_state state;
+    progress_get(&h->run.progress, &state);
+    pthread_mutex_lock(&h->lock);
+    out->phase = run_phase(h);
+    snprintf(out->stage, sizeof out->stage, "%s", state.stage);
+    out->steps_done = state.done;
+    out->steps_total = state.total;
+    if (out->phase == APP_RUN_RUNNING || out->phase == APP_RUN_CANCELLING) {
+        out->seconds = state.seconds;
+        out->seconds_left = state.seconds_left;
+    }
+    out->memory = resident_bytes();
+    snprintf(out->out, sizeof out->out, "%s", h->out);
+    out->message[0] = '\0';
+    if (out->phase == APP_RUN_FAILED)
+        err_format(out->message, sizeof out->message, &h->run.err);
+    else if (out->phase == APP_RUN_DONE && h->has_perplexity)
+        snprintf(out->message, sizeof out->message, "perplexity %.4f (windows of %zu)",
+                 h->perplexity.value, h->perplexity.window);
+    if (h->job)
+        copy_experts(out, h->job);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void host_run_cancel(void *context)
+{
+    struct open_host *h = context;
+    atomic_store(&h->run.progress.cancel, true);
+}
+
+static size_t host_results(void *context, const struct app_result **out)
+{
+    struct open_host *h = context;
+    free(h->results);
+    h->results = NULL;
+    h->results_count = 0;
+    struct err err = {0};
+    if (runs_list(&h->results, &h->results_count, h->options.runs_dir, h->session->config.sha256,
+                  &err) < 0)
+        h->results_count = 0;
+    *out = h->results;
+    return h->results_count;
+}
+
+static void append_quoted(struct str *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./,:=+@%";
+    if (text[0] && strspn(text, plain) == strlen(text)) {
+        str_append(out, text);
+        return;
+    }
+    str_append(out, "'");
+    for (; *text; text++)
+        str_appendf(out, *text == '\'' ? "'\\''" : "%c", *text);
+    str_append(out, "'");
+}
+
+static void append_settings(struct str *out, const struct settings *s)
+{
+    struct settings defaults;
+    settings_defaults(&defaults);
+    for (size_t i = 0; i < settings_count(); i++) {
+        const struct setting_info *info = settings_info(i);
+        char value[64], standard[64], flag[64];
+        settings_get(s, info, value, sizeof value);
+        settings_get(&defaults, info, standard, sizeof standard);
+        if (strcmp(value, standard) == 0)
+            continue;
+        snprintf(flag, sizeof flag, "%s", info->name);
+        for (char *c = flag; *c; c++)
+            *c = *c == '_' ? '-' : *c;
+        str_appendf(out, " --%s %s", flag, value);
+    }
+    static const char *const rules[] = {"auto", "threshold", "jenks"};
+    for (size_t l = 0; l < SETTINGS_LAYERS_MAX; l++) {
+        if (s->layer[l].has_rule)
+            str_appendf(out, " --rule %zu:%s", l, rules[s->layer[l].rule]);
+        if (s->layer[l].has_threshold)
+            str_appendf(out, " --threshold %zu:%.15g", l, s->layer[l].threshold);
+    }
+}
+
+static void host_command_line(void *context, const struct plan *plan, const char *verb,
+                              struct str *out)
+{
+    struct open_host *h = context;
+    str_appendf(out, "moqa %s ", verb);
+    append_quoted(out, h->options.trace_path);
+    if (h->options.model_dir) {
+        str_append(out, " --model ");
+        append_quoted(out, h->options.model_dir);
+    }
+    append_settings(out, &plan->settings);
+    if (strcmp(verb, "plan") != 0)
+        return;
+    for (size_t l = 0; l < plan->layers_count; l++)
+        for (size_t e = 0; e < plan->experts; e++)
+            if (plan->layers[l].experts[e].pinned)
+                str_appendf(out, " --pin %zu.%zu=%u", l, e, plan->layers[l].experts[e].bits);
+    str_append(out, " -o PLAN");
+}
+
+int open_host_new(struct open_host **out, const struct open_host_options *options,
+                  const struct session *session, struct err *err)
+{
+    struct open_host *h = mem_array(1, sizeof *h, err);
+    *out = h;
+    if (!h)
+        return ERR_NOMEM;
+    h->options = *options;
+    h->session = session;
+    pthread_mutex_init(&h->lock, NULL);
+    progress_init(&h->similarity.progress);
+    progress_init(&h->run.progress);
+    return 0;
+}
+
+void open_host_free(struct open_host *h)
+{
+    if (!h)
+        return;
+    stop(&h->similarity);
+    atomic_store(&h->run.progress.cancel, true);
+    forget_run(h);
+    progress_release(&h->run.progress);
+    progress_release(&h->similarity.progress);
+    pthread_mutex_destroy(&h->lock);
+    free(h->results);
+    free(h->cosine);
+    free(h);
+}
+
+void open_host_callbacks(struct open_host *h, struct app_host *out)
+{
+    *out = (struct app_host){.context = h, .command_line = host_command_line};
+    if (!h->options.model_dir)
+        return;
+    out->cosine = host_cosine;
+    out->dry_run = host_dry_run;
+    out->run_start = host_run_start;
+    out->run_poll = host_run_poll;
+    out->run_cancel = host_run_cancel;
+    out->results = host_results;
+}

@@ -1,0 +1,151 @@
+#include "src/runs.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "data/base/jsonio.h"
+#include "data/base/mem.h"
+#include "data/base/str.h"
+#include "src/eval/eval_json.h"
+
+int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err)
+{
+    struct hash *h = NULL;
+    char hex[HASH_HEX_SIZE];
+    json_t *settings = NULL;
+    int rc = settings_to_json(&settings, &plan->settings, err);
+    if (rc < 0)
+        return rc;
+    char *text = json_dumps(settings, JSON_COMPACT | JSON_REAL_PRECISION(17));
+    json_decref(settings);
+    if (!text)
+        return err_set(err, ERR_NOMEM, NULL, "no memory for the name of a run");
+    rc = hash_new(&h, err);
+    if (rc == 0)
+        rc = hash_update(h, text, strlen(text), err);
+    if (rc == 0)
+        rc = hash_update(h, plan->trace_sha256, sizeof plan->trace_sha256, err);
+    for (size_t l = 0; rc == 0 && l < plan->layers_count; l++)
+        for (size_t e = 0; rc == 0 && e < plan->experts; e++) {
+            const struct plan_expert *x = &plan->layers[l].experts[e];
+            uint64_t parts[3] = {x->bits, x->channels_gate_up, x->channels_down};
+            rc = hash_update(h, parts, sizeof parts, err);
+        }
+    if (rc == 0)
+        rc = hash_finish(h, hex, err);
+    if (rc == 0)
+        snprintf(out, RUNS_NAME_MAX, "%s-%.8s", plan->method, hex);
+    hash_free(h);
+    free(text);
+    return rc;
+}
+
+void runs_describe_settings(char *out, size_t size, const struct settings *s)
+{
+    struct settings defaults;
+    size_t used = 0;
+    settings_defaults(&defaults);
+    out[0] = '\0';
+    for (size_t i = 0; i < settings_count(); i++) {
+        const struct setting_info *info = settings_info(i);
+        char value[64], standard[64];
+        settings_get(s, info, value, sizeof value);
+        settings_get(&defaults, info, standard, sizeof standard);
+        if (strcmp(value, standard) != 0 && used < size)
+            used += (size_t)snprintf(out + used, size - used, "%s%s=%s", used ? " " : "",
+                                     info->name, value);
+    }
+}
+
+static uint64_t folder_bytes(const char *dir)
+{
+    uint64_t sum = 0;
+    DIR *d = opendir(dir);
+    if (!d)
+        return 0;
+    for (struct dirent *entry = readdir(d); entry; entry = readdir(d)) {
+        size_t length = strlen(entry->d_name);
+        struct stat st;
+        if (length > 12 && strcmp(entry->d_name + length - 12, ".safetensors") == 0 &&
+            fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            sum += (uint64_t)st.st_size;
+    }
+    closedir(d);
+    return sum;
+}
+
+/* False if the folder is no finished run of this model. */
+static bool read_run(struct app_result *out, const char *dir, const char *config_sha256)
+{
+    struct plan plan = {0};
+    struct perplexity perplexity;
+    struct stat st;
+    char *config = str_path(dir, "config.json", NULL),
+         *path = str_path(dir, "moqa_plan.json", NULL);
+    char *eval = str_path(dir, EVAL_JSON_FILE, NULL);
+    bool found = config && path && eval && stat(config, &st) == 0 &&
+                 plan_load(&plan, path, NULL) == 0 &&
+                 strcmp(plan.config_sha256, config_sha256) == 0;
+    if (found) {
+        snprintf(out->name, sizeof out->name, "%s", dir);
+        snprintf(out->method, sizeof out->method, "%s", plan.method);
+        out->nominal_bits = plan.summary.nominal_bits;
+        out->effective_bits = plan.summary.effective_bits;
+        out->bytes = folder_bytes(dir);
+        runs_describe_settings(out->settings, sizeof out->settings, &plan.settings);
+        if (eval_json_load(&perplexity, eval, NULL) == 0) {
+            out->has_perplexity = true;
+            out->perplexity = perplexity.value;
+            out->window = perplexity.window;
+            out->seconds = perplexity.seconds;
+        }
+    }
+    plan_release(&plan);
+    free(eval);
+    free(path);
+    free(config);
+    return found;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct app_result *)a)->name, ((const struct app_result *)b)->name);
+}
+
+int runs_list(struct app_result **out, size_t *count, const char *dir, const char *config_sha256,
+              struct err *err)
+{
+    struct app_result *list = NULL;
+    size_t used = 0, capacity = 0;
+    int rc = 0;
+    DIR *d = opendir(dir);
+    *out = NULL;
+    *count = 0;
+    if (!d)
+        return 0; /* no run yet */
+    for (struct dirent *entry = readdir(d); entry && rc == 0; entry = readdir(d)) {
+        if (entry->d_name[0] == '.')
+            continue;
+        char *path = str_path(dir, entry->d_name, err);
+        rc = path ? mem_grow((void **)&list, &capacity, used + 1, sizeof *list, err) : ERR_NOMEM;
+        if (rc == 0) {
+            list[used] = (struct app_result){0};
+            used += read_run(&list[used], path, config_sha256);
+        }
+        free(path);
+    }
+    closedir(d);
+    if (rc < 0) {
+        free(list);
+        return rc;
+    }
+    if (used)
+        qsort(list, used, sizeof *list, by_name);
+    *out = list;
+    *count = used;
+    return 0;
+}

@@ -1,0 +1,23 @@
+/*
+ * The runs of a workbench: quantized checkpoints in one folder, each with its plan and, once
+ * evaluated, its perplexity. What stands on disk is the record; nothing else is kept.
+ */
+#ifndef MOQA_SRC_RUNS_H
+#define MOQA_SRC_RUNS_H
+
+#include "data/plan.h"
+#include "ui/app_host.h"
+
+/* Name of the run of a plan: "moqa-1a2b3c4d", from its method and everything in it. */
+enum { RUNS_NAME_MAX = 96 };
+ERR_CHECK int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err);
+
+/* Finished runs of `dir` whose plan is for this model, sorted by name; *out is freed by free().
+ * A folder that is no run, or cannot be read, is passed over. */
+ERR_CHECK int runs_list(struct app_result **out, size_t *count, const char *dir,
+                        const char *config_sha256, struct err *err);
+
+/* Settings that differ from the defaults, "alpha=0.5 min_count=3", cut to `size`. */
+void runs_describe_settings(char *out, size_t size, const struct settings *s);
+
+#endif

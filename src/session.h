@@ -1,0 +1,25 @@
+/*
+ * What several commands open together: a trace with its analysis and, if a model is given, the
+ * model's configuration. Checks that they belong together.
+ */
+#ifndef MOQA_SRC_SESSION_H
+#define MOQA_SRC_SESSION_H
+
+#include "analysis/analysis.h"
+#include "data/model_config.h"
+#include "data/trace.h"
+
+struct session {
+    struct trace trace;
+    char trace_sha256[HASH_HEX_SIZE];
+    struct analysis *analysis;
+    bool has_config;
+    struct model_config config;
+};
+
+/* model_dir may be NULL. The analysis is not yet updated with any settings. */
+ERR_CHECK int session_open(struct session *out, const char *trace_path, const char *model_dir,
+                           struct err *err);
+void session_release(struct session *s);
+
+#endif
