@@ -16,7 +16,6 @@ enum {
     KEY_OPTION = 0x1000,  /* + index in spec->options, for those without a letter */
     KEY_SETTING = 0x2000, /* + index in the table of settings */
     OPTIONS_MAX = 96,
-    NAME_MAX_LENGTH = 40,
     CONFIG_LIMIT = 1 << 20
 };
 
@@ -170,16 +169,17 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
     return rc < 0 ? EINVAL : 0;
 }
 
-static void setting_flag(char out[NAME_MAX_LENGTH], const char *name)
+const char *cli_setting_flag(char out[CLI_FLAG_MAX], const char *name)
 {
     size_t i = 0;
-    for (; name[i] && i + 1 < NAME_MAX_LENGTH; i++)
+    for (; name[i] && i + 1 < CLI_FLAG_MAX; i++)
         out[i] = name[i] == '_' ? '-' : name[i];
     out[i] = '\0';
+    return out;
 }
 
 /* argp's table: the command's own options, then the settings. */
-static void build_options(struct argp_option *out, char names[][NAME_MAX_LENGTH],
+static void build_options(struct argp_option *out, char names[][CLI_FLAG_MAX],
                           const struct cli_spec *spec)
 {
     size_t used = 0;
@@ -197,9 +197,8 @@ static void build_options(struct argp_option *out, char names[][NAME_MAX_LENGTH]
     out[used++] = (struct argp_option){.doc = "Settings of the method:", .group = 1};
     for (size_t i = 0; i < settings_count() && used + 1 < OPTIONS_MAX; i++) {
         const struct setting_info *info = settings_info(i);
-        setting_flag(names[i], info->name);
         out[used++] = (struct argp_option){
-            .name = names[i],
+            .name = cli_setting_flag(names[i], info->name),
             .key = KEY_SETTING + (int)i,
             .arg = "VALUE",
             .doc = info->help,
@@ -238,7 +237,7 @@ static int settings_from_user(struct settings *s, struct err *err)
 static int settings_from_environment(struct settings *s, struct err *err)
 {
     for (size_t i = 0; i < settings_count(); i++) {
-        char name[NAME_MAX_LENGTH + 8] = "MOQA_";
+        char name[CLI_FLAG_MAX + 8] = "MOQA_";
         const char *text = settings_info(i)->name;
         size_t used = strlen(name);
         for (; *text && used + 1 < sizeof name; text++)
@@ -268,7 +267,7 @@ int cli_parse(const struct cli_spec *spec, int argc, char **argv, void *values,
               struct settings *settings, struct err *err)
 {
     struct argp_option options[OPTIONS_MAX] = {{0}};
-    char names[64][NAME_MAX_LENGTH], usage[128] = "", program[64];
+    char names[64][CLI_FLAG_MAX], usage[128] = "", program[64];
     struct str doc = {0};
     struct parse p = {spec, values, settings, err, 0, NULL};
     if (spec->settings && load_settings(settings, err) < 0)

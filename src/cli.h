@@ -46,12 +46,6 @@ struct cli_option {
     const char *help;
 };
 
-struct cli_command {
-    const char *name;
-    int (*run)(int argc, char **argv, struct err *err);
-    const char *summary; /* one line for `moqa --help` */
-};
-
 struct cli_spec {
     const char *command;                /* "analyze" */
     const char *summary;                /* first paragraph of --help */
@@ -59,6 +53,12 @@ struct cli_spec {
     const struct cli_option *options;   /* ends with CLI_END */
     const struct cli_option *arguments; /* positional, ends with CLI_END; CLI_TEXT only */
     bool settings;                      /* takes the settings of the method */
+};
+
+struct cli_command {
+    const struct cli_spec *spec;
+    int (*run)(int argc, char **argv, struct err *err);
+    const char *summary; /* one line for `moqa --help` */
 };
 
 /*
@@ -76,17 +76,30 @@ bool cli_setting_given(const char *name);
 /* --threads, else MOQA_THREADS, else 0 (all). */
 ERR_CHECK int cli_threads(size_t *out, const struct cli_count *flag, struct err *err);
 
+/* "min_count" -> "min-count", as a flag is written; returns `out`. */
+enum { CLI_FLAG_MAX = 40 };
+const char *cli_setting_flag(char out[CLI_FLAG_MAX], const char *name);
+
 /* Data to stdout, and whether it got there. */
 ERR_CHECK int cli_print(const char *text, struct err *err);
 
-extern const struct cli_command cli_commands[]; /* ends with a NULL name; in main.c */
+extern const struct cli_command cli_commands[]; /* ends with a NULL spec; in cli_commands.c */
 
+extern const struct cli_spec cmd_open_spec;
 int cmd_open(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_trace_spec;
 int cmd_trace(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_analyze_spec;
 int cmd_analyze(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_plan_spec;
 int cmd_plan(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_quantize_spec;
 int cmd_quantize(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_eval_spec;
 int cmd_eval(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_inspect_spec;
 int cmd_inspect(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_completion_spec;
+int cmd_completion(int argc, char **argv, struct err *err);
 
 #endif

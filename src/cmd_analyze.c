@@ -35,7 +35,7 @@ static const struct cli_option positional[] = {
     {.type = CLI_END},
 };
 
-static const struct cli_spec spec = {
+const struct cli_spec cmd_analyze_spec = {
     "analyze",
     "All numbers of a trace; on a terminal or a pipe its charts as text.",
     "  moqa analyze wiki.h5\n"
@@ -113,7 +113,7 @@ int cmd_analyze(int argc, char **argv, struct err *err)
     struct settings settings;
     struct session s = {0};
     double *cosine = NULL;
-    int rc = cli_parse(&spec, argc, argv, &a, &settings, err);
+    int rc = cli_parse(&cmd_analyze_spec, argc, argv, &a, &settings, err);
     if (rc == 0 && a.cosine && !a.model)
         rc = err_set(err, ERR_USAGE, NULL, "--cosine needs --model DIR");
     if (rc == 0)

@@ -37,7 +37,7 @@ static const struct cli_option positional[] = {
     {.type = CLI_END},
 };
 
-static const struct cli_spec spec = {
+const struct cli_spec cmd_eval_spec = {
     "eval",
     "Perplexity of a model on text, over windows that do not overlap. MODEL is a checkpoint "
     "folder, plain or quantized (moqa, gptq).",
@@ -103,7 +103,7 @@ int cmd_eval(int argc, char **argv, struct err *err)
 {
     struct arguments a = {0};
     struct progress progress;
-    int rc = cli_parse(&spec, argc, argv, &a, NULL, err);
+    int rc = cli_parse(&cmd_eval_spec, argc, argv, &a, NULL, err);
     if (rc == 0)
         rc = cli_progress_begin(&progress, a.progress, err);
     if (rc == 0) {

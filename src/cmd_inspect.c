@@ -33,7 +33,7 @@ static const struct cli_option positional[] = {
     {.type = CLI_END},
 };
 
-static const struct cli_spec spec = {
+const struct cli_spec cmd_inspect_spec = {
     "inspect",
     "Says what is in a trace, plan, tokenizer, safetensors file or checkpoint folder, and checks "
     "it.",
@@ -311,7 +311,7 @@ static int print(json_t *object, bool as_json, struct err *err)
 int cmd_inspect(int argc, char **argv, struct err *err)
 {
     struct arguments a = {0};
-    int rc = cli_parse(&spec, argc, argv, &a, NULL, err);
+    int rc = cli_parse(&cmd_inspect_spec, argc, argv, &a, NULL, err);
     if (rc < 0)
         return rc;
     json_t *object = json_object();

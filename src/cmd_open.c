@@ -37,7 +37,7 @@ static const struct cli_option positional[] = {
     {.type = CLI_END},
 };
 
-static const struct cli_spec spec = {
+const struct cli_spec cmd_open_spec = {
     "open",
     "Opens a trace in the workbench: look at the numbers, move the settings, pin experts, write "
     "the plan, run it. Without a terminal it prints the report.",
@@ -107,7 +107,7 @@ int cmd_open(int argc, char **argv, struct err *err)
     struct arguments a = {0};
     struct settings settings;
     struct session s = {0};
-    int rc = cli_parse(&spec, argc, argv, &a, &settings, err);
+    int rc = cli_parse(&cmd_open_spec, argc, argv, &a, &settings, err);
     if (rc == 0)
         rc = session_open(&s, a.trace, a.model, err);
     if (rc == 0)

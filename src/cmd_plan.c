@@ -38,7 +38,7 @@ static const struct cli_option positional[] = {
     {.type = CLI_END},
 };
 
-static const struct cli_spec spec = {
+const struct cli_spec cmd_plan_spec = {
     "plan",
     "Decides the bits of every expert and writes them with all settings as a plan.",
     "  moqa plan wiki.h5 --model OLMoE-1B-7B -o moqa.plan.json\n"
@@ -118,7 +118,7 @@ static void append_widths(struct str *text, const struct plan *p, size_t layer)
 
 static int print_text(const struct plan *p, struct err *err)
 {
-    static const char *const rules[] = {"auto", "threshold", "jenks"};
+    const char *const *rules = settings_find("rule")->choices;
     struct str text = {0};
     str_appendf(&text, "%5s  %7s  %7s  %-9s  experts x bits\n", "layer", "mu", "sigma", "rule");
     for (size_t l = 0; l < p->layers_count; l++) {
@@ -160,7 +160,7 @@ int cmd_plan(int argc, char **argv, struct err *err)
     struct settings settings;
     struct session s = {0};
     struct plan plan = {0};
-    int rc = cli_parse(&spec, argc, argv, &a, &settings, err);
+    int rc = cli_parse(&cmd_plan_spec, argc, argv, &a, &settings, err);
     if (rc == 0 && !a.out && !a.dry_run)
         rc = err_set(err, ERR_USAGE, NULL, "-o PLAN is missing (or --dry-run)");
     if (rc == 0)

@@ -42,7 +42,7 @@ static const struct cli_option positional[] = {
     {.type = CLI_END},
 };
 
-static const struct cli_spec spec = {
+const struct cli_spec cmd_quantize_spec = {
     "quantize",
     "Quantizes a checkpoint as a plan says, layer by layer; interrupted, it can be resumed.",
     "  moqa quantize moqa.plan.json --model OLMoE-1B-7B --calib wiki.h5 -o OLMoE-moqa\n"
@@ -97,7 +97,7 @@ int cmd_quantize(int argc, char **argv, struct err *err)
     struct plan plan = {0};
     struct progress progress;
     struct job_options o = {0};
-    int rc = cli_parse(&spec, argc, argv, &a, NULL, err);
+    int rc = cli_parse(&cmd_quantize_spec, argc, argv, &a, NULL, err);
     if (rc == 0)
         rc = parse_format(&o.format, a.format, err);
     if (rc == 0)

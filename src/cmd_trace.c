@@ -36,7 +36,7 @@ static const struct cli_option options[] = {
 
 static const struct cli_option positional[] = {{.type = CLI_END}};
 
-static const struct cli_spec spec = {
+const struct cli_spec cmd_trace_spec = {
     "trace",
     "Runs a model over text and records which experts serve every token, layer by layer.",
     "  moqa trace --model OLMoE-1B-7B --text wiki.txt -o wiki.h5\n"
@@ -98,7 +98,7 @@ int cmd_trace(int argc, char **argv, struct err *err)
     struct arguments a = {0};
     struct settings settings;
     struct progress progress;
-    int rc = cli_parse(&spec, argc, argv, &a, &settings, err);
+    int rc = cli_parse(&cmd_trace_spec, argc, argv, &a, &settings, err);
     if (rc == 0)
         rc = cli_progress_begin(&progress, a.progress, err);
     if (rc == 0) {

@@ -3,18 +3,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "gpu/backend.h"
 #include "src/cli.h"
-
-const struct cli_command cli_commands[] = {
-    {"open", cmd_open, "open a trace (and a plan) in the workbench"},
-    {"trace", cmd_trace, "run a model over text and record its routing"},
-    {"analyze", cmd_analyze, "all numbers and charts of a trace"},
-    {"plan", cmd_plan, "decide the bits of every expert"},
-    {"quantize", cmd_quantize, "turn plan and checkpoint into a quantized checkpoint"},
-    {"eval", cmd_eval, "perplexity of a model, plain or quantized"},
-    {"inspect", cmd_inspect, "what is in a trace, plan, tokenizer or checkpoint"},
-    {NULL, NULL, NULL},
-};
 
 static void print_help(void)
 {
@@ -22,8 +12,8 @@ static void print_help(void)
            "       moqa TRACE [--model DIR]      (the same as moqa open TRACE)\n\n"
            "Quantizes Mixture-of-Experts language models by what their experts are used for.\n\n"
            "Commands:\n");
-    for (const struct cli_command *c = cli_commands; c->name; c++)
-        printf("  %-9s %s\n", c->name, c->summary);
+    for (const struct cli_command *c = cli_commands; c->spec; c++)
+        printf("  %-11s %s\n", c->spec->command, c->summary);
     printf("\nmoqa COMMAND --help tells more about each, with examples.\n"
            "Exit status: 0 done, 1 failed, 2 wrong usage, 3 bad input file, 4 interrupted (resume\n"
            "with the same command and --resume).\n");
@@ -31,8 +21,8 @@ static void print_help(void)
 
 static const struct cli_command *find_command(const char *name)
 {
-    for (const struct cli_command *c = cli_commands; c->name; c++)
-        if (strcmp(c->name, name) == 0)
+    for (const struct cli_command *c = cli_commands; c->spec; c++)
+        if (strcmp(c->spec->command, name) == 0)
             return c;
     return NULL;
 }

@@ -10,6 +10,7 @@
 
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
+#include "src/cli.h"
 #include "src/job.h"
 #include "src/runs.h"
 #include "src/similarity.h"
@@ -329,17 +330,14 @@ static void append_settings(struct str *out, const struct settings *s)
     settings_defaults(&defaults);
     for (size_t i = 0; i < settings_count(); i++) {
         const struct setting_info *info = settings_info(i);
-        char value[64], standard[64], flag[64];
+        char value[64], standard[64], flag[CLI_FLAG_MAX];
         settings_get(s, info, value, sizeof value);
         settings_get(&defaults, info, standard, sizeof standard);
         if (strcmp(value, standard) == 0)
             continue;
-        snprintf(flag, sizeof flag, "%s", info->name);
-        for (char *c = flag; *c; c++)
-            *c = *c == '_' ? '-' : *c;
-        str_appendf(out, " --%s %s", flag, value);
+        str_appendf(out, " --%s %s", cli_setting_flag(flag, info->name), value);
     }
-    static const char *const rules[] = {"auto", "threshold", "jenks"};
+    const char *const *rules = settings_find("rule")->choices;
     for (size_t l = 0; l < SETTINGS_LAYERS_MAX; l++) {
         if (s->layer[l].has_rule)
             str_appendf(out, " --rule %zu:%s", l, rules[s->layer[l].rule]);
