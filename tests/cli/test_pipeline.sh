@@ -1,0 +1,58 @@
+#!/usr/bin/env bash
+# The main job from text to an evaluated checkpoint, against figures from transformers and numpy.
+. "$(dirname "$0")/common.bash"
+golden_trace=$TEST_GOLDEN/tiny-olmoe/trace.h5
+qwen=$TEST_GOLDEN/tiny-qwen2moe/model
+
+perplexity() { "$MOQA" eval "$@" --json >"$work/json" && number perplexity "$work/json"; }
+check 'perplexity of tiny-olmoe, windows of 256' \
+    within "$(perplexity "$sample_model" --text "${evaluation[@]}" --window 256)" 66.47088563420223 1e-4
+check 'perplexity of tiny-olmoe, windows of 1024' \
+    within "$(perplexity "$sample_model" --text "${evaluation[@]}" --window 1024)" 87.11584135317806 1e-4
+check 'perplexity of tiny-qwen2moe, windows of 256' \
+    within "$(perplexity "$qwen" --text "${evaluation[@]}" --window 256)" 69.64507887618669 1e-4
+check 'perplexity of tiny-qwen2moe, windows of 1024' \
+    within "$(perplexity "$qwen" --text "${evaluation[@]}" --window 1024)" 107.0824500340211 1e-4
+
+expect 'trace' 0 'wrote .*16384 positions in 64 windows, 6 layers, 32 experts' \
+    "$MOQA" trace --model "$sample_model" --text "${calibration[@]}" --window 256 --samples 64 -o "$work/t.h5"
+expect 'inspect the trace' 0 '^dataset +encyclopedia-1.txt, handbook-1.txt, computing-1.txt' "$MOQA" inspect "$work/t.h5"
+expect 'report' 0 'Zipf' "$MOQA" analyze "$work/t.h5"
+expect 'open without a terminal prints the report' 0 'Zipf' "$MOQA" "$work/t.h5"
+
+expect 'plan' 0 'moqa: 2\.9205 bits a weight nominal' \
+    "$MOQA" plan "$golden_trace" --model "$sample_model" --group-size 64 -o "$work/moqa.json"
+expect 'plan of a baseline' 0 'gptq-3: 3\.0000 bits' \
+    "$MOQA" plan "$golden_trace" --model "$sample_model" --group-size 64 --method gptq-3 -o "$work/gptq3.json"
+expect 'pin' 0 '1 x 16, ' "$MOQA" plan "$golden_trace" --model "$sample_model" --pin 0.17=16 --dry-run
+expect 'inspect the plan' 0 '^nominal_bits +2\.92' "$MOQA" inspect "$work/moqa.json"
+
+# quantize PLAN OUT [OPTION...]
+quantize() {
+    local plan=$1 out=$2
+    shift 2
+    "$MOQA" quantize "$plan" --model "$sample_model" --calib "$golden_trace" -o "$out" "$@"
+}
+hashes() { (cd "$1" && find . -type f | sort | xargs sha256sum); }
+
+expect 'dry run writes nothing' 0 'free on disk' quantize "$work/moqa.json" "$work/dry" --dry-run
+check 'no folder after a dry run' [ ! -e "$work/dry" ]
+expect 'quantize' 0 "wrote $work/moqa" quantize "$work/moqa.json" "$work/moqa" --threads 1
+expect 'again on two threads' 0 "wrote $work/moqa-2" quantize "$work/moqa.json" "$work/moqa-2" --threads 2
+check 'the same bytes on one and two threads' [ "$(hashes "$work/moqa")" = "$(hashes "$work/moqa-2")" ]
+expect 'an output that exists is refused' 2 'exists' quantize "$work/moqa.json" "$work/moqa"
+expect 'inspect the checkpoint' 0 '^quantization +moqa' "$MOQA" inspect "$work/moqa"
+check 'perplexity of the moqa plan as numpy found it' \
+    within "$(perplexity "$work/moqa" --text "${evaluation[@]}" --window 256)" 67.60561907650654 0.01
+
+for format in gptq gptq_v2 hf; do
+    expect "quantize to $format" 0 "wrote $work/$format" quantize "$work/gptq3.json" "$work/$format" --format $format
+    check "perplexity of gptq-3 in $format as numpy found it" \
+        within "$(perplexity "$work/$format" --text "${evaluation[@]}" --window 256)" 67.64280747995535 0.01
+done
+expect 'mixed channels do not fit the gptq format' 0 'channel' quantize "$work/moqa.json" "$work/mixed" --format gptq
+
+expect 'a plan for another model' 3 'model_type|config' \
+    "$MOQA" quantize "$work/moqa.json" --model "$qwen" --calib "$golden_trace" -o "$work/other"
+expect 'a trace of another model' 3 'layers|experts' "$MOQA" plan "$golden_trace" --model "$qwen" -o "$work/x.json"
+finish

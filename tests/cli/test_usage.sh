@@ -1,0 +1,50 @@
+#!/usr/bin/env bash
+# Help, wrong usage, precedence of settings.
+. "$(dirname "$0")/common.bash"
+trace=$TEST_GOLDEN/tiny-olmoe/trace.h5
+
+expect 'help lists the commands' 0 '^  quantize +turn plan' "$MOQA" --help
+expect 'version' 0 '^moqa [0-9]+\.[0-9]+\.[0-9]+$' "$MOQA" --version
+expect 'no arguments' 2 '^Usage: moqa COMMAND' "$MOQA"
+expect 'neither command nor file' 2 'moqa: "nonsense" is neither a command nor a file' "$MOQA" nonsense
+for command in open trace analyze plan quantize eval inspect completion; do
+    expect "help of $command has examples" 0 '^  moqa ' "$MOQA" $command --help
+done
+expect 'unknown option' 2 'unrecognized option' "$MOQA" analyze --no-such-thing "$trace"
+expect 'missing argument' 2 'TRACE is missing' "$MOQA" analyze
+expect 'missing option' 2 '--model DIR is missing' "$MOQA" plan "$trace" -o x
+expect 'value out of range' 2 'alpha: found "7", expected a number from 0 to 2' "$MOQA" analyze "$trace" --alpha 7
+expect 'unknown choice' 2 'reweight: found "steeper", expected one of inverse, product, steep, uniform' \
+    "$MOQA" analyze "$trace" --reweight steeper
+expect 'layer where none is taken' 2 'alpha: found "3:0.5", expected a value without a layer' \
+    "$MOQA" analyze "$trace" --alpha 3:0.5
+expect 'contradiction' 2 'bits_low \(8\) is larger than bits_high \(4\)' "$MOQA" analyze "$trace" --bits-low 8
+expect 'too many arguments' 2 'unexpected argument "b"' "$MOQA" analyze "$trace" b
+expect 'unknown method' 2 'method.*gptq-5' "$MOQA" plan "$trace" --model "$sample_model" --method gptq-5 -o "$work/p"
+expect 'bad pin' 2 'expected LAYER.EXPERT=BITS' "$MOQA" plan "$trace" --model "$sample_model" --pin 3 -o "$work/p"
+expect 'cosine without a model' 2 '--cosine needs --model' "$MOQA" analyze "$trace" --cosine
+expect 'device that this build lacks' 1 'no CUDA' "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --backend cuda
+expect 'unknown progress' 2 'expected auto, bar, plain, json or none' \
+    "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --progress loud
+
+alpha() { "$MOQA" analyze "$trace" --json "$@" >"$work/json" && number alpha "$work/json"; }
+mkdir -p "$work/config/moqa" "$work/here"
+cd "$work/here" || exit 1
+check 'default' [ "$(alpha)" = 0.29999999999999999 ]
+echo '{"alpha": 0.25}' >"$work/config/moqa/config.json"
+check 'user file over default' [ "$(alpha)" = 0.25 ]
+echo '{"alpha": 0.5}' >moqa.json
+check 'project file over user file' [ "$(alpha)" = 0.5 ]
+check 'environment over project file' [ "$(MOQA_ALPHA=0.75 alpha)" = 0.75 ]
+check 'flag over environment' [ "$(MOQA_ALPHA=0.75 alpha --alpha 1)" = 1.0 ]
+expect 'bad environment' 2 'environment variable MOQA_ALPHA: alpha: found "x"' env MOQA_ALPHA=x "$MOQA" analyze "$trace"
+echo '{"alhpa": 0.5}' >moqa.json
+expect 'unknown name in a file' 3 'moqa.json: settings.no setting is called "alhpa"' "$MOQA" analyze "$trace"
+rm moqa.json
+
+for shell in bash zsh fish; do
+    expect "completion for $shell" 0 'group-size' "$MOQA" completion $shell
+done
+check 'the bash completion is valid' bash -n <("$MOQA" completion bash)
+expect 'completion for another shell' 2 'expected bash, zsh or fish' "$MOQA" completion csh
+finish
