@@ -35,6 +35,22 @@ void plan_release(struct plan *p)
     memset(p, 0, sizeof *p);
 }
 
+int plan_copy(struct plan *out, const struct plan *p, struct err *err)
+{
+    struct plan copy = *p;
+    int rc = plan_alloc(&copy, p->layers_count, p->experts, err);
+    if (rc < 0)
+        return rc;
+    for (size_t l = 0; l < p->layers_count; l++) {
+        struct plan_expert *experts = copy.layers[l].experts;
+        memcpy(experts, p->layers[l].experts, p->experts * sizeof *experts);
+        copy.layers[l] = p->layers[l];
+        copy.layers[l].experts = experts;
+    }
+    *out = copy;
+    return 0;
+}
+
 /* --- Checks: each says what is wrong in one sentence with the place --- */
 
 struct check {

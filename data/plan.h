@@ -59,6 +59,8 @@ struct plan {
 
 ERR_CHECK int plan_alloc(struct plan *p, size_t layers, size_t experts, struct err *err);
 void plan_release(struct plan *p);
+/* A copy of its own; `out` is released or zeroed before. */
+ERR_CHECK int plan_copy(struct plan *out, const struct plan *p, struct err *err);
 
 ERR_CHECK int plan_validate(const struct plan *p, const char *file, struct err *err);
 ERR_CHECK int plan_load(struct plan *out, const char *path, struct err *err);

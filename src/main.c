@@ -1,3 +1,4 @@
+#include <locale.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -41,6 +42,7 @@ static int dispatch(int argc, char **argv, struct err *err)
 int main(int argc, char **argv)
 {
     backend_cpu_prepare(argv);
+    setlocale(LC_CTYPE, ""); /* only this: numbers are written the same everywhere */
     signal(SIGPIPE, SIG_IGN);
     if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0) {
         print_help();
