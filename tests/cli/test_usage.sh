@@ -39,7 +39,7 @@ check 'environment over project file' [ "$(MOQA_ALPHA=0.75 alpha)" = 0.75 ]
 check 'flag over environment' [ "$(MOQA_ALPHA=0.75 alpha --alpha 1)" = 1.0 ]
 expect 'bad environment' 2 'environment variable MOQA_ALPHA: alpha: found "x"' env MOQA_ALPHA=x "$MOQA" analyze "$trace"
 echo '{"alhpa": 0.5}' >moqa.json
-expect 'unknown name in a file' 3 'moqa.json: settings.no setting is called "alhpa"' "$MOQA" analyze "$trace"
+expect 'unknown name in a file' 3 'moqa.json: settings: no setting is called "alhpa"' "$MOQA" analyze "$trace"
 rm moqa.json
 
 for shell in bash zsh fish; do
