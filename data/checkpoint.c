@@ -209,10 +209,10 @@ static int compute_fingerprint(struct checkpoint *c, struct err *err)
     if (rc == 0)
         rc = hash_update(h, c->config.sha256, strlen(c->config.sha256), err);
     for (size_t i = 0; i < c->shards_count && rc == 0; i++) {
-        const char *name = c->shard_names[i], *header = safetensors_header_sha256(c->shards[i]);
+        const char *name = c->shard_names[i];
         rc = hash_update(h, name, strlen(name) + 1, err);
-        if (rc == 0) /* the header fixes the file's size: no holes, nothing after the end */
-            rc = hash_update(h, header, strlen(header), err);
+        if (rc == 0)
+            rc = safetensors_digest(c->shards[i], h, err);
     }
     if (rc == 0)
         rc = hash_finish(h, c->fingerprint, err);

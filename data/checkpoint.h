@@ -53,8 +53,8 @@ struct checkpoint_linear {
 ERR_CHECK int checkpoint_linear_config(const struct checkpoint *c, const char *linear,
                                        struct checkpoint_linear *out, struct err *err);
 
-/* SHA-256 over every tensor's name, type, shape and bytes would take minutes on a big model; this
- * one covers config, shard names, sizes and headers: it identifies a checkpoint for caches. */
+/* SHA-256 over config.json, shard names, headers and samples of the data (safetensors_digest): it
+ * identifies a checkpoint for caches and resumed runs without reading all of a big model. */
 const char *checkpoint_fingerprint(const struct checkpoint *c);
 
 #endif

@@ -12,6 +12,7 @@
 
 #include "data/base/atomic_file.h"
 #include "data/base/err.h"
+#include "data/base/hash.h"
 
 enum dtype {
     DTYPE_F64,
@@ -55,7 +56,9 @@ size_t safetensors_count(const struct safetensors *s);
 const struct tensor_info *safetensors_at(const struct safetensors *s, size_t i); /* by offset */
 const struct tensor_info *safetensors_find(const struct safetensors *s, const char *name);
 const char *safetensors_path(const struct safetensors *s);
-const char *safetensors_header_sha256(const struct safetensors *s); /* of the header's bytes */
+/* Adds what tells this file from others in an instant: the header and 64 blocks of 4 KiB spread
+ * over the data. Two models of the same shapes differ in them; a single changed weight may not. */
+ERR_CHECK int safetensors_digest(const struct safetensors *s, struct hash *h, struct err *err);
 bool safetensors_owns(const struct safetensors *s, const struct tensor_info *info);
 
 /* All bytes of a tensor into `out` (info->bytes of room). Safe from several threads. */
