@@ -31,8 +31,8 @@ static void draw_slider(struct app *a, struct cells *c, struct rect r,
     char value[64];
     double fraction;
     settings_get(&a->document.settings, info, value, sizeof value);
-    struct style name_style = focus ? (struct style){.fg = STYLE_ACCENT, .attr = STYLE_BOLD}
-                                    : STYLE(STYLE_DEFAULT);
+    struct style name_style =
+        focus ? (struct style){.fg = STYLE_ACCENT, .attr = STYLE_BOLD} : STYLE(STYLE_DEFAULT);
     cells_text(c, r.x, r.y, 1, focus ? style_glyph(&a->look, STYLE_G_ARROW_R) : " ", name_style);
     cells_text(c, r.x + 1, r.y, NAME, info->name, name_style);
     struct rect at = {r.x + 1 + NAME + 1, r.y, VALUE, 1};

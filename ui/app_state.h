@@ -53,18 +53,18 @@ struct app {
     struct app_snapshot snapshot[2]; /* A, B */
 
     enum app_mode mode;
-    size_t view;               /* index in views[] */
-    size_t slider[APP_VIEWS];  /* selected one of each view */
-    size_t layer, expert;      /* selected; layer counts the MoE layers from 0 */
-    size_t token_rank;         /* found by search, 0: none */
+    size_t view;              /* index in views[] */
+    size_t slider[APP_VIEWS]; /* selected one of each view */
+    size_t layer, expert;     /* selected; layer counts the MoE layers from 0 */
+    size_t token_rank;        /* found by search, 0: none */
     bool expanded, mouse, linear_axis, all_experts;
     int zoom;
-    size_t scroll;             /* first row of a list, kept in sight by the views */
+    size_t scroll; /* first row of a list, kept in sight by the views */
     size_t result_selected;
-    char typed[APP_TEXT_MAX];  /* text in work of a prompt */
+    char typed[APP_TEXT_MAX]; /* text in work of a prompt */
     char message[APP_TEXT_MAX];
     uint16_t message_colour;
-    struct str dry_run;        /* text of the run that is asked about */
+    struct str dry_run; /* text of the run that is asked about */
     struct str copy;
     bool copy_pending;
     size_t help_scroll;
