@@ -7,8 +7,10 @@
 #include "data/base/mem.h"
 #include "ui/app_state.h"
 
-const struct view views[APP_VIEWS] = {view_data, view_mapping, view_significance, view_similarity,
-                                      view_plan, view_run,     view_results};
+const struct view *const views[APP_VIEWS] = {
+    &view_data, &view_mapping, &view_significance, &view_similarity,
+    &view_plan, &view_run,     &view_results,
+};
 
 enum { VIEW_SIMILARITY = 3, VIEW_RUN = 5, PANEL_WIDTH = 38, PANEL_MIN = 30 };
 
@@ -195,7 +197,7 @@ static void choose_view(struct app *a, size_t view)
 static void move_slider(struct app *a, int by)
 {
     size_t count = 0;
-    while (views[a->view].sliders[count])
+    while (views[a->view]->sliders[count])
         count++;
     if (count)
         a->slider[a->view] = (a->slider[a->view] + count + (size_t)(by + (int)count)) % count;
@@ -387,7 +389,7 @@ static bool mouse_on_frame(struct app *a, const struct term_event *e)
 
 bool app_event(struct app *a, const struct term_event *event)
 {
-    const struct view *v = &views[a->view];
+    const struct view *v = views[a->view];
     if (event->key == TERM_KEY_QUIT) {
         app_save_session(a);
         return false;
@@ -439,7 +441,7 @@ static void draw_tabs(struct app *a, struct cells *c, struct rect r)
 {
     int full = 0, x = r.x + 1;
     for (size_t i = 0; i < APP_VIEWS; i++)
-        full += cells_width(views[i].name) + 4;
+        full += cells_width(views[i]->name) + 4;
     bool names = full <= r.w;
     for (size_t i = 0; i < APP_VIEWS; i++) {
         bool on = i == a->view;
@@ -449,7 +451,7 @@ static void draw_tabs(struct app *a, struct cells *c, struct rect r)
         int begin = x;
         x += cells_textf(c, x, r.y, r.x + r.w - x, key, " %zu", i + 1);
         if (names || on)
-            x += cells_textf(c, x, r.y, r.x + r.w - x, text, " %s ", views[i].name);
+            x += cells_textf(c, x, r.y, r.x + r.w - x, text, " %s ", views[i]->name);
         else
             x += cells_text(c, x, r.y, r.x + r.w - x, " ", text);
         a->tabs[i] = (struct rect){begin, r.y, x - begin, 1};
@@ -468,8 +470,8 @@ static void draw_hints(struct app *a, struct cells *c, struct rect r)
     struct style text = {.fg = STYLE_TEXT_DIM, .bg = STYLE_BAR},
                  key = {.fg = STYLE_KEY, .bg = STYLE_BAR, .attr = STYLE_BOLD};
     cells_fill(c, r, " ", text);
-    snprintf(all, sizeof all, "%s%s%s", views[a->view].hints ? views[a->view].hints : "",
-             views[a->view].hints ? "  " : "", a->look.glyphs == STYLE_ASCII ? plain : general);
+    snprintf(all, sizeof all, "%s%s%s", views[a->view]->hints ? views[a->view]->hints : "",
+             views[a->view]->hints ? "  " : "", a->look.glyphs == STYLE_ASCII ? plain : general);
     int x = r.x + 1, end = r.x + r.w - 15;
     for (char *hint = all, *next; hint && *hint; hint = next) {
         next = strstr(hint, "  ");
@@ -508,8 +510,8 @@ static void draw_panel(struct app *a, struct cells *c, struct rect r)
                    style_glyph(&a->look, STYLE_G_HLINE), STYLE(STYLE_BORDER));
         row++;
     }
-    if (views[a->view].facts && row < r.h)
-        views[a->view].facts(a, c, rect_inset(inner, 0, row, 0, 0));
+    if (views[a->view]->facts && row < r.h)
+        views[a->view]->facts(a, c, rect_inset(inner, 0, row, 0, 0));
 }
 
 static void draw_too_small(struct cells *c)
@@ -534,7 +536,7 @@ void app_draw(struct app *a, struct cells *c)
                                             {.want = 1, .min = 1, .priority = 7},
                                             {.want = 1, .min = 1, .priority = 8}};
     layout_rows(rows, cells_area(c), row_items, 5, 0);
-    bool panel = !a->expanded && (views[a->view].sliders[0] || views[a->view].facts);
+    bool panel = !a->expanded && (views[a->view]->sliders[0] || views[a->view]->facts);
     const struct layout_item column_items[] = {{.weight = 3, .want = 38, .min = 38, .priority = 10},
                                                {.weight = panel ? 1 : 0,
                                                 .want = panel ? PANEL_WIDTH : 0,
@@ -550,7 +552,7 @@ void app_draw(struct app *a, struct cells *c)
     draw_tabs(a, c, rows[1]);
     a->map = (struct chart_map){0};
     c->clip = columns[0];
-    views[a->view].draw(a, c, columns[0]);
+    views[a->view]->draw(a, c, columns[0]);
     c->clip = columns[1];
     if (!rect_empty(columns[1]))
         draw_panel(a, c, columns[1]);

@@ -163,7 +163,7 @@ void app_cycle_pin(struct app *a)
 static size_t slider_count(const struct app *a)
 {
     size_t count = 0;
-    while (views[a->view].sliders[count])
+    while (views[a->view]->sliders[count])
         count++;
     return count;
 }
@@ -171,7 +171,7 @@ static size_t slider_count(const struct app *a)
 const struct setting_info *app_slider(const struct app *a)
 {
     size_t count = slider_count(a);
-    return count ? settings_find(views[a->view].sliders[a->slider[a->view] % count]) : NULL;
+    return count ? settings_find(views[a->view]->sliders[a->slider[a->view] % count]) : NULL;
 }
 
 static double auto_value(const struct app *a, const struct setting_info *info)

@@ -48,7 +48,7 @@ static void draw_slider(struct app *a, struct cells *c, struct rect r,
 
 int app_draw_sliders(struct app *a, struct cells *c, struct rect r)
 {
-    const char *const *names = views[a->view].sliders;
+    const char *const *names = views[a->view]->sliders;
     int row = 0;
     size_t count = 0;
     while (names[count])

@@ -93,7 +93,7 @@ struct view {
     bool (*event)(struct app *a, const struct term_event *e);
 };
 
-extern const struct view views[APP_VIEWS]; /* app.c */
+extern const struct view *const views[APP_VIEWS]; /* app.c */
 extern const struct view view_data, view_mapping, view_significance, view_similarity, view_plan,
     view_run, view_results;
 
