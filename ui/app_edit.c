@@ -190,7 +190,9 @@ static bool commit(struct app *a, const struct settings *next)
         app_say(a, STYLE_ERROR, "%s", err.message);
         return false;
     }
-    app_remember(a);
+    if (!a->dragging || !a->drag_changed)
+        app_remember(a);
+    a->drag_changed = a->dragging;
     a->document.settings = *next;
     a->message[0] = '\0';
     app_recompute(a);

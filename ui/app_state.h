@@ -58,6 +58,7 @@ struct app {
     size_t layer, expert;     /* selected; layer counts the MoE layers from 0 */
     size_t token_rank;        /* found by search, 0: none */
     bool expanded, mouse, linear_axis, all_experts;
+    bool other_chart; /* the second chart of a view, where only one of two fits */
     int zoom;
     size_t scroll; /* first row of a list, kept in sight by the views */
     size_t result_selected;
@@ -78,7 +79,8 @@ struct app {
     /* Of the last frame, for the mouse. */
     struct rect tabs[APP_VIEWS], slider_rows;
     struct chart_map map; /* of the view's main chart; empty plot: none */
-    bool dragging;        /* the threshold line */
+    bool dragging;        /* the threshold line: its moves are one step of undo */
+    bool drag_changed;    /* this drag has already been remembered */
 };
 
 /* A screen. sliders: names of settings, NULL-terminated. */
