@@ -30,10 +30,9 @@ struct parse {
 
 static bool setting_given[64];
 
-bool cli_setting_given(const char *name)
+const bool *cli_settings_given(void)
 {
-    const struct setting_info *info = settings_find(name);
-    return info && setting_given[info - settings_info(0)];
+    return setting_given;
 }
 
 static int list_add(struct cli_list *list, const char *item, struct err *err)

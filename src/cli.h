@@ -70,8 +70,9 @@ ERR_CHECK int cli_parse(const struct cli_spec *spec, int argc, char **argv, void
                         struct settings *settings, struct err *err);
 void cli_list_release(struct cli_list *list);
 
-/* Settings named on the command line itself, not in a file or the environment: "alpha". */
-bool cli_setting_given(const char *name);
+/* [settings_count()] Which settings the command line itself named, not a file or the environment.
+ */
+const bool *cli_settings_given(void);
 
 /* --threads, else MOQA_THREADS, else 0 (all). */
 ERR_CHECK int cli_threads(size_t *out, const struct cli_count *flag, struct err *err);

@@ -83,6 +83,7 @@ static int run_workbench(const struct arguments *a, struct session *s,
         .config = s->has_config ? &s->config : NULL,
         .plan_path = a->plan ? a->plan : "moqa.plan.json",
         .settings = *settings,
+        .given = cli_settings_given(),
     };
     int rc = cli_threads(&h.threads, &a->threads, err);
     if (rc == 0 && has_plan)

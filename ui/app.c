@@ -481,7 +481,9 @@ static void draw_hints(struct app *a, struct cells *c, struct rect r)
         }
         if (x + cells_width(hint) > end)
             break;
-        char *space = strncmp(hint, "[ ]", 3) == 0 ? hint + 3 : strchr(hint, ' ');
+        char *space = strchr(hint, ' ');
+        while (space && space[1] && (space[2] == ' ')) /* "< > expert": both are keys */
+            space += 2;
         if (space)
             *space = '\0';
         x += cells_text(c, x, r.y, -1, hint, key);
@@ -500,7 +502,7 @@ static void draw_panel(struct app *a, struct cells *c, struct rect r)
     int row = 0;
     cells_fill(c, (struct rect){r.x, r.y, 1, r.h}, style_glyph(&a->look, STYLE_G_VLINE),
                STYLE(STYLE_BORDER));
-    struct rect inner = rect_inset(r, 2, 0, 0, 0);
+    struct rect inner = rect_inset(r, 2, 0, 1, 0);
     int facts_min = r.h > 12 ? 6 : 2;
     struct rect sliders = inner;
     sliders.h = r.h - facts_min;

@@ -86,6 +86,8 @@ struct app_options {
     const struct plan *plan;           /* start from this one, or NULL */
     const char *plan_path;             /* where `w` writes */
     struct settings settings;          /* to start with */
+    const bool *given; /* [settings_count()] named on the command line: a saved session does not
+                          change them; NULL: none */
     struct app_host host;
 };
 

@@ -11,6 +11,10 @@ static bool slider_fraction(const struct settings *s, const struct setting_info 
     double value, max = info->max;
     if (!settings_number(s, info, &value) || info->kind == SETTING_SEED)
         return false;
+    if (info->kind == SETTING_BITS) { /* 2, 3, 4, 8, 16 as steps of one size */
+        *out = value <= 4 ? (value - 2) / 4 : value == 8 ? 0.75 : 1;
+        return true;
+    }
     if (strcmp(info->name, "min_count") == 0)
         max = 50; /* useful part of ranges that are wide on purpose */
     else if (strcmp(info->name, "group_size") == 0)

@@ -103,6 +103,20 @@ static int read_pins(struct app_document *d, const struct app *a, json_t *pins, 
     return 0;
 }
 
+/* What the command line names stands above the session. */
+static int keep_given(struct settings *s, const struct app *a, struct err *err)
+{
+    for (size_t i = 0; a->options->given && i < settings_count(); i++) {
+        char value[128];
+        const struct setting_info *info = settings_info(i);
+        settings_get(&a->options->settings, info, value, sizeof value);
+        int rc = a->options->given[i] ? settings_set(s, info->name, value, err) : 0;
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
 static int read_session(struct app *a, json_t *root, const char *file, struct err *err)
 {
     struct jsonio_at at = {file, ""};
@@ -124,13 +138,19 @@ static int read_session(struct app *a, json_t *root, const char *file, struct er
         return rc < 0 ? rc : ERR_NOMEM;
     rc = settings_from_json(&d.settings, settings, file, err);
     if (rc == 0)
+        rc = keep_given(&d.settings, a, err);
+    if (rc == 0)
         rc = read_pins(&d, a, pins, file, err);
-    if (rc == 0 && !app_document_equal(&d, &a->document, a)) {
-        app_remember(a); /* u goes back to what the command line said */
-        app_document_copy(&a->document, &d, a);
+    if (rc == 0) {
         a->view = view;
         a->layer = layer;
         a->expert = expert;
+    }
+    if (rc == 0 && !app_document_equal(&d, &a->document, a)) {
+        app_remember(a); /* u goes back to what the command line said */
+        app_document_copy(&a->document, &d, a);
+        app_recompute(a);
+        app_say(a, STYLE_TEXT_DIM, "session restored; u goes back to the defaults");
     }
     free(d.pins);
     return rc;
@@ -146,12 +166,8 @@ void app_restore_session(struct app *a)
     if (a->options->plan || !a->options->trace_sha256 || !path.length || stat(path.data, &st) < 0)
         goto cleanup;
     if (jsonio_load(&root, path.data, SESSION_LIMIT, &err) < 0 ||
-        read_session(a, root, path.data, &err) < 0) {
+        read_session(a, root, path.data, &err) < 0)
         app_say(a, STYLE_WARN, "the saved session was not taken: %s", err.message);
-        goto cleanup;
-    }
-    app_recompute(a);
-    app_say(a, STYLE_TEXT_DIM, "session restored; u goes back to the settings of the command line");
 cleanup:
     json_decref(root);
     str_release(&path);
