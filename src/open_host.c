@@ -8,7 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "data/base/jsonio.h"
+#include "data/base/log.h"
 #include "data/base/mem.h"
 #include "src/cli.h"
 #include "src/job.h"
@@ -41,6 +41,9 @@ struct open_host {
     bool has_perplexity;
     struct app_result *results;
     size_t results_count;
+    char log[APP_LOG_LINES][APP_LOG_WIDTH];
+    size_t log_count;
+    pthread_mutex_t log_lock; /* of its own: a line may come while anything else is locked */
 };
 
 static int start(struct worker *w, void *(*run)(void *), struct open_host *h, struct err *err)
@@ -151,6 +154,8 @@ static int host_dry_run(void *context, const struct plan *plan, struct str *text
 {
     char out[512];
     struct job_options o;
+    struct open_host *h = context;
+    mkdir(h->options.runs_dir, 0777); /* removed at the end if no run was made in it */
     int rc = job_of_plan(&o, out, sizeof out, context, plan, err);
     return rc < 0 ? rc : job_dry_run(text, &o, err);
 }
@@ -285,6 +290,10 @@ static void host_run_poll(void *context, struct app_run *out)
     else if (out->phase == APP_RUN_DONE && h->has_perplexity)
         snprintf(out->message, sizeof out->message, "perplexity %.4f (windows of %zu)",
                  h->perplexity.value, h->perplexity.window);
+    pthread_mutex_lock(&h->log_lock);
+    memcpy(out->log, h->log, sizeof out->log);
+    out->log_count = h->log_count;
+    pthread_mutex_unlock(&h->log_lock);
     if (h->job)
         copy_experts(out, h->job);
     pthread_mutex_unlock(&h->lock);
@@ -366,6 +375,20 @@ static void host_command_line(void *context, const struct plan *plan, const char
     str_append(out, " -o PLAN");
 }
 
+/* The log goes to the Run screen: nothing else may write to the terminal. */
+static void keep_line(void *context, enum log_level level, const char *line)
+{
+    struct open_host *h = context;
+    (void)level;
+    pthread_mutex_lock(&h->log_lock);
+    if (h->log_count == APP_LOG_LINES)
+        memmove(h->log, h->log + 1, sizeof h->log - sizeof h->log[0]);
+    else
+        h->log_count++;
+    snprintf(h->log[h->log_count - 1], sizeof h->log[0], "%s", line);
+    pthread_mutex_unlock(&h->log_lock);
+}
+
 int open_host_new(struct open_host **out, const struct open_host_options *options,
                   const struct session *session, struct err *err)
 {
@@ -376,6 +399,8 @@ int open_host_new(struct open_host **out, const struct open_host_options *option
     h->options = *options;
     h->session = session;
     pthread_mutex_init(&h->lock, NULL);
+    pthread_mutex_init(&h->log_lock, NULL);
+    log_set_sink(keep_line, h);
     progress_init(&h->similarity.progress);
     progress_init(&h->run.progress);
     return 0;
@@ -390,6 +415,9 @@ void open_host_free(struct open_host *h)
     forget_run(h);
     progress_release(&h->run.progress);
     progress_release(&h->similarity.progress);
+    log_set_sink(NULL, NULL);
+    rmdir(h->options.runs_dir); /* only an empty folder goes */
+    pthread_mutex_destroy(&h->log_lock);
     pthread_mutex_destroy(&h->lock);
     free(h->results);
     free(h->cosine);

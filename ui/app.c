@@ -155,7 +155,7 @@ void app_start_run(struct app *a, bool resume)
         return;
     }
     if (h->run_start(h->context, &a->plan, resume, &err) < 0) {
-        app_say(a, STYLE_ERROR, "not started: %s", err.message);
+        app_say_err(a, "not started: ", &err);
         return;
     }
     a->view = VIEW_RUN;
@@ -177,7 +177,7 @@ static void ask_run(struct app *a)
     }
     str_clear(&a->dry_run);
     if (h->dry_run(h->context, &a->plan, &a->dry_run, &err) < 0) {
-        app_say(a, STYLE_ERROR, "cannot run: %s", err.message);
+        app_say_err(a, "cannot run: ", &err);
         return;
     }
     app_prompt_begin(a, APP_CONFIRM_RUN, "");

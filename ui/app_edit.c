@@ -17,6 +17,13 @@ void app_say(struct app *a, uint16_t colour, const char *format, ...)
     a->message_colour = colour;
 }
 
+void app_say_err(struct app *a, const char *what, const struct err *err)
+{
+    char line[APP_TEXT_MAX];
+    err_format(line, sizeof line, err);
+    app_say(a, STYLE_ERROR, "%s%s", what, line);
+}
+
 static size_t pin_count(const struct app *a)
 {
     return a->options->trace->layers * a->options->trace->experts;
@@ -69,7 +76,7 @@ void app_recompute(struct app *a)
             make_plan(a, &err);
     }
     if (err.code)
-        app_say(a, STYLE_ERROR, "%s", err.message);
+        app_say_err(a, "", &err);
 }
 
 /* Puts a copy of `d` on a stack; the oldest falls off a full one. */
@@ -187,7 +194,7 @@ static bool commit(struct app *a, const struct settings *next)
     if (settings_equal(next, &a->document.settings))
         return false;
     if (settings_check(next, &err) < 0) {
-        app_say(a, STYLE_ERROR, "%s", err.message);
+        app_say_err(a, "", &err);
         return false;
     }
     if (!a->dragging || !a->drag_changed)
@@ -241,7 +248,7 @@ bool app_set(struct app *a, const char *name, const char *value)
     struct settings next = a->document.settings;
     struct err err = {0};
     if (settings_set(&next, name, value, &err) < 0) {
-        app_say(a, STYLE_ERROR, "%s", err.message);
+        app_say_err(a, "", &err);
         return false;
     }
     commit(a, &next);
@@ -276,7 +283,7 @@ void app_write_plan(struct app *a)
         return;
     }
     if (plan_save(&a->plan, a->options->plan_path, &err) < 0) {
-        app_say(a, STYLE_ERROR, "not written: %s", err.message);
+        app_say_err(a, "not written: ", &err);
         return;
     }
     app_document_copy(&a->saved, &a->document, a);

@@ -33,6 +33,8 @@ struct app_run_expert {
     bool fallback;
 };
 
+enum { APP_LOG_LINES = 100, APP_LOG_WIDTH = 160 };
+
 /* State of the quantization pass (and of the evaluation that follows it). */
 struct app_run {
     enum app_run_phase phase;
@@ -40,9 +42,11 @@ struct app_run {
     size_t steps_done, steps_total;
     double seconds, seconds_left; /* left < 0: unknown */
     size_t layers, experts, layer, layers_done, fallbacks;
-    uint64_t memory;               /* resident bytes of the process */
-    char message[512];             /* error or result, one line */
-    char out[512];                 /* output folder */
+    uint64_t memory;                        /* resident bytes of the process */
+    char message[512];                      /* error or result, one line */
+    char out[512];                          /* output folder */
+    char log[APP_LOG_LINES][APP_LOG_WIDTH]; /* the last lines, oldest first */
+    size_t log_count;
     struct app_run_expert *expert; /* [layers][experts], owned by the struct; may be NULL */
 };
 

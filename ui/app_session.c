@@ -76,7 +76,7 @@ void app_save_session(struct app *a)
                   : err_set(&err, ERR_NOMEM, NULL, "no memory for the session");
     }
     if (rc < 0)
-        app_say(a, STYLE_ERROR, "session not saved: %s", err.message);
+        app_say_err(a, "session not saved: ", &err);
     else
         app_say(a, STYLE_GOOD, "session saved; this trace opens as it is now");
 cleanup:
@@ -167,7 +167,7 @@ void app_restore_session(struct app *a)
         goto cleanup;
     if (jsonio_load(&root, path.data, SESSION_LIMIT, &err) < 0 ||
         read_session(a, root, path.data, &err) < 0)
-        app_say(a, STYLE_WARN, "the saved session was not taken: %s", err.message);
+        app_say_err(a, "the saved session was not taken: ", &err);
 cleanup:
     json_decref(root);
     str_release(&path);

@@ -103,6 +103,8 @@ extern const struct view view_data, view_mapping, view_significance, view_simila
 
 void app_say(struct app *a, uint16_t colour, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* "WHAT FILE: MESSAGE" */
+void app_say_err(struct app *a, const char *what, const struct err *err);
 /* Recomputes analysis and plan from the document; an error becomes the message. */
 void app_recompute(struct app *a);
 ERR_CHECK int app_document_init(struct app_document *d, const struct app *a, struct err *err);
