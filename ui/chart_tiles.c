@@ -28,7 +28,7 @@ static int pitch_of(const struct chart_tiles *t, int room)
 {
     int widest = 1;
     for (size_t i = 0; i < t->rows * t->cols; i++) {
-        int w = (int)strlen(t->tile[i].text);
+        int w = cells_width(t->tile[i].text);
         widest = w > widest ? w : widest;
     }
     int pitch = widest + 1;

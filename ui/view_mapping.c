@@ -74,7 +74,7 @@ static void token_facts(struct view_facts *f)
     size_t ranks[TOKENS_MAX], n;
     uint64_t counts[TOKENS_MAX];
     struct app *a = f->a;
-    view_heading(f, "its commonest tokens: rank, text, times");
+    view_heading(f, "its commonest tokens, by rank");
     int rows = f->r.h - f->row;
     n = analysis_commonest(a->analysis, a->layer, a->expert,
                            rows > TOKENS_MAX ? TOKENS_MAX

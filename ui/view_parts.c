@@ -1,8 +1,11 @@
 #include "ui/view_parts.h"
 
+#include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
-#include <string.h>
+#include <stdlib.h>
+
+#include "data/base/mem.h"
 
 void view_fact(struct view_facts *f, const char *name, uint16_t colour, const char *format, ...)
 {
@@ -137,6 +140,37 @@ void view_split(const struct app *a, struct rect r, bool beside, int min, struct
         return;
     out[a->other_chart ? 1 : 0] = r;
     out[a->other_chart ? 0 : 1] = (struct rect){0};
+}
+
+struct rect view_below(struct rect r, size_t rows)
+{
+    int used = rows < (size_t)(r.h > 0 ? r.h : 0) ? (int)rows : r.h;
+    return (struct rect){r.x, r.y + used, r.w, r.h - used};
+}
+
+void view_layer_bars(struct app *a, struct cells *c, struct rect r, const char *title,
+                     const double *value, size_t layers)
+{
+    char(*label)[24] = NULL;
+    struct chart_bar *bar = NULL;
+    if (r.h < 1 || (size_t)r.h < layers + 1)
+        return;
+    label = mem_array(layers, sizeof *label, NULL);
+    bar = mem_array(layers, sizeof *bar, NULL);
+    for (size_t l = 0; label && bar && l < layers; l++) {
+        snprintf(label[l], sizeof *label, "%zu",
+                 l < a->result->layers ? a->result->layer[l].layer : l);
+        bar[l] =
+            (struct chart_bar){.label = label[l], .value = value[l], .missing = isnan(value[l])};
+    }
+    if (label && bar) {
+        cells_text(c, r.x, r.y, r.w, title, STYLE(STYLE_TEXT_DIM));
+        chart_bars(c, rect_inset(r, 0, 1, 0, 0), &a->look,
+                   &(struct chart_bars){
+                       .bar = bar, .n = layers, .has_selected = true, .selected = a->layer});
+    }
+    free(label);
+    free(bar);
 }
 
 void view_bytes(char *out, size_t size, uint64_t bytes)

@@ -40,6 +40,12 @@ bool view_pressed(const struct app *a, const struct term_event *e, double *x, do
  * has at least `min` rows (columns); else one of them gets all: the second when other_chart. */
 void view_split(const struct app *a, struct rect r, bool beside, int min, struct rect out[2]);
 
+/* What `rows` rows from the top leave of `r`, for something that is good to have. */
+struct rect view_below(struct rect r, size_t rows);
+/* A bar for each layer under a title; NaN: no bar. Nothing where fewer than all have room. */
+void view_layer_bars(struct app *a, struct cells *c, struct rect r, const char *title,
+                     const double *value, size_t layers);
+
 /* "12.3 MiB", "1.50 GiB". */
 void view_bytes(char *out, size_t size, uint64_t bytes);
 /* "1:02:05", "4:09". */

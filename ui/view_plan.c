@@ -76,13 +76,28 @@ static void draw_legend(const struct app *a, struct cells *c, int x, int y, int 
     x += cells_text(c, x, y, end - x, "bits; ", STYLE(STYLE_TEXT_DIM));
     x += cells_text(c, x, y, end - x, "pinned",
                     (struct style){.fg = STYLE_PIN, .attr = STYLE_BOLD | STYLE_UNDERLINE});
-    cells_textf(c, x, y, end - x, STYLE(STYLE_TEXT_DIM), " by p%s",
-                a->plan.settings.beta_ch > 0 ? "; high ones have channels at more bits" : "");
+    x += cells_text(c, x, y, end - x, " by p", STYLE(STYLE_TEXT_DIM));
+    const char *more = "; high ones have channels at more bits";
+    if (a->plan.settings.beta_ch > 0 && x + cells_width(more) <= end)
+        cells_text(c, x, y, end - x, more, STYLE(STYLE_TEXT_DIM));
+}
+
+/* Average bits of the experts of each layer. */
+static void draw_averages(struct app *a, struct cells *c, struct rect r)
+{
+    const struct plan *p = &a->plan;
+    double *average = mem_array(p->layers_count, sizeof *average, NULL);
+    for (size_t l = 0; average && l < p->layers_count; l++)
+        for (size_t e = 0; e < p->experts; e++)
+            average[l] += p->layers[l].experts[e].bits / (double)p->experts;
+    if (average)
+        view_layer_bars(a, c, r, "bits of an expert, on average", average, p->layers_count);
+    free(average);
 }
 
 static void draw(struct app *a, struct cells *c, struct rect r)
 {
-    enum { LEGEND_FROM = 7 };
+    enum { LEGEND_FROM = 7, HEAD = 3 };
     if (!a->has_plan) {
         app_draw_empty(a, c, r,
                        "Sizes and channels need the model's shapes: start with --model DIR.");
@@ -93,6 +108,7 @@ static void draw(struct app *a, struct cells *c, struct rect r)
         r.h -= 2;
     }
     draw_grid(a, c, r);
+    draw_averages(a, c, view_below(r, a->plan.layers_count + HEAD));
 }
 
 static void width_facts(struct view_facts *f)

@@ -8,7 +8,7 @@
 #include "ui/table.h"
 #include "ui/view_parts.h"
 
-enum { COLUMNS = 8, SPLIT_ROWS = 9, METHODS_MAX = 8 };
+enum { COLUMNS = 8, CHART_ROWS = 9, METHODS_MAX = 8 };
 
 static size_t results_of(const struct app *a, const struct app_result **out)
 {
@@ -124,6 +124,20 @@ cleanup:
     free(loss);
 }
 
+/* The table takes what its rows need, up to half; the chart the rest, or one of them all. */
+static void split(const struct app *a, struct rect r, size_t n, struct rect part[2])
+{
+    int rows = n < (size_t)r.h ? (int)n + TABLE_HEAD_ROWS : r.h, half = r.h / 2;
+    rows = rows < half ? rows : half;
+    if (r.h - rows - 1 < CHART_ROWS) {
+        part[a->other_chart ? 1 : 0] = r;
+        part[a->other_chart ? 0 : 1] = (struct rect){0};
+        return;
+    }
+    part[0] = (struct rect){r.x, r.y, r.w, rows};
+    part[1] = rect_inset(r, 0, rows + 1, 0, 0);
+}
+
 static void draw(struct app *a, struct cells *c, struct rect r)
 {
     const struct app_result *x;
@@ -140,7 +154,7 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     if (a->result_selected >= n)
         a->result_selected = n - 1;
     if (methods_of(x, n, method) > 0)
-        view_split(a, r, false, SPLIT_ROWS, part);
+        split(a, r, n, part);
     if (!rect_empty(part[0]))
         draw_table(a, c, part[0], x, n);
     if (!rect_empty(part[1]))

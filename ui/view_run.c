@@ -6,7 +6,7 @@
 #include "data/base/mem.h"
 #include "ui/view_parts.h"
 
-enum { LABEL = 24, HEAD_ROWS = 3 };
+enum { LABEL = 24, HEAD_ROWS = 3, GRID_HEAD_ROWS = 3 };
 
 static const struct {
     const char *word;
@@ -134,7 +134,7 @@ static void draw_head(struct app *a, struct cells *c, struct rect r)
     view_seconds(left, sizeof left, run->seconds_left);
     int x = r.x + 1, end = r.x + r.w;
     x += cells_text(c, x, r.y, end - x, phases[run->phase].word, STYLE(phases[run->phase].colour));
-    if (run->stage[0])
+    if (run->stage[0] && (run->phase == APP_RUN_RUNNING || run->phase == APP_RUN_CANCELLING))
         cells_textf(c, x, r.y, end - x, STYLE(STYLE_DEFAULT), "  %s", run->stage);
     if (r.h < 2)
         return;
@@ -152,37 +152,6 @@ static int message_rows(const struct app *a, struct rect r)
     int width = cells_width(a->run.message), rows = r.w > 2 ? (width + r.w - 3) / (r.w - 2) : 0;
     return rows > r.h / 3 ? r.h / 3 : rows;
 }
-
-static void draw_run(struct app *a, struct cells *c, struct rect r)
-{
-    uint16_t colour = a->run.phase == APP_RUN_FAILED ? STYLE_ERROR
-                      : a->run.phase == APP_RUN_DONE ? STYLE_GOOD
-                                                     : STYLE_TEXT_DIM;
-    draw_head(a, c, r);
-    r = rect_inset(r, 0, HEAD_ROWS, 0, 0);
-    int rows = r.h > 0 && a->run.message[0] ? message_rows(a, r) : 0;
-    if (rows > 0) {
-        cells_paragraph(c, (struct rect){r.x + 1, r.y + r.h - rows, r.w - 2, rows}, a->run.message,
-                        STYLE(colour));
-        r.h -= rows + 1;
-    }
-    if (!rect_empty(r))
-        draw_grid(a, c, r);
-}
-
-static void draw(struct app *a, struct cells *c, struct rect r)
-{
-    if (a->run.phase != APP_RUN_IDLE)
-        draw_run(a, c, r);
-    else if (!a->options->host.run_start || !a->has_plan)
-        app_draw_empty(a, c, r,
-                       "Quantizing needs the model and a text to calibrate on: start with --model "
-                       "DIR.");
-    else
-        draw_idle(a, c, r);
-}
-
-/* --- facts --- */
 
 struct sums {
     size_t done;
@@ -202,6 +171,53 @@ static struct sums sums_of(const struct app_run *run, size_t layer)
     }
     return s;
 }
+
+/* Loss of each layer's finished experts as a part of what rounding would lose. */
+static void draw_losses(struct app *a, struct cells *c, struct rect r)
+{
+    const struct app_run *run = &a->run;
+    double *part = run->expert ? mem_array(run->layers, sizeof *part, NULL) : NULL;
+    for (size_t l = 0; part && l < run->layers; l++) {
+        struct sums s = sums_of(run, l);
+        part[l] = s.rtn > 0 ? 100 * s.loss / s.rtn : NAN;
+    }
+    if (part)
+        view_layer_bars(a, c, r, "loss in % of rounding's, by layer", part, run->layers);
+    free(part);
+}
+
+static void draw_run(struct app *a, struct cells *c, struct rect r)
+{
+    uint16_t colour = a->run.phase == APP_RUN_FAILED ? STYLE_ERROR
+                      : a->run.phase == APP_RUN_DONE ? STYLE_GOOD
+                                                     : STYLE_TEXT_DIM;
+    draw_head(a, c, r);
+    r = rect_inset(r, 0, HEAD_ROWS, 0, 0);
+    int rows = r.h > 0 && a->run.message[0] ? message_rows(a, r) : 0;
+    if (rows > 0) {
+        cells_paragraph(c, (struct rect){r.x + 1, r.y + r.h - rows, r.w - 2, rows}, a->run.message,
+                        STYLE(colour));
+        r.h -= rows + 1;
+    }
+    if (rect_empty(r))
+        return;
+    draw_grid(a, c, r);
+    draw_losses(a, c, view_below(r, a->run.layers + GRID_HEAD_ROWS));
+}
+
+static void draw(struct app *a, struct cells *c, struct rect r)
+{
+    if (a->run.phase != APP_RUN_IDLE)
+        draw_run(a, c, r);
+    else if (!a->options->host.run_start || !a->has_plan)
+        app_draw_empty(a, c, r,
+                       "Quantizing needs the model and a text to calibrate on: start with --model "
+                       "DIR.");
+    else
+        draw_idle(a, c, r);
+}
+
+/* --- facts --- */
 
 static void expert_facts(struct view_facts *f)
 {
