@@ -77,10 +77,16 @@ void view_expert_facts(struct view_facts *f)
 {
     const struct analysis_layer *l = view_layer(f->a);
     size_t e = f->a->expert, group = l->group[e];
-    char text[64];
-    snprintf(text, sizeof text, "expert %zu of layer %zu", e, l->layer);
-    view_heading(f, text);
+    enum { ROWS = 5 };
+    char text[64], name[48];
     view_group_name(text, sizeof text, l, group);
+    if (f->r.h - f->row < ROWS) {
+        snprintf(name, sizeof name, "expert %zu", e);
+        view_fact(f, name, view_group_colour(group), "S = %.5f, %s", l->significance[e], text);
+        return;
+    }
+    snprintf(name, sizeof name, "expert %zu of layer %zu", e, l->layer);
+    view_heading(f, name);
     view_fact(f, "significance", STYLE_DEFAULT, "%.5f", l->significance[e]);
     view_fact(f, "group", view_group_colour(group), "%s", text);
     view_fact(f, "positions", STYLE_DEFAULT, "%zu", l->tokens[e]);

@@ -27,7 +27,7 @@ size_t view_group_count(const struct app *a, const struct analysis_layer *l, siz
 /* "high", "low", or "class 2 of 3" between them. */
 void view_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group);
 uint16_t view_group_colour(size_t group);
-/* S, group and tokens of the selected expert under a heading. */
+/* S, group and tokens of the selected expert under a heading; in one row where room is short. */
 void view_expert_facts(struct view_facts *f);
 
 /* Selects another expert by the up and down keys, pages of `page`, Home, End, `<` and `>`, and

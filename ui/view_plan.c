@@ -152,10 +152,6 @@ static void snapshot_facts(struct view_facts *f, size_t which)
     double bytes = (double)p->summary.bytes_after - (double)s->bytes;
     char name[32], size[32];
     snprintf(name, sizeof name, "against %c", "AB"[which]);
-    if (!s->taken) {
-        view_fact(f, name, STYLE_TEXT_DIM, "%c takes a snapshot", "AB"[which]);
-        return;
-    }
     for (size_t i = 0; i < n; i++)
         differ += s->bits[i] != p->layers[i / p->experts].experts[i % p->experts].bits;
     view_bytes(size, sizeof size, (uint64_t)fabs(bytes));
@@ -169,11 +165,13 @@ static void expert_facts(struct view_facts *f)
 {
     const struct plan_layer *l = &f->a->plan.layers[f->a->layer];
     const struct plan_expert *x = &l->experts[f->a->expert];
+    char name[32];
     view_expert_facts(f);
     view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%u%s", x->bits,
               x->pinned ? ", pinned" : "");
-    view_fact(f, "channels gate/up, down", STYLE_DEFAULT, "%zu, %zu at %u bits",
-              x->channels_gate_up, x->channels_down, f->a->plan.settings.bits_channel);
+    snprintf(name, sizeof name, "%u-bit channels", f->a->plan.settings.bits_channel);
+    view_fact(f, name, STYLE_DEFAULT, "gate/up %zu, down %zu", x->channels_gate_up,
+              x->channels_down);
 }
 
 static int facts(struct app *a, struct cells *c, struct rect r)
@@ -183,8 +181,11 @@ static int facts(struct app *a, struct cells *c, struct rect r)
         return 0;
     size_facts(&f);
     width_facts(&f);
-    snapshot_facts(&f, 0);
-    snapshot_facts(&f, 1);
+    for (size_t i = 0; i < 2; i++)
+        if (a->snapshot[i].taken)
+            snapshot_facts(&f, i);
+    if (!a->snapshot[0].taken && !a->snapshot[1].taken)
+        view_fact(&f, "compare", STYLE_TEXT_DIM, "A, B take snapshots");
     expert_facts(&f);
     return f.row;
 }
@@ -197,7 +198,6 @@ static void move_layer(struct app *a, long by)
 
 static bool event(struct app *a, const struct term_event *e)
 {
-    struct term_event sideways = *e;
     double x, y;
     if (view_pressed(a, e, &x, &y)) {
         size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
@@ -212,16 +212,9 @@ static bool event(struct app *a, const struct term_event *e)
     case TERM_KEY_DOWN:
         move_layer(a, 1);
         return true;
-    case ',':
-        sideways.key = '<';
-        break;
-    case '.':
-        sideways.key = '>';
-        break;
     default:
-        break;
+        return view_move_expert(a, e, 8);
     }
-    return view_move_expert(a, &sideways, 8);
 }
 
 static const char *const sliders[] = {"bits_high",        "bits_low",   "bits_shared", "beta_ch",
