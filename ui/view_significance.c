@@ -227,7 +227,9 @@ static void select_nearest(struct app *a, double value)
 static bool event(struct app *a, const struct term_event *e)
 {
     double x, y;
-    if (e->key == TERM_KEY_MOUSE && drag(a, e))
+    if (e->key != TERM_KEY_MOUSE)
+        a->dragging = false; /* a terminal may keep the release to itself */
+    else if (drag(a, e))
         return true;
     if (view_pressed(a, e, &x, &y)) {
         select_nearest(a, x);

@@ -487,6 +487,23 @@ static void test_a_press_away_from_the_threshold_does_not_take_it(void **state)
     close_bench(&b);
 }
 
+static void test_a_key_ends_a_drag_whose_release_was_lost(void **state)
+{
+    struct bench b;
+    int line;
+    (void)state;
+    open_bench(&b, true);
+    show(&b, SIGNIFICANCE, 70, 20);
+    assert_true(chart_map_x(&b.app->map, b.app->result->layer[0].threshold, &line));
+    mouse(&b, TERM_MOUSE_PRESS, line, b.app->map.plot.y + 2);
+    mouse(&b, TERM_MOUSE_DRAG, line + 4, b.app->map.plot.y + 2);
+    size_t undo = b.app->undo_count;
+    press(&b, TERM_KEY_RIGHT);
+    assert_false(b.app->dragging);
+    assert_int_equal(b.app->undo_count, undo + 1);
+    close_bench(&b);
+}
+
 static void test_a_click_selects_the_tile_under_it(void **state)
 {
     struct bench b;
@@ -569,6 +586,7 @@ int main(void)
         cmocka_unit_test(test_significance_list_moves_by_falling_significance),
         cmocka_unit_test(test_dragging_the_threshold_is_one_step_of_undo),
         cmocka_unit_test(test_a_press_away_from_the_threshold_does_not_take_it),
+        cmocka_unit_test(test_a_key_ends_a_drag_whose_release_was_lost),
         cmocka_unit_test(test_a_click_selects_the_tile_under_it),
         cmocka_unit_test(test_resume_is_offered_only_after_a_run_stopped),
         cmocka_unit_test(test_snapshot_differences_are_those_of_the_plans),
