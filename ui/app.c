@@ -516,10 +516,14 @@ static void draw_panel(struct app *a, struct cells *c, struct rect r)
         views[a->view]->facts(a, c, rect_inset(inner, 0, row, 0, 0));
 }
 
-static void draw_too_small(struct cells *c)
+/* The question of `q` is asked here, too: it must work at any size. */
+static void draw_too_small(const struct app *a, struct cells *c)
 {
-    struct rect r = cells_area(c);
-    cells_paragraph(c, r, "moqa needs 40 x 10 cells. q quits.", STYLE(STYLE_WARN));
+    cells_paragraph(c, cells_area(c),
+                    a->mode == APP_CONFIRM_QUIT
+                        ? "y quits and drops what is not written; any other key stays."
+                        : "moqa needs 40 x 10 cells. q quits.",
+                    STYLE(STYLE_WARN));
 }
 
 void app_draw(struct app *a, struct cells *c)
@@ -529,7 +533,7 @@ void app_draw(struct app *a, struct cells *c)
     a->slider_rows = (struct rect){0};
     memset(a->tabs, 0, sizeof a->tabs);
     if (c->w < APP_MIN_WIDTH || c->h < APP_MIN_HEIGHT) {
-        draw_too_small(c);
+        draw_too_small(a, c);
         return;
     }
     const struct layout_item row_items[] = {{.want = 1, .min = 1, .priority = 9},

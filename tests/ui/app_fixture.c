@@ -1,0 +1,264 @@
+#include "app_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "data/base/jsonio.h"
+#include "data/base/mem.h"
+#include "data/trace_h5.h"
+
+static struct str frame_text;
+
+static void check(int rc, const struct err *err)
+{
+    if (rc < 0)
+        fail_msg("%s", err->message);
+}
+
+static enum app_cosine_phase host_cosine(void *context, const double **cosine, double *progress,
+                                         const char **message)
+{
+    struct fixture *f = context;
+    *cosine = f->cosine_phase == APP_COSINE_READY ? f->cosine : NULL;
+    *progress = f->cosine_phase == APP_COSINE_READY ? 1 : 0.37;
+    *message = f->cosine_phase == APP_COSINE_FAILED ? "model.safetensors: cut short" : "";
+    return f->cosine_phase;
+}
+
+static int host_dry_run(void *context, const struct plan *plan, struct str *text, struct err *err)
+{
+    (void)context;
+    (void)err;
+    str_appendf(text, "%zu layers of %zu experts\nwrites to runs/001\n", plan->layers_count,
+                plan->experts);
+    return 0;
+}
+
+static int host_run_start(void *context, const struct plan *plan, bool resume, struct err *err)
+{
+    struct fixture *f = context;
+    (void)err;
+    f->starts++;
+    f->resumed = resume;
+    f->started_bits = plan->layers[0].experts[0].bits;
+    f->run.phase = APP_RUN_RUNNING;
+    return 0;
+}
+
+static void host_run_poll(void *context, struct app_run *out)
+{
+    struct fixture *f = context;
+    size_t n = f->trace.layers * f->trace.experts;
+    struct app_run_expert *expert = out->expert; /* the caller's own from its first poll on */
+    *out = f->run;
+    out->expert = expert ? expert : mem_array(n, sizeof *expert, NULL);
+    assert_non_null(out->expert);
+    memcpy(out->expert, f->expert, n * sizeof *expert);
+}
+
+static void host_run_cancel(void *context)
+{
+    struct fixture *f = context;
+    f->cancels++;
+    if (f->run.phase == APP_RUN_RUNNING)
+        f->run.phase = APP_RUN_CANCELLING;
+}
+
+static size_t host_results(void *context, const struct app_result **out)
+{
+    struct fixture *f = context;
+    *out = f->result;
+    return f->results;
+}
+
+static void host_command_line(void *context, const struct plan *plan, const char *verb,
+                              struct str *out)
+{
+    (void)context;
+    str_appendf(out, "moqa %s --alpha %g", verb, plan->settings.alpha);
+}
+
+static void load_cosine(struct fixture *f, const char *name)
+{
+    char path[1024];
+    json_t *json;
+    struct err err = {0};
+    size_t k = 0;
+    snprintf(path, sizeof path, "%s/%s/cosine.json", TEST_GOLDEN, name);
+    check(jsonio_load(&json, path, 1 << 24, &err), &err);
+    f->cosine =
+        mem_array(f->trace.layers * f->trace.experts * f->trace.experts, sizeof(double), &err);
+    assert_non_null(f->cosine);
+    for (size_t l = 0; l < f->trace.layers; l++) {
+        const json_t *layer = json_array_get(json_object_get(json, "layers"), l);
+        const json_t *rows = json_object_get(layer, "cosine");
+        for (size_t i = 0; i < f->trace.experts; i++)
+            for (size_t j = 0; j < f->trace.experts; j++)
+                f->cosine[k++] = json_number_value(json_array_get(json_array_get(rows, i), j));
+    }
+    json_decref(json);
+}
+
+static void fill_results(struct fixture *f)
+{
+    f->result[0] = (struct app_result){.name = "tiny",
+                                       .method = "fp16",
+                                       .nominal_bits = 16,
+                                       .effective_bits = 16,
+                                       .bytes = 4718592,
+                                       .has_perplexity = true,
+                                       .perplexity = 21.375,
+                                       .window = 256,
+                                       .seconds = 3.5};
+    f->result[1] = (struct app_result){.name = "runs/001",
+                                       .method = "moqa",
+                                       .nominal_bits = 3.125,
+                                       .effective_bits = 3.422,
+                                       .bytes = 1009254,
+                                       .has_perplexity = true,
+                                       .perplexity = 23.0625,
+                                       .window = 256,
+                                       .seconds = 48,
+                                       .settings = "alpha=0.5 min_count=3"};
+    f->result[2] = (struct app_result){.name = "runs/002",
+                                       .method = "gptq-3",
+                                       .nominal_bits = 3,
+                                       .effective_bits = 3.25,
+                                       .bytes = 958464,
+                                       .seconds = 41};
+    f->results = FIXTURE_RESULTS;
+}
+
+static void fill_run(struct fixture *f)
+{
+    size_t n = f->trace.layers * f->trace.experts;
+    f->expert = mem_array(n, sizeof *f->expert, NULL);
+    assert_non_null(f->expert);
+    for (size_t i = 0; i < n; i++)
+        f->expert[i] = (struct app_run_expert){.done = i < n / 2 + 3,
+                                               .bits = i % 3 ? 4 : 2,
+                                               .tokens = 37 * i + 11,
+                                               .loss = 0.0125 * (double)(i + 1),
+                                               .loss_rtn = 0.02 * (double)(i + 1),
+                                               .fallback = i == 5};
+    f->run = (struct app_run){.phase = APP_RUN_IDLE,
+                              .stage = "layer 1: experts",
+                              .steps_done = 9,
+                              .steps_total = 16,
+                              .seconds = 83,
+                              .seconds_left = 65,
+                              .layers = f->trace.layers,
+                              .experts = f->trace.experts,
+                              .layer = 1,
+                              .layers_done = 1,
+                              .fallbacks = 1,
+                              .memory = 412 << 20,
+                              .out = "runs/001"};
+}
+
+void fixture_open(struct fixture *f, const char *name, const char *model)
+{
+    static char trace_path[1024];
+    char state[] = "/tmp/moqa-app-XXXXXX", path[1024];
+    struct err err = {0};
+    memset(f, 0, sizeof *f);
+    assert_non_null(mkdtemp(state));
+    setenv("XDG_STATE_HOME", state, 1);
+    snprintf(f->plan_path, sizeof f->plan_path, "%s/new.plan.json", state);
+    snprintf(trace_path, sizeof trace_path, "%s/%s/trace.h5", TEST_GOLDEN, name);
+    check(trace_h5_load(&f->trace, trace_path, NULL, &err), &err);
+    if (model) {
+        snprintf(path, sizeof path, "%s/config.json", model);
+        check(model_config_load(&f->config, path, &err), &err);
+    }
+    load_cosine(f, name);
+    fill_results(f);
+    fill_run(f);
+    f->look = (struct style_look){STYLE_DARK, STYLE_DEPTH_256, STYLE_BRAILLE};
+    f->options = (struct app_options){
+        .trace = &f->trace,
+        .trace_path = "trace.h5",
+        .trace_sha256 = "9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a",
+        .config = model ? &f->config : NULL,
+        .plan_path = f->plan_path,
+        .host = {f, model ? host_cosine : NULL, host_dry_run, host_run_start, host_run_poll,
+                 host_run_cancel, host_results, host_command_line}};
+    settings_defaults(&f->options.settings);
+    check(cells_init(&f->cells, 80, 24, &err), &err);
+    fixture_restart(f);
+}
+
+void fixture_restart(struct fixture *f)
+{
+    struct err err = {0};
+    app_free(f->app);
+    f->app = NULL;
+    check(app_new(&f->app, &f->options, &f->look, &err), &err);
+}
+
+void fixture_close(struct fixture *f)
+{
+    app_free(f->app);
+    cells_release(&f->cells);
+    trace_release(&f->trace);
+    free(f->cosine);
+    free(f->expert);
+    str_release(&frame_text);
+    memset(f, 0, sizeof *f);
+}
+
+bool fixture_key(struct fixture *f, uint32_t key)
+{
+    struct term_event e = {.key = key};
+    return app_event(f->app, &e);
+}
+
+void fixture_type(struct fixture *f, const char *keys)
+{
+    for (; *keys; keys++)
+        assert_true(
+            fixture_key(f, *keys == '\n' ? TERM_KEY_ENTER : (uint32_t)(unsigned char)*keys));
+}
+
+void fixture_mouse(struct fixture *f, enum term_mouse what, int x, int y, int wheel)
+{
+    struct term_event e = {.key = TERM_KEY_MOUSE, .mouse = what, .x = x, .y = y, .wheel = wheel};
+    e.button = what == TERM_MOUSE_WHEEL ? 0 : 1;
+    assert_true(app_event(f->app, &e));
+}
+
+const char *fixture_frame(struct fixture *f, int w, int h)
+{
+    struct err err = {0};
+    check(cells_resize(&f->cells, w, h, &err), &err);
+    app_tick(f->app);
+    app_draw(f->app, &f->cells);
+    str_clear(&frame_text);
+    cells_plain(&f->cells, &frame_text);
+    return str_get(&frame_text);
+}
+
+bool fixture_shows(struct fixture *f, const char *text)
+{
+    return strstr(fixture_frame(f, 80, 24), text) != NULL;
+}
+
+bool fixture_find(const struct fixture *f, const char *text, int *x, int *y)
+{
+    size_t length = strlen(text);
+    for (*y = 0; *y < f->cells.h; ++*y)
+        for (*x = 0; *x + (int)length <= f->cells.w; ++*x) {
+            size_t i = 0;
+            while (i < length && cells_at(&f->cells, *x + (int)i, *y)->glyph[0] == text[i])
+                i++;
+            if (i == length)
+                return true;
+        }
+    return false;
+}

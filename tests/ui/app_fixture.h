@@ -1,0 +1,46 @@
+/* A workbench on one of the golden traces, with a host that answers from memory. */
+#ifndef MOQA_TESTS_UI_APP_FIXTURE_H
+#define MOQA_TESTS_UI_APP_FIXTURE_H
+
+#include "ui/app.h"
+
+enum { FIXTURE_RESULTS = 3 };
+
+struct fixture {
+    struct trace trace;
+    struct model_config config;
+    double *cosine; /* [layer][N][N], an independent program's */
+    struct app_run_expert *expert;
+    struct app_result result[FIXTURE_RESULTS];
+    char plan_path[256];
+    struct app_options options;
+    struct style_look look;
+    struct app *app;
+    struct cells cells;
+
+    /* What the host says and has seen. */
+    enum app_cosine_phase cosine_phase;
+    struct app_run run;
+    size_t starts, cancels, results;
+    bool resumed;
+    unsigned started_bits; /* of layer 0, expert 0 in the plan of the last start */
+};
+
+/* `name`: a folder of tests/golden; `model`: the folder of its config.json, NULL for none. */
+void fixture_open(struct fixture *f, const char *name, const char *model);
+void fixture_close(struct fixture *f);
+
+/* A new app with the same options: what a second start sees. */
+void fixture_restart(struct fixture *f);
+
+bool fixture_key(struct fixture *f, uint32_t key);
+/* Each character is a key; '\n' is Enter, '\t' Tab. */
+void fixture_type(struct fixture *f, const char *keys);
+void fixture_mouse(struct fixture *f, enum term_mouse what, int x, int y, int wheel);
+/* Draws a frame of this size; the text is valid until the next call. */
+const char *fixture_frame(struct fixture *f, int w, int h);
+bool fixture_shows(struct fixture *f, const char *text); /* at 80x24 */
+/* Place of a text in the last frame. */
+bool fixture_find(const struct fixture *f, const char *text, int *x, int *y);
+
+#endif

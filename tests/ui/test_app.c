@@ -1,0 +1,546 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "app_fixture.h"
+#include "data/base/atomic_file.h"
+#include "picture.h"
+
+static const char olmoe_model[] = TEST_SAMPLE "/model";
+static const char qwen_model[] = TEST_GOLDEN "/tiny-qwen2moe/model";
+
+static int open_olmoe(void **state)
+{
+    static struct fixture f;
+    fixture_open(&f, "tiny-olmoe", olmoe_model);
+    *state = &f;
+    return 0;
+}
+
+static int open_without_model(void **state)
+{
+    static struct fixture f;
+    fixture_open(&f, "tiny-olmoe", NULL);
+    *state = &f;
+    return 0;
+}
+
+static int open_qwen(void **state)
+{
+    static struct fixture f;
+    fixture_open(&f, "tiny-qwen2moe", qwen_model);
+    *state = &f;
+    return 0;
+}
+
+static int close_fixture(void **state)
+{
+    fixture_close(*state);
+    return 0;
+}
+
+static char *copy_frame(struct fixture *f, int w, int h)
+{
+    char *copy = strdup(fixture_frame(f, w, h));
+    assert_non_null(copy);
+    return copy;
+}
+
+static void assert_shows(struct fixture *f, const char *text)
+{
+    if (!fixture_shows(f, text))
+        fail_msg("\"%s\" is not on the screen:\n%s", text, fixture_frame(f, 80, 24));
+}
+
+static void assert_hides(struct fixture *f, const char *text)
+{
+    if (fixture_shows(f, text))
+        fail_msg("\"%s\" is on the screen:\n%s", text, fixture_frame(f, 80, 24));
+}
+
+/* What the plan file says about an expert after `w`. */
+static struct plan written(struct fixture *f)
+{
+    struct plan p = {0};
+    struct err err = {0};
+    fixture_type(f, "w");
+    if (plan_load(&p, f->plan_path, &err) < 0)
+        fail_msg("%s", err.message);
+    return p;
+}
+
+static void test_hints_end_with_help_on_every_screen(void **state)
+{
+    struct fixture *f = *state;
+    for (char view = '1'; view <= '7'; view++)
+        for (int w = 40; w <= 200; w += 20) {
+            int x, y;
+            fixture_type(f, (char[]){view, '\0'});
+            fixture_frame(f, w, 24);
+            assert_true(fixture_find(f, "? help  q quit", &x, &y));
+            assert_int_equal(y, 23);
+        }
+}
+
+static void test_a_step_changes_numbers_in_the_same_frame(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "3");
+    char *before = copy_frame(f, 80, 24);
+    fixture_key(f, TERM_KEY_RIGHT);
+    fixture_key(f, TERM_KEY_RIGHT);
+    assert_string_not_equal(fixture_frame(f, 80, 24), before);
+    assert_shows(f, "plan not written");
+    free(before);
+}
+
+static void test_undo_and_redo_restore_exactly(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const edits[] = {"L", "\n0.77\n", "p", "]p", "H", "3\n0.5\n", "5pp", "o"};
+    enum { EDITS = sizeof edits / sizeof edits[0] };
+    struct plan at[EDITS + 1];
+    memset(at, 0, sizeof at);
+    for (size_t i = 0; i < EDITS; i++) {
+        at[i] = written(f);
+        fixture_type(f, edits[i]);
+    }
+    at[EDITS] = written(f);
+    for (int way = 0; way < 2; way++) {
+        struct plan p;
+        int steps = 0;
+        for (size_t k = 0; k <= EDITS; k++) {
+            const struct plan *want = &at[way ? k : EDITS - k];
+            bool same = false;
+            for (int tries = 0; tries < 4 && !same; tries++) {
+                p = written(f);
+                same = settings_equal(&p.settings, &want->settings);
+                for (size_t l = 0; l < p.layers_count; l++)
+                    for (size_t e = 0; e < p.experts; e++)
+                        same = same &&
+                               p.layers[l].experts[e].bits == want->layers[l].experts[e].bits &&
+                               p.layers[l].experts[e].pinned == want->layers[l].experts[e].pinned;
+                plan_release(&p);
+                if (!same) {
+                    fixture_type(f, way ? "U" : "u");
+                    steps++;
+                }
+            }
+            assert_true(same);
+        }
+        assert_true(steps >= EDITS - 1);
+    }
+    for (size_t i = 0; i <= EDITS; i++)
+        plan_release(&at[i]);
+}
+
+static void test_undo_says_when_nothing_is_left(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "u");
+    assert_shows(f, "nothing to undo");
+    fixture_type(f, "U");
+    assert_shows(f, "nothing to redo");
+}
+
+static void test_pins_survive_recomputation(void **state)
+{
+    struct fixture *f = *state;
+    struct plan p = written(f);
+    unsigned free_bits = p.layers[1].experts[0].bits;
+    plan_release(&p);
+    fixture_type(f, "5]ppppp"); /* 2, 3, 4, 8, 16 */
+    fixture_type(f, "3\n2\n1LLLL");
+    p = written(f);
+    assert_true(p.layers[1].experts[0].pinned);
+    assert_int_equal(p.layers[1].experts[0].bits, 16);
+    assert_int_not_equal(free_bits, 16);
+    plan_release(&p);
+    fixture_type(f, "5p");
+    p = written(f);
+    assert_false(p.layers[1].experts[0].pinned);
+    plan_release(&p);
+}
+
+static void test_typed_values_are_taken_or_refused_with_a_message(void **state)
+{
+    struct fixture *f = *state;
+    struct plan p;
+    fixture_type(f, "1");
+    for (int i = 0; i < 12 && !(fixture_type(f, "\n"), fixture_shows(f, "alpha: _")); i++) {
+        fixture_key(f, TERM_KEY_ESC);
+        fixture_key(f, TERM_KEY_TAB);
+    }
+    fixture_type(f, "0.625\n");
+    p = written(f);
+    assert_float_equal(p.settings.alpha, 0.625, 0);
+    plan_release(&p);
+    fixture_type(f, "\n-1e9\n");
+    assert_shows(f, "alpha");
+    assert_shows(f, "-1e9");
+    fixture_type(f, "\nbanana\n");
+    assert_shows(f, "banana");
+    p = written(f);
+    assert_float_equal(p.settings.alpha, 0.625, 0);
+    plan_release(&p);
+    fixture_type(f, "\n0.9");
+    fixture_key(f, TERM_KEY_BACKSPACE);
+    fixture_type(f, "1");
+    fixture_key(f, TERM_KEY_ESC);
+    fixture_type(f, "0");
+    p = written(f);
+    assert_float_equal(p.settings.alpha, 0.3, 0);
+    plan_release(&p);
+}
+
+static void test_leaving_with_unwritten_changes_asks(void **state)
+{
+    struct fixture *f = *state;
+    assert_false(fixture_key(f, 'q'));
+    fixture_type(f, "5p");
+    assert_true(fixture_key(f, 'q'));
+    assert_shows(f, "Quit?");
+    assert_true(fixture_key(f, 'n'));
+    assert_hides(f, "Quit?");
+    assert_true(fixture_key(f, 'q'));
+    assert_true(fixture_key(f, TERM_KEY_ENTER));
+    assert_true(fixture_key(f, 'q'));
+    assert_false(fixture_key(f, 'y'));
+    assert_true(fixture_key(f, 'n'));
+    fixture_type(f, "w");
+    assert_shows(f, f->plan_path);
+    assert_false(fixture_key(f, 'q'));
+}
+
+static void test_a_plan_that_cannot_be_written_stays_unwritten(void **state)
+{
+    struct fixture *f = *state;
+    f->options.plan_path = "/proc/none/x.plan.json";
+    fixture_type(f, "5pw");
+    assert_shows(f, "not written");
+    assert_shows(f, "plan not written");
+    assert_true(fixture_key(f, 'q'));
+    assert_true(fixture_key(f, 'w'));
+    assert_shows(f, "not written");
+}
+
+static void test_a_run_starts_only_on_yes(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5pppp"); /* 8 bits */
+    fixture_type(f, "x");
+    assert_shows(f, "writes to runs/001");
+    fixture_key(f, TERM_KEY_ENTER);
+    assert_int_equal(f->starts, 0);
+    fixture_type(f, "xn");
+    assert_int_equal(f->starts, 0);
+    fixture_type(f, "xy");
+    assert_int_equal(f->starts, 1);
+    assert_int_equal(f->started_bits, 8);
+    assert_true(app_busy(f->app));
+    fixture_type(f, "x");
+    assert_int_equal(f->starts, 1);
+}
+
+static void test_ctrl_c_cancels_the_run_and_r_resumes(void **state)
+{
+    struct fixture *f = *state;
+    fixture_key(f, TERM_KEY_CTRL_C);
+    assert_int_equal(f->cancels, 0);
+    fixture_type(f, "xy");
+    assert_true(fixture_key(f, TERM_KEY_CTRL_C));
+    assert_int_equal(f->cancels, 1);
+    f->run.phase = APP_RUN_CANCELLED;
+    app_tick(f->app);
+    assert_shows(f, "cancelled");
+    assert_false(app_busy(f->app));
+    fixture_type(f, "6r");
+    assert_int_equal(f->starts, 2);
+    assert_true(f->resumed);
+    f->run.phase = APP_RUN_FAILED;
+    snprintf(f->run.message, sizeof f->run.message, "no space left on \x1b[31mdevice");
+    app_tick(f->app);
+    assert_shows(f, "no space left");
+    assert_null(strchr(fixture_frame(f, 80, 24), '\x1b'));
+}
+
+static void test_leaving_during_a_run_asks(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "xy");
+    assert_true(fixture_key(f, 'q'));
+    assert_shows(f, "run is under way");
+    assert_false(fixture_key(f, 'y'));
+    assert_int_equal(f->cancels, 1);
+}
+
+static void test_without_a_model_it_says_what_to_pass(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "4");
+    assert_shows(f, "--model");
+    fixture_type(f, "5");
+    assert_shows(f, "--model");
+    fixture_type(f, "6");
+    assert_shows(f, "--model");
+    fixture_type(f, "1x");
+    assert_shows(f, "--model");
+    assert_int_equal(f->starts, 0);
+    fixture_type(f, "w");
+    assert_shows(f, "--model");
+    assert_int_not_equal(access(f->plan_path, F_OK), 0);
+}
+
+static void test_similarity_shows_progress_and_failure(void **state)
+{
+    struct fixture *f = *state;
+    f->cosine_phase = APP_COSINE_RUNNING;
+    fixture_type(f, "4");
+    assert_shows(f, "37 %");
+    assert_true(app_busy(f->app));
+    f->cosine_phase = APP_COSINE_FAILED;
+    assert_shows(f, "cut short");
+}
+
+static void test_help_searches(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "?");
+    assert_shows(f, "Help");
+    fixture_type(f, "snapshot");
+    assert_shows(f, "A, B");
+    assert_hides(f, "Ctrl-L");
+    fixture_type(f, "zzz");
+    assert_shows(f, "nothing matches");
+    fixture_key(f, TERM_KEY_ESC);
+    assert_hides(f, "nothing matches");
+}
+
+static void test_search_finds_experts_and_tokens(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "2/1.5\n");
+    assert_shows(f, "expert 5 of layer 1");
+    fixture_type(f, "/99.5\n");
+    assert_shows(f, "no expert and no token");
+    fixture_type(f, "/the\n");
+    assert_shows(f, "rank");
+}
+
+static void test_snapshots_compare_plans(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5A");
+    assert_shows(f, "snapshot A");
+    char *before = copy_frame(f, 80, 24);
+    fixture_type(f, "ppppp");
+    assert_string_not_equal(fixture_frame(f, 80, 24), before);
+    fixture_type(f, "u");
+    free(before);
+}
+
+static void test_copy_gives_the_command_line_once(void **state)
+{
+    struct fixture *f = *state;
+    assert_null(app_take_copy(f->app));
+    fixture_type(f, "y");
+    const char *text = app_take_copy(f->app);
+    assert_non_null(text);
+    assert_string_equal(text, "moqa plan --alpha 0.3");
+    assert_null(app_take_copy(f->app));
+}
+
+static void test_a_saved_session_comes_back(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5]pp3\n1.5\nL");
+    fixture_type(f, "s");
+    assert_shows(f, "session saved");
+    struct plan before = written(f);
+    fixture_restart(f);
+    assert_shows(f, "session restored");
+    struct plan after = written(f);
+    assert_true(settings_equal(&before.settings, &after.settings));
+    assert_true(after.layers[1].experts[0].pinned);
+    assert_int_equal(after.layers[1].experts[0].bits, 3);
+    plan_release(&before);
+    plan_release(&after);
+    fixture_type(f, "u"); /* the options' own settings */
+    after = written(f);
+    assert_true(settings_equal(&f->options.settings, &after.settings));
+    assert_false(after.layers[1].experts[0].pinned);
+    plan_release(&after);
+}
+
+static void test_a_broken_session_is_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    char path[1024];
+    struct err err = {0};
+    fixture_type(f, "s");
+    snprintf(path, sizeof path, "%s/moqa/session-%.16s.json", getenv("XDG_STATE_HOME"),
+             f->options.trace_sha256);
+    assert_int_equal(access(path, F_OK), 0);
+    static const char text[] =
+        "{\"schema\": \"moqa.session\", \"schema_version\": 1, \"view\": 99}";
+    assert_int_equal(atomic_file_save(path, text, sizeof text - 1, &err), 0);
+    fixture_restart(f);
+    assert_shows(f, "session was not taken");
+    assert_false(fixture_key(f, 'q'));
+}
+
+static void test_sigterm_saves_the_session_and_leaves(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5p?");
+    assert_false(fixture_key(f, TERM_KEY_QUIT));
+    fixture_restart(f);
+    struct plan p = written(f);
+    assert_true(p.layers[0].experts[0].pinned);
+    plan_release(&p);
+}
+
+static void test_tiny_screens_say_what_they_need_and_can_be_left(void **state)
+{
+    struct fixture *f = *state;
+    assert_non_null(strstr(fixture_frame(f, 39, 10), "40"));
+    assert_non_null(strstr(fixture_frame(f, 40, 9), "40"));
+    fixture_frame(f, 1, 1);
+    assert_false(fixture_key(f, 'q'));
+    fixture_type(f, "5p");
+    assert_true(fixture_key(f, 'q'));
+    assert_non_null(strstr(fixture_frame(f, 39, 9), "y quits"));
+    assert_false(fixture_key(f, 'y'));
+}
+
+/* Tokens and names are the file's own: the trace here has none beyond ASCII on its screens. */
+static void test_ascii_glyphs_leave_nothing_else_on_the_screen(void **state)
+{
+    struct fixture *f = *state;
+    f->cosine_phase = APP_COSINE_READY;
+    f->run.phase = APP_RUN_RUNNING;
+    f->look.glyphs = STYLE_ASCII;
+    fixture_restart(f);
+    for (char view = '1'; view <= '7'; view++) {
+        static const char *const modes[] = {"", "?", "\n", "/"};
+        for (size_t i = 0; i < sizeof modes / sizeof modes[0]; i++) {
+            fixture_type(f, (char[]){view, '\0'});
+            fixture_type(f, modes[i]);
+            for (const char *p = fixture_frame(f, 120, 40); *p; p++)
+                if ((unsigned char)*p > 126)
+                    fail_msg("screen %c: beyond ASCII:\n%s", view, fixture_frame(f, 120, 40));
+            fixture_key(f, TERM_KEY_ESC);
+        }
+    }
+}
+
+static void test_the_mouse_chooses_screens_and_sliders(void **state)
+{
+    struct fixture *f = *state;
+    int x, y;
+    fixture_type(f, "m");
+    assert_true(app_wants_mouse(f->app));
+    fixture_frame(f, 160, 50);
+    assert_true(fixture_find(f, "Significance", &x, &y));
+    fixture_mouse(f, TERM_MOUSE_PRESS, x, y, 0);
+    fixture_mouse(f, TERM_MOUSE_RELEASE, x, y, 0);
+    fixture_frame(f, 160, 50);
+    assert_true(fixture_find(f, "threshold_sigmas", &x, &y));
+    fixture_mouse(f, TERM_MOUSE_WHEEL, x, y, -1);
+    struct plan p = written(f);
+    assert_true(p.settings.threshold_sigmas > 0);
+    plan_release(&p);
+}
+
+/* Keys, mouse and sizes at random: nothing crashes, all stays inside the frame. */
+static uint32_t random_key(uint64_t *seed)
+{
+    static const uint32_t special[] = {
+        TERM_KEY_TAB,        TERM_KEY_BACKTAB,     TERM_KEY_ENTER,   TERM_KEY_ESC,
+        TERM_KEY_UP,         TERM_KEY_DOWN,        TERM_KEY_LEFT,    TERM_KEY_RIGHT,
+        TERM_KEY_SHIFT_LEFT, TERM_KEY_SHIFT_RIGHT, TERM_KEY_PAGE_UP, TERM_KEY_PAGE_DOWN,
+        TERM_KEY_HOME,       TERM_KEY_END,         TERM_KEY_CTRL_C,  TERM_KEY_BACKSPACE,
+        TERM_KEY_UNKNOWN,    TERM_KEY_F1,          0x20ac,           0x1f600};
+    double x = picture_random(seed);
+    if (x < 0.45)
+        return special[(size_t)(picture_random(seed) * (sizeof special / sizeof special[0]))];
+    return 32 + (uint32_t)(picture_random(seed) * 95);
+}
+
+static void random_event(struct fixture *f, uint64_t *seed)
+{
+    struct term_event e = {.key = random_key(seed)};
+    if (picture_random(seed) < 0.15) {
+        e.key = TERM_KEY_MOUSE;
+        e.mouse = (enum term_mouse)(picture_random(seed) * 4);
+        e.button = 1;
+        e.wheel = picture_random(seed) < 0.5 ? -1 : 1;
+        e.x = (int)(picture_random(seed) * 200) - 5;
+        e.y = (int)(picture_random(seed) * 60) - 2;
+    }
+    if (!app_event(f->app, &e) && picture_random(seed) < 0.01)
+        fixture_restart(f);
+}
+
+static void test_random_keys_and_sizes_never_break_it(void **state)
+{
+    struct fixture *f = *state;
+    uint64_t seed = 0x9e3779b97f4a7c15u;
+    int w = 80, h = 24;
+    for (int i = 0; i < 20000; i++) {
+        random_event(f, &seed);
+        if (i % 40 == 0) {
+            w = 1 + (int)(picture_random(&seed) * 219);
+            h = 1 + (int)(picture_random(&seed) * 69);
+            f->cosine_phase = (enum app_cosine_phase)(picture_random(&seed) * 4);
+            f->run.phase = (enum app_run_phase)(picture_random(&seed) * 6);
+            f->results = (size_t)(picture_random(&seed) * (FIXTURE_RESULTS + 1));
+        }
+        if (i % 10 == 0) {
+            fixture_frame(f, w, h);
+            assert_true(rect_contains(cells_area(&f->cells), f->cells.clip.x, f->cells.clip.y));
+        }
+    }
+}
+
+#define WITH(open, name) cmocka_unit_test_setup_teardown(name, open, close_fixture)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(open_olmoe, test_hints_end_with_help_on_every_screen),
+        WITH(open_olmoe, test_a_step_changes_numbers_in_the_same_frame),
+        WITH(open_olmoe, test_undo_and_redo_restore_exactly),
+        WITH(open_olmoe, test_undo_says_when_nothing_is_left),
+        WITH(open_olmoe, test_pins_survive_recomputation),
+        WITH(open_olmoe, test_typed_values_are_taken_or_refused_with_a_message),
+        WITH(open_olmoe, test_leaving_with_unwritten_changes_asks),
+        WITH(open_olmoe, test_a_plan_that_cannot_be_written_stays_unwritten),
+        WITH(open_olmoe, test_a_run_starts_only_on_yes),
+        WITH(open_olmoe, test_ctrl_c_cancels_the_run_and_r_resumes),
+        WITH(open_olmoe, test_leaving_during_a_run_asks),
+        WITH(open_without_model, test_without_a_model_it_says_what_to_pass),
+        WITH(open_olmoe, test_similarity_shows_progress_and_failure),
+        WITH(open_olmoe, test_help_searches),
+        WITH(open_olmoe, test_search_finds_experts_and_tokens),
+        WITH(open_olmoe, test_snapshots_compare_plans),
+        WITH(open_olmoe, test_copy_gives_the_command_line_once),
+        WITH(open_olmoe, test_a_saved_session_comes_back),
+        WITH(open_olmoe, test_a_broken_session_is_passed_over),
+        WITH(open_olmoe, test_sigterm_saves_the_session_and_leaves),
+        WITH(open_olmoe, test_tiny_screens_say_what_they_need_and_can_be_left),
+        WITH(open_olmoe, test_ascii_glyphs_leave_nothing_else_on_the_screen),
+        WITH(open_olmoe, test_the_mouse_chooses_screens_and_sliders),
+        WITH(open_olmoe, test_random_keys_and_sizes_never_break_it),
+        WITH(open_qwen, test_random_keys_and_sizes_never_break_it),
+        WITH(open_without_model, test_random_keys_and_sizes_never_break_it),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
