@@ -109,7 +109,7 @@ static void check_model(const char *dir, const char *path)
 static void test_cosine_of_both_models_equals_the_reference(void **state)
 {
     (void)state;
-    check_model(TEST_SAMPLE "/model", TEST_GOLDEN "/tiny-olmoe/cosine.json");
+    check_model(TEST_SAMPLE "/tiny-olmoe", TEST_GOLDEN "/tiny-olmoe/cosine.json");
     check_model(TEST_GOLDEN "/tiny-qwen2moe/model", TEST_GOLDEN "/tiny-qwen2moe/cosine.json");
 }
 

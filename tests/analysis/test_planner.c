@@ -37,7 +37,7 @@ static void open_fixture(struct fixture *f, const char *trace, const char *confi
 static int open_fixtures(void **state)
 {
     (void)state;
-    open_fixture(&olmoe, TEST_GOLDEN "/tiny-olmoe/trace.h5", TEST_SAMPLE "/model/config.json");
+    open_fixture(&olmoe, TEST_GOLDEN "/tiny-olmoe/trace.h5", TEST_SAMPLE "/tiny-olmoe/config.json");
     open_fixture(&qwen, TEST_GOLDEN "/tiny-qwen2moe/trace.h5",
                  TEST_GOLDEN "/tiny-qwen2moe/model/config.json");
     return 0;

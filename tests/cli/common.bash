@@ -4,7 +4,7 @@ work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export XDG_CACHE_HOME=$work/cache XDG_CONFIG_HOME=$work/config XDG_STATE_HOME=$work/state
 export MOQA_PROGRESS=none LC_ALL=C.UTF-8
-sample_model=$TEST_SAMPLE/model
+sample_model=$TEST_SAMPLE/tiny-olmoe
 calibration=("$TEST_SAMPLE"/text/calibration/{encyclopedia-1,handbook-1,computing-1}.txt)
 evaluation=("$TEST_SAMPLE"/text/evaluation/{encyclopedia-2,stories-1,letters-1}.txt)
 passed=0

@@ -142,7 +142,7 @@ static void test_analyze_equals_numpy_on_tiny_qwen2moe(void **state)
 static void test_analyze_cosine_equals_numpy(void **state)
 {
     (void)state;
-    check_cosine("tiny-olmoe", TEST_SAMPLE "/model");
+    check_cosine("tiny-olmoe", TEST_SAMPLE "/tiny-olmoe");
     check_cosine("tiny-qwen2moe", TEST_GOLDEN "/tiny-qwen2moe/model");
 }
 

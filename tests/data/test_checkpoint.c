@@ -33,7 +33,7 @@ static const struct {
     float first, third, last; /* elements 0, count / 3, count - 1 */
     double sum;
 } golden[] = {
-    {TEST_SAMPLE "/model",
+    {TEST_SAMPLE "/tiny-olmoe",
      "model.layers.3.mlp.experts.17.down_proj.weight",
      2,
      {128, 64},
@@ -41,7 +41,7 @@ static const struct {
      -0x1.3ap-6f,
      0x1.a4p-4f,
      -6.8740257024765015},
-    {TEST_SAMPLE "/model",
+    {TEST_SAMPLE "/tiny-olmoe",
      "model.norm.weight",
      1,
      {128},
@@ -49,7 +49,7 @@ static const struct {
      0x1.ccp+0f,
      0x1.e8p+0f,
      237.9453125},
-    {TEST_SAMPLE "/model",
+    {TEST_SAMPLE "/tiny-olmoe",
      "lm_head.weight",
      2,
      {2048, 128},
@@ -108,9 +108,9 @@ static void test_checkpoint_reads_the_values_that_numpy_reads(void **state)
 static void test_checkpoint_lists_all_tensors_by_name(void **state)
 {
     (void)state;
-    struct checkpoint *c = open_good(TEST_SAMPLE "/model");
+    struct checkpoint *c = open_good(TEST_SAMPLE "/tiny-olmoe");
     struct checkpoint *other = open_good(TEST_GOLDEN "/tiny-qwen2moe/model/../model/");
-    assert_string_equal(checkpoint_name(c), "model");
+    assert_string_equal(checkpoint_name(c), "tiny-olmoe");
     assert_string_equal(checkpoint_name(other), "model");
     assert_int_equal(checkpoint_count(c), 633);
     assert_int_equal(checkpoint_count(other), 347);
@@ -134,7 +134,7 @@ static void test_checkpoint_lists_all_tensors_by_name(void **state)
 static void test_checkpoint_names_the_shape_that_it_did_not_expect(void **state)
 {
     (void)state;
-    struct checkpoint *c = open_good(TEST_SAMPLE "/model");
+    struct checkpoint *c = open_good(TEST_SAMPLE "/tiny-olmoe");
     struct err err = {0};
     float w[1];
     const size_t wrong[] = {128, 65};

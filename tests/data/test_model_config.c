@@ -49,7 +49,7 @@ static void test_model_config_reads_the_bundled_models(void **state)
     (void)state;
     struct model_config c;
     struct err err = {0};
-    assert_int_equal(model_config_load(&c, TEST_SAMPLE "/model/config.json", &err), 0);
+    assert_int_equal(model_config_load(&c, TEST_SAMPLE "/tiny-olmoe/config.json", &err), 0);
     assert_int_equal(c.type, MODEL_OLMOE);
     assert_string_equal(c.type_name, "olmoe");
     assert_true(c.layers == 6 && c.hidden == 128 && c.heads == 4 && c.kv_heads == 4);

@@ -655,7 +655,7 @@ static void test_packed_read_refuses_a_linear_that_is_not_quantized(void **state
     struct packed_linear p;
     struct checkpoint *c = NULL;
     struct err err = {0};
-    assert_int_equal(checkpoint_open(&c, TEST_SAMPLE "/model", &err), 0);
+    assert_int_equal(checkpoint_open(&c, TEST_SAMPLE "/tiny-olmoe", &err), 0);
     assert_int_equal(packed_read(&p, c, "lm_head", 128, 2048, &err), ERR_USAGE);
     assert_string_equal(err.message, "lm_head: not quantized in this checkpoint");
     assert_null(p.codes);

@@ -18,7 +18,7 @@
 static const struct {
     const char *name, *path;
 } tokenizers[] = {
-    {"tiny-olmoe", TEST_SAMPLE "/model/tokenizer.json"},
+    {"tiny-olmoe", TEST_SAMPLE "/tiny-olmoe/tokenizer.json"},
     {"tiny-qwen2moe", TEST_GOLDEN "/tiny-qwen2moe/model/tokenizer.json"},
     {"gpt-neox-olmo", TEST_GOLDEN "/tokenizers/gpt-neox-olmo.json"},
 };

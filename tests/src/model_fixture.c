@@ -12,7 +12,7 @@
 #include <cmocka.h>
 
 const struct fixture_model fixture_tiny[2] = {
-    {TEST_SAMPLE "/model", TEST_GOLDEN "/tiny-olmoe"},
+    {TEST_SAMPLE "/tiny-olmoe", TEST_GOLDEN "/tiny-olmoe"},
     {TEST_GOLDEN "/tiny-qwen2moe/model", TEST_GOLDEN "/tiny-qwen2moe"},
 };
 const struct fixture_model fixture_random[2] = {

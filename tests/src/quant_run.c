@@ -24,7 +24,7 @@ static void check(int rc, const struct err *err)
 
 static const char *model_dir(const char *name)
 {
-    return strcmp(name, "tiny-olmoe") == 0 ? TEST_SAMPLE "/model"
+    return strcmp(name, "tiny-olmoe") == 0 ? TEST_SAMPLE "/tiny-olmoe"
                                            : TEST_GOLDEN "/tiny-qwen2moe/model";
 }
 

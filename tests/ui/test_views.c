@@ -67,7 +67,7 @@ static int load_world(void **state)
     setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
     snprintf(path, sizeof path, "%s/tiny-olmoe/trace.h5", TEST_GOLDEN);
     check(trace_h5_load(&world.trace, path, NULL, &err), &err);
-    snprintf(path, sizeof path, "%s/model/config.json", TEST_SAMPLE);
+    snprintf(path, sizeof path, "%s/tiny-olmoe/config.json", TEST_SAMPLE);
     check(model_config_load(&world.config, path, &err), &err);
     load_cosine();
     return 0;
