@@ -202,6 +202,19 @@ void fixture_restart(struct fixture *f)
     check(app_new(&f->app, &f->options, &f->look, &err), &err);
 }
 
+/* The plan, the session and their folders. */
+static void remove_state(const struct fixture *f)
+{
+    char path[1024];
+    const char *state = getenv("XDG_STATE_HOME");
+    snprintf(path, sizeof path, "%s/moqa/session-%.16s.json", state, f->options.trace_sha256);
+    unlink(path);
+    snprintf(path, sizeof path, "%s/moqa", state);
+    rmdir(path);
+    unlink(f->plan_path);
+    assert_int_equal(rmdir(state), 0);
+}
+
 void fixture_close(struct fixture *f)
 {
     app_free(f->app);
@@ -209,6 +222,7 @@ void fixture_close(struct fixture *f)
     trace_release(&f->trace);
     free(f->cosine);
     free(f->expert);
+    remove_state(f);
     str_release(&frame_text);
     memset(f, 0, sizeof *f);
 }
