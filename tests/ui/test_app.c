@@ -13,7 +13,7 @@
 #include "data/base/atomic_file.h"
 #include "picture.h"
 
-static const char olmoe_model[] = TEST_SAMPLE "/model";
+static const char olmoe_model[] = TEST_SAMPLE "/tiny-olmoe";
 static const char qwen_model[] = TEST_GOLDEN "/tiny-qwen2moe/model";
 
 static int open_olmoe(void **state)
