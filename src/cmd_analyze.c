@@ -1,15 +1,9 @@
-#include <langinfo.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/ioctl.h>
-#include <unistd.h>
 
 #include "src/cli.h"
 #include "src/cli_progress.h"
 #include "src/session.h"
 #include "src/similarity.h"
-#include "ui/report_text.h"
 
 struct arguments {
     const char *trace, *model, *progress;
@@ -84,28 +78,6 @@ static int print_json(const struct analysis *analysis, const double *cosine, str
     return rc;
 }
 
-static int print_report(const struct trace *trace, const struct analysis *analysis,
-                        const double *cosine, struct err *err)
-{
-    struct winsize size;
-    struct str text = {0};
-    struct report_text_options o = {.width = 80, .cosine = cosine};
-    const char *columns = getenv("COLUMNS"), *term = getenv("TERM");
-    bool terminal = isatty(STDOUT_FILENO);
-    if (terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col >= 60)
-        o.width = size.ws_col;
-    else if (columns && atoi(columns) >= 60)
-        o.width = (size_t)atoi(columns);
-    o.width = o.width > 160 ? 160 : o.width;
-    o.ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
-    o.colour = terminal && !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0;
-    int rc = report_text_write(&text, trace, analysis, &o, err);
-    if (rc == 0)
-        rc = cli_print(str_get(&text), err);
-    str_release(&text);
-    return rc;
-}
-
 int cmd_analyze(int argc, char **argv, struct err *err)
 {
     struct arguments a = {0};
@@ -122,8 +94,7 @@ int cmd_analyze(int argc, char **argv, struct err *err)
     if (rc == 0 && a.cosine)
         rc = compute_cosine(&cosine, &a, err);
     if (rc == 0)
-        rc = a.json ? print_json(s.analysis, cosine, err)
-                    : print_report(&s.trace, s.analysis, cosine, err);
+        rc = a.json ? print_json(s.analysis, cosine, err) : session_print(&s, cosine, err);
     free(cosine);
     session_release(&s);
     return rc;

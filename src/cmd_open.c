@@ -3,12 +3,10 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "data/base/str.h"
 #include "src/cli.h"
 #include "src/open_host.h"
 #include "src/session.h"
 #include "ui/app_host.h"
-#include "ui/report_text.h"
 
 struct arguments {
     const char *trace, *model, *plan, *runs;
@@ -50,15 +48,8 @@ const struct cli_spec cmd_open_spec = {
 
 static int print_report(struct session *s, const struct settings *settings, struct err *err)
 {
-    struct str text = {0};
-    struct report_text_options o = {.width = 80};
     int rc = analysis_update(s->analysis, settings, err);
-    if (rc == 0)
-        rc = report_text_write(&text, &s->trace, s->analysis, &o, err);
-    if (rc == 0)
-        rc = cli_print(str_get(&text), err);
-    str_release(&text);
-    return rc;
+    return rc < 0 ? rc : session_print(s, NULL, err);
 }
 
 static int run_workbench(const struct arguments *a, struct session *s,

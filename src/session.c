@@ -1,10 +1,16 @@
 #include "src/session.h"
 
+#include <langinfo.h>
 #include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
 
 #include "analysis/planner.h"
 #include "data/base/str.h"
 #include "data/trace_h5.h"
+#include "src/cli.h"
+#include "ui/report_text.h"
 
 static int open_config(struct session *s, const char *trace_path, const char *model_dir,
                        struct err *err)
@@ -41,4 +47,37 @@ void session_release(struct session *s)
     analysis_free(s->analysis);
     trace_release(&s->trace);
     *s = (struct session){0};
+}
+
+enum { REPORT_WIDTH = 80, REPORT_WIDTH_MIN = 60, REPORT_WIDTH_MAX = 160 };
+
+static size_t report_width(bool terminal)
+{
+    struct winsize size;
+    const char *columns = getenv("COLUMNS");
+    long width = REPORT_WIDTH;
+    if (terminal && ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col)
+        width = size.ws_col;
+    else if (columns)
+        width = strtol(columns, NULL, 10);
+    width = width < REPORT_WIDTH_MIN ? REPORT_WIDTH : width;
+    return (size_t)(width > REPORT_WIDTH_MAX ? REPORT_WIDTH_MAX : width);
+}
+
+int session_print(const struct session *s, const double *cosine, struct err *err)
+{
+    struct str text = {0};
+    const char *term = getenv("TERM");
+    bool terminal = isatty(STDOUT_FILENO);
+    struct report_text_options o = {
+        .width = report_width(terminal),
+        .ascii = strcmp(nl_langinfo(CODESET), "UTF-8") != 0,
+        .colour = terminal && !getenv("NO_COLOR") && term && strcmp(term, "dumb") != 0,
+        .cosine = cosine,
+    };
+    int rc = report_text_write(&text, &s->trace, s->analysis, &o, err);
+    if (rc == 0)
+        rc = cli_print(str_get(&text), err);
+    str_release(&text);
+    return rc;
 }

@@ -22,4 +22,8 @@ ERR_CHECK int session_open(struct session *out, const char *trace_path, const ch
                            struct err *err);
 void session_release(struct session *s);
 
+/* The report with its charts to stdout, as wide and as colourful as stdout allows. cosine:
+ * [layers][N][N] or NULL. */
+ERR_CHECK int session_print(const struct session *s, const double *cosine, struct err *err);
+
 #endif
