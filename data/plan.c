@@ -51,6 +51,23 @@ int plan_copy(struct plan *out, const struct plan *p, struct err *err)
     return 0;
 }
 
+bool plan_equal(const struct plan *a, const struct plan *b)
+{
+    if (strcmp(a->method, b->method) != 0 || a->quantizer != b->quantizer ||
+        strcmp(a->config_sha256, b->config_sha256) != 0 ||
+        !settings_equal(&a->settings, &b->settings) || a->layers_count != b->layers_count ||
+        a->experts != b->experts)
+        return false;
+    for (size_t l = 0; l < a->layers_count; l++)
+        for (size_t e = 0; e < a->experts; e++) {
+            const struct plan_expert *x = &a->layers[l].experts[e], *y = &b->layers[l].experts[e];
+            if (x->bits != y->bits || x->pinned != y->pinned ||
+                x->channels_gate_up != y->channels_gate_up || x->channels_down != y->channels_down)
+                return false;
+        }
+    return true;
+}
+
 /* --- Checks: each says what is wrong in one sentence with the place --- */
 
 struct check {

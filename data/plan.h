@@ -62,6 +62,10 @@ void plan_release(struct plan *p);
 /* A copy of its own; `out` is released or zeroed before. */
 ERR_CHECK int plan_copy(struct plan *out, const struct plan *p, struct err *err);
 
+/* The same decisions: method, settings, model, bits, channels and pins; where they came from (the
+ * trace's name) and what was measured (significance) may differ. */
+bool plan_equal(const struct plan *a, const struct plan *b);
+
 ERR_CHECK int plan_validate(const struct plan *p, const char *file, struct err *err);
 ERR_CHECK int plan_load(struct plan *out, const char *path, struct err *err);
 ERR_CHECK int plan_save(const struct plan *p, const char *path, struct err *err);

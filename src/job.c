@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
@@ -14,7 +15,8 @@ struct job {
     struct model model;
     struct backend *backend;
     struct calibration calibration;
-    struct pass *pass;
+    struct token_ids evaluation; /* of the texts: read before the pass, not after it */
+    struct pass *pass;           /* NULL where the checkpoint was finished before */
     struct pass_options pass_options;
     bool quantized;
     bool evaluated;
@@ -30,6 +32,35 @@ int job_backend(struct backend **out, const char *name, size_t threads, struct e
                        "this build has no CUDA backend; use --backend cpu or auto");
     return err_set(err, ERR_USAGE, NULL, "--backend: found \"%s\", expected auto, cpu or cuda",
                    name);
+}
+
+static int load_evaluation(struct job *j, struct err *err)
+{
+    const struct job_options *o = &j->options;
+    if (!j->model.tokenizer)
+        return err_set(err, ERR_INPUT, o->model_dir,
+                       "has no tokenizer.json, which the texts to evaluate on need");
+    int rc = texts_encode(&j->evaluation, j->model.tokenizer, o->texts, o->texts_count, err);
+    if (rc == 0 && j->evaluation.count < j->calibration.window)
+        rc = err_set(err, ERR_INPUT, o->texts[0],
+                     "the texts to evaluate on have %zu tokens, fewer than one window of %zu",
+                     j->evaluation.count, j->calibration.window);
+    return rc;
+}
+
+/* True if OUT is a finished checkpoint of this very plan, so that only the evaluation is left. */
+static bool is_finished(const struct job_options *o)
+{
+    struct plan made = {0};
+    struct stat st;
+    char *config = str_path(o->out, "config.json", NULL);
+    char *path = str_path(o->out, "moqa_plan.json", NULL);
+    bool same = config && path && stat(config, &st) == 0 && plan_load(&made, path, NULL) == 0 &&
+                plan_equal(&made, o->plan);
+    plan_release(&made);
+    free(path);
+    free(config);
+    return same;
 }
 
 /* Opens everything but the pass. */
@@ -48,6 +79,8 @@ static int prepare(struct job *j, const struct job_options *o, struct err *err)
     struct calibration_request request = {o->calib, o->calib_count, o->samples, o->window,
                                           &o->plan->settings};
     rc = calibration_load(&j->calibration, &j->model, &request, err);
+    if (rc == 0 && o->texts_count)
+        rc = load_evaluation(j, err);
     j->pass_options = (struct pass_options){
         .model = &j->model,
         .plan = o->plan,
@@ -73,7 +106,8 @@ int job_new(struct job **out, const struct job_options *options, struct err *err
     if (!j)
         return ERR_NOMEM;
     int rc = prepare(j, options, err);
-    if (rc == 0)
+    j->quantized = rc == 0 && options->resume && options->texts_count && is_finished(options);
+    if (rc == 0 && !j->quantized)
         rc = pass_new(&j->pass, &j->pass_options, err);
     if (rc < 0)
         job_free(j);
@@ -86,15 +120,13 @@ int job_new(struct job **out, const struct job_options *options, struct err *err
 static int evaluate(struct job *j, struct err *err)
 {
     struct model quantized = {0};
-    struct token_ids ids = {0};
     struct str path = {0};
     int rc = model_open(&quantized, j->options.out, err);
     if (rc < 0)
         return rc;
-    rc = texts_encode(&ids, quantized.tokenizer, j->options.texts, j->options.texts_count, err);
-    if (rc == 0)
-        rc = perplexity_run(&j->perplexity, &quantized, j->backend, ids.data, ids.count,
-                            j->calibration.window, 0, NULL, j->options.progress, err);
+    rc = perplexity_run(&j->perplexity, &quantized, j->backend, j->evaluation.data,
+                        j->evaluation.count, j->calibration.window, 0, NULL, j->options.progress,
+                        err);
     if (rc == 0) {
         str_appendf(&path, "%s/%s", j->options.out, EVAL_JSON_FILE);
         rc = str_ok(&path, err);
@@ -103,7 +135,6 @@ static int evaluate(struct job *j, struct err *err)
         rc = eval_json_save(&j->perplexity, path.data, err);
     j->evaluated = rc == 0;
     str_release(&path);
-    token_ids_release(&ids);
     model_release(&quantized);
     return rc;
 }
@@ -122,7 +153,8 @@ int job_step(struct job *j, struct err *err)
 
 void job_snapshot(struct job *j, struct pass_snapshot *out)
 {
-    pass_snapshot(j->pass, out);
+    if (j->pass)
+        pass_snapshot(j->pass, out);
 }
 
 const struct perplexity *job_perplexity(const struct job *j)
@@ -135,6 +167,7 @@ void job_free(struct job *j)
     if (!j)
         return;
     pass_free(j->pass);
+    token_ids_release(&j->evaluation);
     calibration_release(&j->calibration);
     backend_free(j->backend);
     model_release(&j->model);
@@ -153,6 +186,11 @@ int job_dry_run(struct str *text, const struct job_options *options, struct err 
     if (!j)
         return ERR_NOMEM;
     int rc = prepare(j, options, err);
+    if (rc == 0 && options->resume && options->texts_count && is_finished(options)) {
+        str_appendf(text, "%s is finished; it will only be evaluated.\n", options->out);
+        job_free(j);
+        return str_ok(text, err);
+    }
     if (rc == 0)
         rc = pass_dry_run(&e, &j->pass_options, err);
     if (rc == 0) {

@@ -28,7 +28,8 @@ struct job_options {
     bool resume;
     const char *backend;      /* "auto" or "cpu" */
     size_t threads;           /* 0: all */
-    const char *const *texts; /* to evaluate on; may be NULL */
+    const char *const *texts; /* to evaluate on; may be NULL. With `resume` a finished checkpoint
+                                 of the same plan is only evaluated */
     size_t texts_count;
     struct progress *progress; /* may be NULL */
 };
@@ -38,6 +39,7 @@ struct job;
 ERR_CHECK int job_new(struct job **out, const struct job_options *options, struct err *err);
 /* 1: more to do; 0: finished; negative: error. ERR_CANCELLED can be resumed. */
 ERR_CHECK int job_step(struct job *j, struct err *err);
+/* Leaves `out` as it is where the checkpoint was finished before. */
 void job_snapshot(struct job *j, struct pass_snapshot *out);
 /* NULL until the evaluation is done, or where there is none. */
 const struct perplexity *job_perplexity(const struct job *j);

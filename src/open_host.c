@@ -157,6 +157,7 @@ static int host_dry_run(void *context, const struct plan *plan, struct str *text
     struct open_host *h = context;
     mkdir(h->options.runs_dir, 0777); /* removed at the end if no run was made in it */
     int rc = job_of_plan(&o, out, sizeof out, context, plan, err);
+    o.resume = true; /* as the run itself: it goes on with what is there */
     return rc < 0 ? rc : job_dry_run(text, &o, err);
 }
 

@@ -148,6 +148,30 @@ static void test_a_plan_comes_back_exactly(void **state)
     plan_release(&b);
 }
 
+static void test_a_copy_is_equal_and_of_its_own(void **state)
+{
+    (void)state;
+    struct plan p, copy = {0};
+    make_plan(&p);
+    assert_int_equal(plan_copy(&copy, &p, NULL), 0);
+    assert_true(plan_equal(&p, &copy));
+    copy.layers[2].experts[4].significance += 1; /* measured, not decided */
+    assert_true(plan_equal(&p, &copy));
+    copy.layers[2].experts[4].pinned = !copy.layers[2].experts[4].pinned;
+    assert_false(plan_equal(&p, &copy));
+    copy.layers[2].experts[4].pinned = p.layers[2].experts[4].pinned;
+    copy.layers[0].experts[1].channels_down++;
+    assert_false(plan_equal(&p, &copy));
+    copy.layers[0].experts[1].channels_down--;
+    copy.settings.damping *= 2;
+    assert_false(plan_equal(&p, &copy));
+    copy.settings.damping = p.settings.damping;
+    copy.quantizer = PLAN_RTN;
+    assert_false(plan_equal(&p, &copy));
+    plan_release(&copy);
+    plan_release(&p);
+}
+
 static void test_an_invalid_plan_is_never_written(void **state)
 {
     (void)state;
@@ -329,6 +353,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_plan_comes_back_exactly),
+        cmocka_unit_test(test_a_copy_is_equal_and_of_its_own),
         cmocka_unit_test(test_an_invalid_plan_is_never_written),
         cmocka_unit_test(test_a_name_that_is_not_utf8_is_refused),
         cmocka_unit_test(test_every_spoiled_plan_is_refused_in_its_own_words),

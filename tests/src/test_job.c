@@ -1,0 +1,165 @@
+/* A job from plan to evaluated checkpoint, as the Run screen starts it. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "quant_run.h"
+#include "src/eval/eval_json.h"
+#include "src/job.h"
+#include "src/runs.h"
+
+static const char trace[] = TEST_GOLDEN "/tiny-olmoe/trace.h5";
+static const char *const calib[] = {trace};
+static const char *const texts[] = {TEST_SAMPLE "/text/evaluation/letters-1.txt"};
+
+static void open_job(struct quant_run *r, struct job_options *o)
+{
+    quant_run_open(r, "tiny-olmoe", "gptq-3", 4, 1);
+    *o = (struct job_options){
+        .model_dir = TEST_SAMPLE "/tiny-olmoe",
+        .plan = &r->plan,
+        .plan_path = "plan.json",
+        .calib = calib,
+        .calib_count = 1,
+        .samples = 4,
+        .out = r->out,
+        .texts = texts,
+        .texts_count = 1,
+    };
+}
+
+static int run_job(const struct job_options *o, double *perplexity, size_t *steps, struct err *err)
+{
+    struct job *job = NULL;
+    int rc = job_new(&job, o, err);
+    if (rc < 0)
+        return rc;
+    for (*steps = 0; (rc = job_step(job, err)) > 0;)
+        ++*steps;
+    const struct perplexity *p = job_perplexity(job);
+    *perplexity = p ? p->value : 0;
+    job_free(job);
+    return rc;
+}
+
+static void test_a_job_quantizes_evaluates_and_is_listed(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct job_options o;
+    struct err err = {0};
+    struct app_result *list;
+    double value;
+    size_t steps, count;
+    open_job(&r, &o);
+    assert_int_equal(run_job(&o, &value, &steps, &err), 0);
+    assert_true(value == quant_run_perplexity(r.backend, r.out, texts, 1, 0));
+    assert_int_equal(runs_list(&list, &count, r.folder, r.plan.config_sha256, &err), 0);
+    assert_int_equal(count, 1);
+    assert_string_equal(list[0].method, "gptq-3");
+    assert_true(list[0].has_perplexity && list[0].perplexity == value);
+    assert_true(list[0].nominal_bits == 3);
+    assert_non_null(strstr(list[0].settings, "group_size=64"));
+    free(list);
+    char other[HASH_HEX_SIZE] = "";
+    assert_int_equal(runs_list(&list, &count, r.folder, other, &err), 0);
+    assert_int_equal(count, 0);
+    free(list);
+    quant_run_close(&r);
+}
+
+static void test_a_finished_job_is_only_evaluated_again(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct job_options o;
+    struct err err = {0};
+    struct str text = {0};
+    double first, second;
+    size_t steps;
+    char path[160];
+    open_job(&r, &o);
+    assert_int_equal(run_job(&o, &first, &steps, &err), 0);
+    assert_true(steps >= 6);
+    snprintf(path, sizeof path, "%s/%s", r.out, EVAL_JSON_FILE);
+    assert_int_equal(unlink(path), 0);
+    o.resume = true;
+    assert_int_equal(job_dry_run(&text, &o, &err), 0);
+    assert_non_null(strstr(str_get(&text), "is finished; it will only be evaluated."));
+    assert_int_equal(run_job(&o, &second, &steps, &err), 0);
+    assert_int_equal(steps, 0);
+    assert_true(first == second);
+    assert_int_equal(access(path, F_OK), 0);
+    r.plan.layers[0].experts[0].bits = 4; /* another plan: not this run */
+    assert_int_equal(run_job(&o, &second, &steps, &err), ERR_USAGE);
+    assert_non_null(strstr(err.message, "exists"));
+    str_release(&text);
+    quant_run_close(&r);
+}
+
+static void test_a_text_that_is_not_there_is_found_before_the_pass(void **state)
+{
+    (void)state;
+    static const char *const missing[] = {"/nowhere/text.txt"};
+    struct quant_run r;
+    struct job_options o;
+    struct err err = {0};
+    double value;
+    size_t steps;
+    open_job(&r, &o);
+    o.texts = missing;
+    assert_int_equal(run_job(&o, &value, &steps, &err), ERR_INPUT);
+    assert_string_equal(err.file, missing[0]);
+    assert_int_equal(access(r.out, F_OK), -1);
+    quant_run_close(&r);
+}
+
+static void test_a_backend_is_named_or_refused(void **state)
+{
+    (void)state;
+    struct backend *b = NULL;
+    struct err err = {0};
+    assert_int_equal(job_backend(&b, "auto", 1, &err), 0);
+    assert_string_equal(b->ops->name, "cpu");
+    backend_free(b);
+    assert_int_equal(job_backend(&b, "tpu", 1, &err), ERR_USAGE);
+    assert_string_equal(err.message, "--backend: found \"tpu\", expected auto, cpu or cuda");
+    err_clear(&err);
+    assert_int_equal(job_backend(&b, "cuda", 1, &err), ERR_DEVICE);
+}
+
+static void test_the_name_of_a_run_follows_its_plan(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    char first[RUNS_NAME_MAX], second[RUNS_NAME_MAX];
+    quant_run_open(&r, "tiny-olmoe", "moqa", 1, 1);
+    assert_int_equal(runs_name(first, &r.plan, NULL), 0);
+    assert_int_equal(runs_name(second, &r.plan, NULL), 0);
+    assert_string_equal(first, second);
+    assert_int_equal(strncmp(first, "moqa-", 5), 0);
+    r.plan.layers[3].experts[7].bits ^= 6; /* 2 <-> 4 */
+    assert_int_equal(runs_name(second, &r.plan, NULL), 0);
+    assert_string_not_equal(first, second);
+    quant_run_close(&r);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_job_quantizes_evaluates_and_is_listed),
+        cmocka_unit_test(test_a_finished_job_is_only_evaluated_again),
+        cmocka_unit_test(test_a_text_that_is_not_there_is_found_before_the_pass),
+        cmocka_unit_test(test_a_backend_is_named_or_refused),
+        cmocka_unit_test(test_the_name_of_a_run_follows_its_plan),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
