@@ -185,10 +185,8 @@ static int facts(struct app *a, struct cells *c, struct rect r)
         view_bytes(text, sizeof text, x->bytes);
         view_fact(&f, "size", STYLE_DEFAULT, "%s", text);
     }
-    if (x->seconds > 0) {
-        view_seconds(text, sizeof text, x->seconds);
-        view_fact(&f, "took", STYLE_DEFAULT, "%s", text);
-    }
+    if (x->has_perplexity)
+        view_fact(&f, "evaluated in", STYLE_DEFAULT, "%.1f s", x->seconds);
     view_heading(&f, "settings that are not the defaults");
     view_words(&f, STYLE_DEFAULT, x->settings[0] ? x->settings : "none");
     view_heading(&f, "where");
