@@ -461,17 +461,18 @@ static void draw_tabs(struct app *a, struct cells *c, struct rect r)
 /* "key what  key what": keys in colour; whole hints only, `?` always. */
 static void draw_hints(struct app *a, struct cells *c, struct rect r)
 {
-    static const char general[] =
-        "Tab slider  \xe2\x86\x90\xe2\x86\x92 change  Enter value  u undo  "
-        "[ ] layer  / find  y copy  t theme";
-    char plain[] =
-        "Tab slider  <-> change  Enter value  u undo  [ ] layer  / find  y copy  t theme";
+    static const char *const sliders[] = {
+        [true] = "Tab slider  <-> change  Enter value  ",
+        [false] = "Tab slider  \xe2\x86\x90\xe2\x86\x92 change  Enter value  "};
+    const char *hints = views[a->view]->hints;
+    bool has_sliders = views[a->view]->sliders[0] != NULL;
     char all[512];
     struct style text = {.fg = STYLE_TEXT_DIM, .bg = STYLE_BAR},
                  key = {.fg = STYLE_KEY, .bg = STYLE_BAR, .attr = STYLE_BOLD};
     cells_fill(c, r, " ", text);
-    snprintf(all, sizeof all, "%s%s%s", views[a->view]->hints ? views[a->view]->hints : "",
-             views[a->view]->hints ? "  " : "", a->look.glyphs == STYLE_ASCII ? plain : general);
+    snprintf(all, sizeof all, "%s%s%su undo  [ ] layer  / find  y copy  t theme",
+             hints ? hints : "", hints ? "  " : "",
+             has_sliders ? sliders[a->look.glyphs == STYLE_ASCII] : "");
     int x = r.x + 1, end = r.x + r.w - 15;
     for (char *hint = all, *next; hint && *hint; hint = next) {
         next = strstr(hint, "  ");

@@ -38,7 +38,7 @@ void chart_slider(struct cells *c, int x, int y, int w, const struct style_look 
 }
 
 struct bar_columns {
-    int label, number, note, bar;
+    int label, number, note, bar, decimals;
 };
 
 static int wider(int a, int b)
@@ -46,20 +46,47 @@ static int wider(int a, int b)
     return a > b ? a : b;
 }
 
-static void number_of(char *out, size_t size, const struct chart_bars *chart, size_t i)
+static int decimals_of(const char *number)
 {
-    if (chart->bar[i].missing)
+    const char *point = strchr(number, '.');
+    return point ? (int)strspn(point + 1, "0123456789") : 0;
+}
+
+/* In the chart's significant digits, with zeros behind: the column's points stand below each
+ * other. Numbers with a letter or an exponent stay as they are. */
+static void number_of(char *out, size_t size, const struct chart_bars *chart, size_t i,
+                      int decimals)
+{
+    if (chart->bar[i].missing) {
         snprintf(out, size, "-");
-    else
-        chart_number(out, size, chart->bar[i].value, chart->digits ? chart->digits : 3);
+        return;
+    }
+    chart_number(out, size, chart->bar[i].value, chart->digits ? chart->digits : 3);
+    if (out[strspn(out, "-.0123456789")] == '\0' && decimals_of(out) < decimals)
+        snprintf(out, size, "%.*f", decimals, chart->bar[i].value);
+}
+
+/* Decimals of the column: as many as one number has, if that leaves the largest readable. */
+static int common_decimals(const struct chart_bars *chart)
+{
+    enum { WIDEST = 7 };
+    int decimals = 0, whole = 0;
+    for (size_t i = 0; i < chart->n; i++) {
+        char number[48];
+        number_of(number, sizeof number, chart, i, 0);
+        int n = decimals_of(number), before = (int)strcspn(number, ".");
+        decimals = n > decimals ? n : decimals;
+        whole = before > whole ? before : whole;
+    }
+    return whole + 1 + decimals <= WIDEST ? decimals : 0;
 }
 
 static struct bar_columns measure(const struct chart_bars *chart, int width)
 {
-    struct bar_columns k = {0};
+    struct bar_columns k = {.decimals = common_decimals(chart)};
     for (size_t i = 0; i < chart->n; i++) {
         char number[48];
-        number_of(number, sizeof number, chart, i);
+        number_of(number, sizeof number, chart, i, k.decimals);
         k.label = wider(k.label, chart->bar[i].label ? cells_width(chart->bar[i].label) : 0);
         k.number = wider(k.number, (int)strlen(number));
         k.note = wider(k.note, chart->bar[i].note ? cells_width(chart->bar[i].note) : 0);
@@ -99,7 +126,7 @@ void chart_bars(struct cells *c, struct rect r, const struct style_look *look,
             chart_meter(c, x, y, k.bar, look, bar->value / max,
                         STYLE(bar->colour ? bar->colour : STYLE_SERIES));
         x += k.bar + 1;
-        number_of(number, sizeof number, chart, i);
+        number_of(number, sizeof number, chart, i, k.decimals);
         cells_label(c, (struct rect){x, y, k.number, 1}, CELLS_RIGHT, number, look,
                     STYLE(STYLE_DEFAULT));
         x += k.number + 2;

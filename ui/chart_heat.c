@@ -154,7 +154,8 @@ static void draw_numbers(struct cells *c, const struct chart_heat *heat, const s
             char text[16];
             if (isnan(place))
                 continue;
-            snprintf(text, sizeof text, "%.2f", value);
+            /* Not "-0.00". */
+            snprintf(text, sizeof text, "%.2f", fabs(value) < 0.005 ? 0 : value);
             int width = (int)strlen(text), x = m->plot.x + (int)j * m->kx + (m->kx - width + 1) / 2;
             bool selected =
                 heat->has_selected && row == heat->selected_row && col == heat->selected_col;

@@ -78,8 +78,10 @@ void chart_fit(struct chart_axis *axis, const struct chart_span *span)
         fit_linear(axis, span->lo, span->hi);
     } else {
         bool flat = span->hi / span->lo < 1 + 1e-9;
-        axis->lo = flat ? span->lo / 2 : span->lo;
-        axis->hi = flat ? span->hi * 2 : span->hi;
+        /* As far around a single value as a linear axis goes; whole numbers need a neighbour. */
+        double around = axis->integer ? 2 : 1.1;
+        axis->lo = flat ? span->lo / around : span->lo;
+        axis->hi = flat ? span->hi * around : span->hi;
     }
 }
 

@@ -130,9 +130,9 @@ static void share_facts(struct view_facts *f)
     const struct analysis_result *d = f->a->result;
     double before[3];
     reweight_share(before, d->utilization, d->types);
-    view_fact(f, "head mid tail U", STYLE_DEFAULT, "%5.1f %5.1f %5.1f %%", 100 * before[0],
+    view_fact(f, "head mid tail U", STYLE_DEFAULT, "%4.1f %4.1f %4.1f %%", 100 * before[0],
               100 * before[1], 100 * before[2]);
-    view_fact(f, "head mid tail R", STYLE_DEFAULT, "%5.1f %5.1f %5.1f %%", 100 * d->share[0],
+    view_fact(f, "head mid tail R", STYLE_DEFAULT, "%4.1f %4.1f %4.1f %%", 100 * d->share[0],
               100 * d->share[1], 100 * d->share[2]);
 }
 

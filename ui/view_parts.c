@@ -192,7 +192,9 @@ void view_bytes(char *out, size_t size, uint64_t bytes)
 void view_seconds(char *out, size_t size, double seconds)
 {
     unsigned long s = seconds > 0 ? (unsigned long)(seconds + 0.5) : 0;
-    if (s >= 3600)
+    if (seconds < 9.95)
+        snprintf(out, size, "%.1f s", seconds > 0 ? seconds : 0);
+    else if (s >= 3600)
         snprintf(out, size, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
     else
         snprintf(out, size, "%lu:%02lu", s / 60, s % 60);

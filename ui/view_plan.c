@@ -125,9 +125,9 @@ static void width_facts(struct view_facts *f)
         }
     for (size_t i = 0; i < WIDTHS && used < sizeof text; i++)
         if (count[i])
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%zux%u", used ? "  " : "",
-                                     count[i], widths[i]);
-    view_fact(f, "experts x bits", STYLE_DEFAULT, "%s", text);
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%zu at %u",
+                                     used ? ", " : "", count[i], widths[i]);
+    view_fact(f, "experts", STYLE_DEFAULT, "%s bits", text);
     view_fact(f, "pinned", pinned ? STYLE_PIN : STYLE_TEXT_DIM, "%zu", pinned);
 }
 

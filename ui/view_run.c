@@ -6,7 +6,7 @@
 #include "data/base/mem.h"
 #include "ui/view_parts.h"
 
-enum { LABEL = 24, HEAD_ROWS = 3, GRID_HEAD_ROWS = 3 };
+enum { LABEL = 24, HEAD_ROWS = 3, GRID_HEAD_ROWS = 3, LOG_ROWS = 4 };
 
 static const struct {
     const char *word;
@@ -172,6 +172,23 @@ static struct sums sums_of(const struct app_run *run, size_t layer)
     return s;
 }
 
+/* The last lines that fit. */
+static void draw_log(struct app *a, struct cells *c, struct rect r)
+{
+    const struct app_run *run = &a->run;
+    if (rect_empty(r))
+        return;
+    cells_text(c, r.x, r.y, r.w, "log", STYLE(STYLE_TEXT_DIM));
+    size_t rows = (size_t)(r.h - 1), count = run->log_count < rows ? run->log_count : rows;
+    for (size_t i = 0; i < count; i++) {
+        struct rect line = {r.x + 1, r.y + 1 + (int)i, r.w - 1, 1};
+        cells_label(c, line, CELLS_LEFT, run->log[run->log_count - count + i], &a->look,
+                    STYLE(STYLE_DEFAULT));
+    }
+    if (run->log_count == 0)
+        cells_text(c, r.x + 1, r.y + 1, r.w - 1, "nothing yet", STYLE(STYLE_TEXT_DIM));
+}
+
 /* Loss of each layer's finished experts as a part of what rounding would lose. */
 static void draw_losses(struct app *a, struct cells *c, struct rect r)
 {
@@ -184,6 +201,24 @@ static void draw_losses(struct app *a, struct cells *c, struct rect r)
     if (part)
         view_layer_bars(a, c, r, "loss in % of rounding's, by layer", part, run->layers);
     free(part);
+}
+
+/* The grid, the losses below it and the log below these; where there is no room for all, `v`
+ * shows the log instead of the losses, or of the grid. */
+static void draw_body(struct app *a, struct cells *c, struct rect r)
+{
+    struct rect rest = view_below(r, a->run.layers + GRID_HEAD_ROWS);
+    struct rect below = view_below(rest, a->run.layers + 2); /* title, a bar a layer, a gap */
+    bool all = below.h >= LOG_ROWS;
+    if (!all && a->other_chart && rest.h < LOG_ROWS) {
+        draw_log(a, c, r);
+        return;
+    }
+    draw_grid(a, c, r);
+    if (all || !a->other_chart)
+        draw_losses(a, c, rest);
+    if (all ? a->run.log_count > 0 : a->other_chart)
+        draw_log(a, c, all ? below : rest);
 }
 
 static void draw_run(struct app *a, struct cells *c, struct rect r)
@@ -201,8 +236,7 @@ static void draw_run(struct app *a, struct cells *c, struct rect r)
     }
     if (rect_empty(r))
         return;
-    draw_grid(a, c, r);
-    draw_losses(a, c, view_below(r, a->run.layers + GRID_HEAD_ROWS));
+    draw_body(a, c, r);
 }
 
 static void draw(struct app *a, struct cells *c, struct rect r)
@@ -254,7 +288,7 @@ static void layer_facts(struct view_facts *f)
         if (s.done == 0)
             view_fact(f, name, STYLE_TEXT_DIM, "-");
         else if (s.rtn > 0)
-            view_fact(f, name, STYLE_DEFAULT, "%zu/%zu  %.4g  %.1f %%", s.done, run->experts,
+            view_fact(f, name, STYLE_DEFAULT, "%zu/%zu %8.4g %5.1f %%", s.done, run->experts,
                       s.loss, 100 * s.loss / s.rtn);
         else
             view_fact(f, name, STYLE_DEFAULT, "%zu/%zu  %.4g", s.done, run->experts, s.loss);
@@ -291,6 +325,10 @@ static bool event(struct app *a, const struct term_event *e)
         app_start_run(a, true);
         return true;
     }
+    if (e->key == 'v') {
+        a->other_chart = !a->other_chart;
+        return true;
+    }
     if (view_pressed(a, e, &x, &y)) {
         size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
         a->expert = expert < a->result->experts ? expert : a->expert;
@@ -314,7 +352,7 @@ static const char *const sliders[] = {"order",         "grid",           "scale_
 const struct view view_run = {
     .name = "Run",
     .sliders = sliders,
-    .hints = "x run  Ctrl-C cancel  r resume",
+    .hints = "x run  Ctrl-C cancel  r resume  v log",
     .draw = draw,
     .facts = facts,
     .event = event,

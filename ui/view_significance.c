@@ -15,12 +15,12 @@ static size_t fill_markers(const struct app *a, struct chart_marker *marker)
     size_t n = 0;
     marker[n++] = (struct chart_marker){.at = l->threshold,
                                         .label = "T",
-                                        .colour = jenks ? STYLE_GRID : STYLE_MARKER,
+                                        .colour = jenks ? STYLE_TEXT_DIM : STYLE_MARKER,
                                         .focus = !jenks || a->dragging};
     for (size_t i = 0; i < l->breaks; i++)
         marker[n++] = (struct chart_marker){.at = l->break_at[i],
                                             .label = "break",
-                                            .colour = jenks ? STYLE_MARKER : STYLE_GRID,
+                                            .colour = jenks ? STYLE_MARKER : STYLE_TEXT_DIM,
                                             .focus = jenks};
     marker[n++] = (struct chart_marker){
         .at = l->mu, .label = view_word(a, "\u03bc", "mu"), .colour = STYLE_CURVE};

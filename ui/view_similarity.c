@@ -7,7 +7,7 @@
 #include "data/base/mem.h"
 #include "ui/view_parts.h"
 
-enum { LABEL = 24, EIGHT = 8, SPLIT_ROWS = 11, SPLIT_COLUMNS = 44, WIDE = 110 };
+enum { LABEL = 24, EIGHT = 8, SPLIT_ROWS = 11, SPLIT_COLUMNS = 44, WIDE = 110, HEAT_FOOT = 2 };
 
 static const double *layer_cosine(const struct app *a)
 {
@@ -59,7 +59,8 @@ static void scroll_heat(const struct app *a, struct chart_heat *heat, const stru
     heat->first_col = app_scroll_to(0, a->expert, heat->cols, cols);
 }
 
-static void draw_heat(struct app *a, struct cells *c, struct rect r)
+/* Returns the rows that it takes. */
+static int draw_heat(struct app *a, struct cells *c, struct rect r)
 {
     size_t n = a->result->experts, pick[EIGHT], shown = choose(a, pick);
     double eight[EIGHT * EIGHT];
@@ -95,6 +96,18 @@ static void draw_heat(struct app *a, struct cells *c, struct rect r)
     if (!is_picked(a))
         scroll_heat(a, &heat, &a->map);
     chart_heat(c, r, &a->look, &heat, &a->map);
+    int rows = a->map.plot.y + a->map.plot.h - r.y + HEAT_FOOT;
+    return rows < r.h ? rows : r.h;
+}
+
+/* Draws outside every clip to learn it. */
+static int heat_rows(struct app *a, struct cells *c, struct rect r)
+{
+    struct rect clip = c->clip;
+    c->clip = (struct rect){0};
+    int rows = draw_heat(a, c, r);
+    c->clip = clip;
+    return rows;
 }
 
 static void draw_scatter(struct app *a, struct cells *c, struct rect r, struct chart_map *map)
@@ -131,6 +144,12 @@ static void draw_ready(struct app *a, struct cells *c, struct rect r)
     struct rect part[2];
     bool beside = r.w >= WIDE;
     view_split(a, r, beside, beside ? SPLIT_COLUMNS : SPLIT_ROWS, part);
+    if (!beside && !rect_empty(part[0]) && !rect_empty(part[1])) {
+        /* Tiles grow by whole rows: two thirds are offered, what they leave is the scatter's. */
+        int used = heat_rows(a, c, (struct rect){r.x, r.y, r.w, r.h * 2 / 3});
+        part[0].h = used;
+        part[1] = rect_inset(r, 0, used + 1, 0, 0);
+    }
     if (!rect_empty(part[0]))
         draw_heat(a, c, part[0]);
     if (!rect_empty(part[1]))

@@ -337,12 +337,13 @@ static void note_tokens(struct layer_job *j)
                   n, (double)n / (double)j->p->config->hidden);
     }
     j->result->shared.tokens = j->hessians->positions;
-    log_write(
-        LOG_INFO,
-        "layer %zu: an expert saw %zu tokens at least (%.2f an input); %zu of %zu experts saw "
-        "fewer than inputs",
-        j->layer->index, least, (double)least / (double)j->p->config->hidden, short_of,
-        j->p->config->experts);
+    /* With fewer tokens than inputs a Hessian of the expert's own has no full rank. */
+    if (short_of)
+        log_write(
+            LOG_INFO,
+            "layer %zu: %zu of %zu experts saw fewer calibration tokens than they have inputs "
+            "(%zu); the least used one saw %zu",
+            j->layer->index, short_of, j->p->config->experts, j->p->config->hidden, least);
 }
 
 static int run_mlp(struct layer_job *j, bool move, struct err *err)

@@ -630,9 +630,21 @@ static void test_names_in_charts_are_sanitized(void **state)
     cells_release(&c);
 }
 
+static void test_log_axis_stays_near_a_single_value(void **state)
+{
+    struct chart_axis axis = {.log = true};
+    struct chart_span span = {0};
+    (void)state;
+    chart_span_add(&span, &axis, 67.2752);
+    chart_fit(&axis, &span);
+    assert_true(axis.lo > 60 && axis.lo < 67.2752);
+    assert_true(axis.hi > 67.2752 && axis.hi < 75);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_log_axis_stays_near_a_single_value),
         cmocka_unit_test(test_charts_look_as_they_were_approved_at_80x24),
         cmocka_unit_test(test_charts_look_as_they_were_approved_at_40x10),
         cmocka_unit_test(test_charts_look_as_they_were_approved_in_ascii),

@@ -324,7 +324,49 @@ static void test_results_look_as_they_were_approved(void **state)
     close_bench(&b);
 }
 
+static void test_similarity_leaves_no_empty_rows_on_a_large_terminal(void **state)
+{
+    struct bench b;
+    (void)state;
+    open_bench(&b, true);
+    show(&b, SIMILARITY, 104, 46);
+    picture_assert_cells("view-similarity-104x46", &b.cells);
+    close_bench(&b);
+}
+
 /* --- rules --- */
+
+static bool shows(const struct bench *b, const char *text)
+{
+    struct str plain = {0};
+    cells_plain(&b->cells, &plain);
+    bool found = strstr(str_get(&plain), text) != NULL;
+    str_release(&plain);
+    return found;
+}
+
+static void test_run_shows_the_last_log_lines_where_there_is_room(void **state)
+{
+    struct bench b;
+    (void)state;
+    open_bench(&b, true);
+    make_run(APP_RUN_RUNNING);
+    for (size_t i = 0; i < 60; i++)
+        snprintf(world.run.log[i], APP_LOG_WIDTH, "line %zu of the log", i);
+    world.run.log_count = 60;
+    show(&b, RUN, 110, 42);
+    assert_true(shows(&b, "line 59 of the log") && shows(&b, "loss in %"));
+    assert_false(shows(&b, "line 0 of the log"));
+    show(&b, RUN, 50, 20);
+    assert_false(shows(&b, "line 59 of the log"));
+    press(&b, 'v'); /* instead of the losses */
+    show(&b, RUN, 50, 20);
+    assert_true(shows(&b, "line 59 of the log") && shows(&b, "expert"));
+    assert_false(shows(&b, "loss in %"));
+    show(&b, RUN, 50, 10); /* instead of the grid */
+    assert_true(shows(&b, "line 59 of the log"));
+    close_bench(&b);
+}
 
 static void test_views_without_a_model_say_what_they_need(void **state)
 {
@@ -578,6 +620,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views_look_as_they_were_approved),
         cmocka_unit_test(test_run_looks_as_it_was_approved),
+        cmocka_unit_test(test_similarity_leaves_no_empty_rows_on_a_large_terminal),
+        cmocka_unit_test(test_run_shows_the_last_log_lines_where_there_is_room),
         cmocka_unit_test(test_results_look_as_they_were_approved),
         cmocka_unit_test(test_views_without_a_model_say_what_they_need),
         cmocka_unit_test(test_any_size_draws_inside_its_rectangle),
