@@ -10,7 +10,13 @@
  * long ones keep the candidates in a heap. Words that occur again are remembered.
  */
 
-enum { SCAN_MAX = 48, CACHE_SLOTS = 1 << 14, CACHE_WORD_MAX = 32, CACHE_IDS_MAX = 12 };
+enum {
+    SCAN_MAX = 48,
+    CACHE_SLOTS_MAX = 1 << 14,
+    BYTES_A_SLOT = 16,
+    CACHE_WORD_MAX = 32,
+    CACHE_IDS_MAX = 12
+};
 
 struct cached {
     uint8_t size; /* 0: empty */
@@ -32,7 +38,8 @@ struct candidate {
 struct tokenizer_run {
     const struct tokenizer *tokenizer;
     struct token_ids *ids;
-    struct cached *cache;
+    struct cached *cache; /* [cache_slots], a power of two */
+    size_t cache_slots;
     uint32_t *scan; /* ids of a short word */
     struct symbol *symbols;
     size_t symbols_capacity;
@@ -80,8 +87,8 @@ const struct tokenizer_merge *tokenizer_find_merge(const struct tokenizer *t, ui
     }
 }
 
-int tokenizer_run_new(struct tokenizer_run **out, const struct tokenizer *t, struct token_ids *ids,
-                      struct err *err)
+int tokenizer_run_new(struct tokenizer_run **out, const struct tokenizer *t, size_t size,
+                      struct token_ids *ids, struct err *err)
 {
     struct tokenizer_run *r = mem_array(1, sizeof *r, err);
     *out = r;
@@ -89,7 +96,10 @@ int tokenizer_run_new(struct tokenizer_run **out, const struct tokenizer *t, str
         return ERR_NOMEM;
     r->tokenizer = t;
     r->ids = ids;
-    r->cache = mem_array(CACHE_SLOTS, sizeof *r->cache, err);
+    r->cache_slots = 1;
+    while (r->cache_slots < CACHE_SLOTS_MAX && r->cache_slots < size / BYTES_A_SLOT)
+        r->cache_slots *= 2;
+    r->cache = mem_array(r->cache_slots, sizeof *r->cache, err);
     r->scan = mem_array(SCAN_MAX, sizeof *r->scan, err);
     if (r->cache && r->scan)
         return 0;
@@ -260,7 +270,7 @@ int tokenizer_run_word(struct tokenizer_run *r, const char *word, size_t size, s
         return 0;
     if (size > CACHE_WORD_MAX)
         return encode(r, (const uint8_t *)word, size, err);
-    struct cached *c = &r->cache[tokenizer_hash(word, size) % CACHE_SLOTS];
+    struct cached *c = &r->cache[tokenizer_hash(word, size) & (r->cache_slots - 1)];
     int rc = 0;
     if (c->size == size && memcmp(c->word, word, size) == 0) {
         for (size_t i = 0; rc == 0 && i < c->count; i++)

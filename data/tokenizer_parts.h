@@ -1,6 +1,7 @@
 /*
- * Inside of the tokenizer, shared by its files: tokenizer_load.c builds it, tokenizer_split.c
- * cuts a text into words, tokenizer_bpe.c turns a word into ids, tokenizer.c is what others call.
+ * Inside of the tokenizer, shared by its files: tokenizer_load.h builds it, tokenizer_text.c
+ * normalizes, tokenizer_split.c cuts a text into words, tokenizer_bpe.c turns a word into ids,
+ * tokenizer.c is what others call.
  */
 #ifndef MOQA_DATA_TOKENIZER_PARTS_H
 #define MOQA_DATA_TOKENIZER_PARTS_H
@@ -20,7 +21,8 @@ enum { TOKENIZER_NORMALIZERS_MAX = 8, TOKENIZER_SPLITS_MAX = 16 };
 
 struct tokenizer_token {
     bool used;
-    uint32_t offset, size; /* raw bytes, in `bytes` */
+    bool added;          /* an added token: its bytes are its content, normalized where it is */
+    size_t offset, size; /* raw bytes, in `bytes` */
 };
 
 /* A token that is found in the text before anything else is done to it. */
@@ -69,6 +71,7 @@ struct tokenizer {
     size_t splits_count;
     struct tokenizer_added *added; /* by falling size, so that the longest is found first */
     size_t added_count;
+    bool added_first[256]; /* bytes that an added token begins with */
 };
 
 uint32_t tokenizer_hash(const void *bytes, size_t size);
@@ -80,8 +83,9 @@ uint32_t tokenizer_find_word(const struct tokenizer *t, const uint8_t *bytes, si
 const struct tokenizer_merge *tokenizer_find_merge(const struct tokenizer *t, uint32_t left,
                                                    uint32_t right);
 
-/* Byte of a character of the byte-level alphabet, -1 for another one. */
-int tokenizer_byte_of_char(uint32_t code);
+/* Appends the bytes that a text of the byte-level alphabet stands for. False if a character is
+ * none of the alphabet: the text itself is then appended. */
+bool tokenizer_append_raw(struct str *out, const char *text, size_t size);
 
 /* Appends the UTF-8 text with each maximal invalid part replaced by U+FFFD. */
 void tokenizer_append_lossy(struct str *out, const char *text, size_t size);
@@ -93,7 +97,8 @@ ERR_CHECK int tokenizer_normalize(const struct tokenizer *t, struct str *out, co
 /* --- One run of encode(): scratch memory and what words gave before. --- */
 
 struct tokenizer_run;
-ERR_CHECK int tokenizer_run_new(struct tokenizer_run **out, const struct tokenizer *t,
+/* `size`: bytes of text to come; small texts are not worth a large memory of words. */
+ERR_CHECK int tokenizer_run_new(struct tokenizer_run **out, const struct tokenizer *t, size_t size,
                                 struct token_ids *ids, struct err *err);
 void tokenizer_run_free(struct tokenizer_run *r);
 /* Appends the ids of one word (raw bytes). */

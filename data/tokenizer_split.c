@@ -5,8 +5,15 @@
 #include "data/base/mem.h"
 #include "data/tokenizer_parts.h"
 
-/* Steps that one match may take before it counts as an explosion; well under a second. */
-enum { MATCH_LIMIT = 4000000, JIT_STACK_START = 32 << 10, JIT_STACK_MAX = 8 << 20 };
+/* Steps that one match may take before it counts as an explosion, well under a second; a plain
+ * pattern takes up to two for each byte of a long run of spaces. */
+enum {
+    MATCH_LIMIT = 4000000,
+    MATCH_LIMIT_BYTE = 2,
+    HEAP_LIMIT_KIB = 64 << 10,
+    JIT_STACK_START = 32 << 10,
+    JIT_STACK_MAX = 8 << 20
+};
 
 struct splitter {
     const struct tokenizer *tokenizer;
@@ -29,10 +36,8 @@ struct pieces {
 
 static int add_piece(struct pieces *p, size_t begin, size_t end, bool is_match, struct err *err)
 {
-    int rc = begin == end
-                 ? 0
-                 : mem_grow((void **)&p->data, &p->capacity, p->count + 1, sizeof *p->data, err);
-    if (rc == 0 && begin != end)
+    int rc = mem_grow((void **)&p->data, &p->capacity, p->count + 1, sizeof *p->data, err);
+    if (rc == 0)
         p->data[p->count++] = (struct piece){begin, end, is_match};
     return rc;
 }
@@ -45,12 +50,13 @@ static int match_error(const struct tokenizer *t, int code, struct err *err)
                    (const char *)text);
 }
 
-/* Matches and what lies between them, in order. */
+/* Matches (empty ones as well: they part neighbours) and what lies between them, in order. */
 static int find_pieces(struct pieces *out, struct splitter *s, size_t stage, const char *text,
                        size_t size, struct err *err)
 {
     const struct tokenizer_split *split = &s->tokenizer->splits[stage];
     size_t at = 0, from = 0;
+    bool matched = false;
     int rc = 0;
     while (rc == 0 && from <= size) {
         int found = pcre2_match(split->pattern, (PCRE2_SPTR)text, size, from, PCRE2_NO_UTF_CHECK,
@@ -60,17 +66,20 @@ static int find_pieces(struct pieces *out, struct splitter *s, size_t stage, con
         if (found < 0)
             return match_error(s->tokenizer, found, err);
         const PCRE2_SIZE *range = pcre2_get_ovector_pointer(s->match[stage]);
-        rc = add_piece(out, at, range[0], split->invert, err);
-        if (rc == 0)
-            rc = add_piece(out, range[0], range[1], !split->invert, err);
-        at = range[1];
-        from = range[1];
-        if (range[0] == range[1]) /* an empty match: go on after the next character */
-            do
+        if (range[0] == range[1] && matched && at == range[1]) {
+            do /* an empty match where the last one ended does not count */
                 from++;
             while (from < size && ((unsigned char)text[from] & 0xc0) == 0x80);
+            continue;
+        }
+        if (range[0] > at)
+            rc = add_piece(out, at, range[0], split->invert, err);
+        if (rc == 0)
+            rc = add_piece(out, range[0], range[1], !split->invert, err);
+        matched = true;
+        at = from = range[1];
     }
-    return rc < 0 ? rc : add_piece(out, at, size, split->invert, err);
+    return rc < 0 || at == size ? rc : add_piece(out, at, size, split->invert, err);
 }
 
 /* Joins or drops pieces as the behaviour says; the order stays. */
@@ -137,6 +146,7 @@ static int pretokenize(struct splitter *s, size_t stage, const char *text, size_
     return rc;
 }
 
+/* \w and \s of the reference, which looks at added tokens' neighbours with them. */
 static bool is_word(utf8proc_int32_t code)
 {
     switch (utf8proc_category(code)) {
@@ -153,7 +163,9 @@ static bool is_word(utf8proc_int32_t code)
     case UTF8PROC_CATEGORY_PC:
         return true;
     default:
-        return code == 0x200c || code == 0x200d;
+        return code == 0x200c || code == 0x200d || (code >= 0x24b6 && code <= 0x24e9) ||
+               (code >= 0x1f130 && code <= 0x1f149) || (code >= 0x1f150 && code <= 0x1f169) ||
+               (code >= 0x1f170 && code <= 0x1f189); /* circled letters are alphabetic symbols */
     }
 }
 
@@ -212,7 +224,10 @@ static int split_added(struct splitter *s, bool normalized, const char *text, si
     size_t done = 0, at = 0, next;
     int rc = 0;
     while (rc == 0 && at < size) {
-        const struct tokenizer_added *a = added_at(s->tokenizer, normalized, text + at, size - at);
+        const struct tokenizer_added *a =
+            s->tokenizer->added_first[(unsigned char)text[at]]
+                ? added_at(s->tokenizer, normalized, text + at, size - at)
+                : NULL;
         if (!a) {
             at++;
             continue;
@@ -224,14 +239,15 @@ static int split_added(struct splitter *s, bool normalized, const char *text, si
         while (a->lstrip && begin > done &&
                is_space(char_at(text, previous_char(text, begin), size, &next)))
             begin = previous_char(text, begin);
+        if (a->lstrip && begin < done) /* the token before took these spaces */
+            begin = done;
         while (a->rstrip && end < size && is_space(char_at(text, end, size, &next)))
             end = next;
         if (begin > done)
             rc = rest(s, text + done, begin - done, err);
-        if (rc == 0)
+        if (rc == 0 && begin < end)
             rc = tokenizer_push(s->ids, a->id, err);
-        done = end;
-        at = end > at ? end : at;
+        done = end; /* may lie before what the token before took: so it does in the reference */
     }
     return rc < 0 || done >= size ? rc : rest(s, text + done, size - done, err);
 }
@@ -268,7 +284,10 @@ int tokenizer_split_text(const struct tokenizer *t, struct tokenizer_run *r, str
             rc = err_set(err, ERR_NOMEM, t->path, "no memory for the tokenizer's patterns");
     }
     if (rc == 0) {
-        pcre2_set_match_limit(s.context, MATCH_LIMIT);
+        size_t limit =
+            MATCH_LIMIT + MATCH_LIMIT_BYTE * (size < UINT32_MAX / 4 ? size : UINT32_MAX / 4);
+        pcre2_set_match_limit(s.context, (uint32_t)limit);
+        pcre2_set_heap_limit(s.context, HEAP_LIMIT_KIB);
         pcre2_jit_stack_assign(s.context, NULL, s.stack);
         rc = split_added(&s, false, text, size, raw_text, err);
     }

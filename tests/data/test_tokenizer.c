@@ -159,8 +159,10 @@ static void test_tokenizer_token_bytes_are_raw(void **state)
 /* --- Files of our own: the byte alphabet as vocabulary, and one part replaced. --- */
 
 struct parts {
-    const char *vocab_extra, *merges, *model, *normalizer, *pre_tokenizer, *added;
+    const char *vocab_extra, *merges, *model, *normalizer, *pre_tokenizer, *added, *rest;
 };
+
+#define BYTES "{\"type\":\"ByteLevel\",\"add_prefix_space\":false,\"use_regex\":false}"
 
 static char path[] = "/tmp/moqa-tokenizer-XXXXXX";
 
@@ -185,7 +187,7 @@ static void write_file(const struct parts *p)
     str_appendf(&s, ",\"model\":{\"type\":\"BPE\"%s,\"vocab\":{", p->model ? p->model : "");
     append_alphabet(&s);
     str_append(&s, p->vocab_extra ? p->vocab_extra : "");
-    str_appendf(&s, "},\"merges\":[%s]}}", p->merges ? p->merges : "");
+    str_appendf(&s, "},\"merges\":[%s]}%s}", p->merges ? p->merges : "", p->rest ? p->rest : "");
     FILE *f = fopen(path, "w");
     fwrite(s.data, 1, s.length, f);
     fclose(f);
@@ -262,13 +264,90 @@ static void test_tokenizer_refuses_what_it_does_not_know(void **state)
          "pre_tokenizer.behavior: \"Sideways\" is not known"},
         {{.added = "{\"id\":300}"},
          ERR_INPUT,
-         "added_tokens.content: found nothing, expected a string"},
+         "added_tokens[0].content: found nothing, expected a string"},
         {{.added = "{\"id\":99999999,\"content\":\"x\"}"},
          ERR_INPUT,
-         "added_tokens.id: found 99999999, expected 0 to 16777216"},
+         "added_tokens[0].id: found 99999999, expected 0 to 16777216"},
+        {{.added = "{\"id\":97,\"content\":\"<x>\"}"},
+         ERR_INPUT,
+         "added_tokens[0]: the id 97 of \"<x>\" is another token's as well"},
+        {{.added = "{\"id\":300,\"content\":\"<x>\"},{\"id\":300,\"content\":\"<y>\"}"},
+         ERR_INPUT,
+         "added_tokens[1]: the id 300 of \"<y>\" is another token's as well"},
+        {{.added = "{\"id\":300,\"content\":\"a\"}"},
+         ERR_INPUT,
+         "added_tokens[0]: \"a\" has the id 300 here, 97 in model.vocab"},
+        {{.added = "{\"id\":300,\"content\":\"<x>\",\"lstrip\":1}"},
+         ERR_INPUT,
+         "added_tokens[0].lstrip: found an integer, expected true or false"},
+        {{.rest = ",\"decoder\":{\"type\":\"WordPiece\"}"},
+         ERR_UNSUPPORTED,
+         "decoder.type: found \"WordPiece\", expected ByteLevel"},
+        {{.rest = ",\"post_processor\":{}"}, ERR_INPUT, "post_processor.type: expected a string"},
+        {{.pre_tokenizer =
+              "{\"type\":\"Sequence\",\"pretokenizers\":[" BYTES ",{\"type\":\"Digits\"}]}"},
+         ERR_UNSUPPORTED,
+         "pre_tokenizer: a step after ByteLevel"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         check_refused(&cases[i].parts, cases[i].code, cases[i].message);
+}
+
+static void test_tokenizer_refuses_a_file_that_is_no_tokenizer(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *message;
+    } cases[] = {
+        {"[]", "not an object at the top"},
+        {"{}", "model: found nothing, expected an object"},
+        {"{\"model\":{\"type\":\"WordPiece\"}}",
+         "model.type: found \"WordPiece\", expected \"BPE\""},
+        {"{\"model\":{}}", "model.vocab: found nothing, expected an object"},
+        {"{\"model\":{\"vocab\":{}}}", "model.vocab: found no token, expected some"},
+        {"{\"model\":{\"vocab\":{\"a\":0}}}", "model.merges: found nothing, expected an array"},
+        {"{\"added_tokens\":{},\"model\":{}}", "added_tokens: expected an array"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct tokenizer *t = NULL;
+        struct err err = {0};
+        FILE *f = fopen(path, "w");
+        fputs(cases[i].text, f);
+        fclose(f);
+        assert_true(tokenizer_load(&t, path, &err) < 0);
+        assert_string_equal(err.message, cases[i].message);
+        assert_null(t);
+    }
+}
+
+/* Parts of Oniguruma's dialect that PCRE2 would read as something else. */
+static void test_tokenizer_refuses_patterns_that_would_mean_something_else(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *regex, *part;
+    } cases[] = {
+        {"a\\\\b", "\\b"}, {"(a)\\\\1", "\\1"}, {"[\\\\W]", "\\W"},    {"(?m:.)", "(?m"},
+        {"(?R)", "(?R"},   {"(*FAIL)", "(*"},   {"a(?i)b", "(?i)"},    {"[a[b]]", "[b"},
+        {"[a&&b]", "&&"},  {"[]a]", "[]"},      {"a{1,2}+", "{1,2}+"}, {"a{2}?", "{2}?"},
+        {"a{,2}", "{,"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct str node = {0}, message = {0};
+        char plain[32];
+        size_t size = 0;
+        for (const char *p = cases[i].regex; *p; p += p[0] == '\\' ? 2 : 1)
+            plain[size++] = *p;
+        plain[size] = '\0';
+        str_appendf(&node,
+                    "{\"type\":\"Split\",\"pattern\":{\"Regex\":\"%s\"},\"behavior\":\"Isolated\"}",
+                    cases[i].regex);
+        str_appendf(&message, "pre_tokenizer: the pattern \"%s\" uses %s, which is not supported",
+                    plain, cases[i].part);
+        check_refused(&(struct parts){.pre_tokenizer = node.data}, ERR_UNSUPPORTED, message.data);
+        str_release(&node);
+        str_release(&message);
+    }
 }
 
 /* The pieces of "..." with a token a byte and merges that join whatever stands in one word. */
@@ -318,6 +397,110 @@ static void test_tokenizer_split_behaviors(void **state)
                 "a|a|a");
 }
 
+static void test_tokenizer_empty_matches_part_words(void **state)
+{
+    (void)state;
+    check_words(&(struct parts){JOIN, .pre_tokenizer = SPLIT("x*", "Isolated", "false")}, "aa-",
+                "a|a|-");
+    check_words(&(struct parts){JOIN, .pre_tokenizer = SPLIT("x*", "Contiguous", "false")}, "aa-",
+                "a|a|-");
+    check_words(&(struct parts){JOIN, .pre_tokenizer = SPLIT("$", "Isolated", "false")}, "aa\naa",
+                "aa|\n|aa");
+}
+
+static void test_tokenizer_patterns_mean_what_they_do_in_the_reference(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *pattern, *text, *expected;
+    } cases[] = {
+        {SPLIT("\\\\h+", "Removed", "false"), "-aa-", "-|-"},
+        {SPLIT("[\\\\h-]+", "Removed", "false"), "aa- x", " |x"},
+        {SPLIT("\\\\v", "Removed", "false"), "a\na", "a|\n|a"},
+        {SPLIT("\\\\w+", "Removed", "false"), "a\xcc\x81-\xc2\xbd", "-"},
+        {SPLIT("\\\\s", "Removed", "false"), "-\xe3\x80\x80-\x1c", "-|-|\x1c"},
+        {SPLIT("\\\\p{L}+", "Removed", "false"), "-\xf0\x93\x91\xa0-", "-|-"},
+        {SPLIT("\\\\p{N}+", "Removed", "true"), "a7\xf0\x96\x84\xb0", "7|\xf0|\x96|\x84|\xb0"},
+        {SPLIT("\\\\p{Han}", "Removed", "false"), "-\xe4\xba\xba\xe3\x88\xba", "-|\xe3|\x88|\xba"},
+        {SPLIT("[^\\\\u0061]", "Removed", "false"), "-aa-", "aa"},
+        {SPLIT("a{2}", "Isolated", "false"), "aaa", "aa|a"},
+        {SPLIT("(?i)A", "Removed", "false"), "a-", "-"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        check_words(&(struct parts){JOIN, .pre_tokenizer = cases[i].pattern}, cases[i].text,
+                    cases[i].expected);
+}
+
+static void test_tokenizer_normalizes_by_unicode_9(void **state)
+{
+    (void)state;
+#define WHOLE "{\"type\":\"ByteLevel\",\"add_prefix_space\":false}"
+    static const struct {
+        const char *form, *text, *expected;
+    } cases[] = {
+        {"NFC", "e\xcc\x81", "\xc3|\xa9"},
+        {"NFD", "\xc3\xa9", "e|\xcc|\x81"},
+        {"NFKC", "\xef\xac\x81", "f|i"},
+        {"NFKD", "\xe2\x84\xab", "A|\xcc|\x8a"},
+        {"NFC", "a\xcc\x95\xcc\x96", "a|\xcc|\x96|\xcc|\x95"},
+        /* U+0D3B, of Unicode 10, has no class there: the mark stays behind it */
+        {"NFC", "a\xcc\xb7\xe0\xb4\xbb\xcc\x81", "a|\xcc|\xb7|\xe0|\xb4|\xbb|\xcc|\x81"},
+        /* U+11935 U+11930, of Unicode 13, do not compose there */
+        {"NFC", "\xf0\x91\xa4\xb5\xf0\x91\xa4\xb0", "\xf0|\x91|\xa4|\xb5|\xf0|\x91|\xa4|\xb0"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char node[64];
+        snprintf(node, sizeof node, "{\"type\":\"Sequence\",\"normalizers\":[{\"type\":\"%s\"}]}",
+                 cases[i].form);
+        check_words(&(struct parts){.normalizer = node, .pre_tokenizer = BYTES}, cases[i].text,
+                    cases[i].expected);
+    }
+}
+
+static void test_tokenizer_takes_long_runs_in_linear_time(void **state)
+{
+    (void)state;
+    /* Quadratic handling of any of these would take minutes. */
+    static const char *const parts[] = {"\xcc\x95\xcc\x96", " ", "etaoin", "\n ", "'"};
+    enum { SIZE = 6000000 };
+    struct tokenizer *t = load(tokenizers[1].path);
+    for (size_t i = 0; i < sizeof parts / sizeof parts[0]; i++) {
+        struct token_ids ids = {0};
+        struct err err = {0};
+        size_t length = strlen(parts[i]), size = i == 1 ? SIZE : SIZE / 12 / length * length;
+        char *text = mem_array(size, 1, NULL), *back;
+        for (size_t at = 0; at < size; at += length)
+            memcpy(text + at, parts[i], length);
+        if (tokenizer_encode(t, text, size, &ids, &err) < 0)
+            fail_msg("%zu: %s", i, err.message);
+        size_t back_size;
+        assert_int_equal(tokenizer_decode(t, ids.data, ids.count, &back, &back_size, NULL), 0);
+        assert_int_equal(back_size, size);
+        if (i > 0)
+            assert_memory_equal(back, text, size);
+        free(back);
+        free(text);
+        token_ids_release(&ids);
+    }
+    tokenizer_free(t);
+}
+
+static void test_tokenizer_empty_text_has_no_ids(void **state)
+{
+    (void)state;
+    struct tokenizer *t = load(tokenizers[0].path);
+    struct token_ids ids = {0};
+    char *text;
+    size_t size;
+    assert_int_equal(tokenizer_encode(t, "", 0, &ids, NULL), 0);
+    assert_int_equal(ids.count, 0);
+    assert_int_equal(tokenizer_decode(t, ids.data, 0, &text, &size, NULL), 0);
+    assert_int_equal(size, 0);
+    assert_string_equal(text, "");
+    free(text);
+    tokenizer_free(t);
+}
+
 static void test_tokenizer_added_tokens_and_prefix_space(void **state)
 {
     (void)state;
@@ -330,6 +513,11 @@ static void test_tokenizer_added_tokens_and_prefix_space(void **state)
     check_words(&(struct parts){.added = added}, "a<x>yb", "a|<x>y|b");
     check_words(&(struct parts){.added = added}, "a word.", "a| |word|.");
     check_words(&(struct parts){.added = added}, "sword", "s|w|o|r|d");
+    /* spaces that one token took are not there for the next one */
+    static const char spaces[] = "{\"id\":300,\"content\":\"  \",\"lstrip\":true,\"rstrip\":true}";
+    check_words(&(struct parts){.added = spaces}, "a      b", "a|  |b");
+    static const char lines[] = "{\"id\":300,\"content\":\"\\n\",\"rstrip\":true}";
+    check_words(&(struct parts){.added = lines}, "a\n\nb", "a|\n|\n|b");
     check_words(
         &(struct parts){.pre_tokenizer = "{\"type\":\"ByteLevel\",\"add_prefix_space\":true}"},
         "a b", " |a| |b");
@@ -347,7 +535,9 @@ static void test_tokenizer_exploding_pattern_is_an_error(void **state)
     text[sizeof text - 1] = 'b';
     write_file(&(struct parts){.pre_tokenizer = SPLIT("(a|a)+(a|a)+(a|a)+$", "Isolated", "false")});
     struct tokenizer *t = load(path);
+    assert_int_equal(tokenizer_encode(t, "-", 1, &ids, NULL), 0);
     assert_int_equal(tokenizer_encode(t, text, sizeof text, &ids, &err), ERR_INPUT);
+    assert_int_equal(ids.count, 1); /* as before */
     assert_string_equal(err.message,
                         "pre_tokenizer: a pattern failed on this text: match limit exceeded");
     token_ids_release(&ids);
@@ -375,7 +565,14 @@ int main(void)
         cmocka_unit_test(test_tokenizer_invalid_utf8_becomes_replacement_characters),
         cmocka_unit_test(test_tokenizer_token_bytes_are_raw),
         cmocka_unit_test(test_tokenizer_refuses_what_it_does_not_know),
+        cmocka_unit_test(test_tokenizer_refuses_a_file_that_is_no_tokenizer),
+        cmocka_unit_test(test_tokenizer_refuses_patterns_that_would_mean_something_else),
         cmocka_unit_test(test_tokenizer_split_behaviors),
+        cmocka_unit_test(test_tokenizer_empty_matches_part_words),
+        cmocka_unit_test(test_tokenizer_patterns_mean_what_they_do_in_the_reference),
+        cmocka_unit_test(test_tokenizer_normalizes_by_unicode_9),
+        cmocka_unit_test(test_tokenizer_takes_long_runs_in_linear_time),
+        cmocka_unit_test(test_tokenizer_empty_text_has_no_ids),
         cmocka_unit_test(test_tokenizer_added_tokens_and_prefix_space),
         cmocka_unit_test(test_tokenizer_exploding_pattern_is_an_error),
     };
