@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "data/base/str.h"
+#include "data/trace_h5.h"
 
 static const size_t file_limit = (size_t)1 << 30;
 
@@ -14,7 +15,10 @@ int texts_encode(struct token_ids *out, const struct tokenizer *t, const char *c
     for (size_t i = 0; rc == 0 && i < count; i++) {
         char *text = NULL;
         size_t size;
-        rc = str_read_file(&text, &size, paths[i], file_limit, err);
+        if (trace_h5_probe(paths[i]))
+            rc = err_set(err, ERR_INPUT, paths[i], "is an HDF5 file, expected a text");
+        else
+            rc = str_read_file(&text, &size, paths[i], file_limit, err);
         if (rc == 0)
             str_append_bytes(&joined, text, size);
         free(text);

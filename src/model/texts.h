@@ -1,4 +1,5 @@
-/* Texts to token ids: several files joined in the order given, then encoded as one string. */
+/* Texts to token ids: several files joined in the order given, then encoded as one string. An HDF5
+ * file, a trace most likely, is refused: its bytes would pass for a text. */
 #ifndef MOQA_SRC_MODEL_TEXTS_H
 #define MOQA_SRC_MODEL_TEXTS_H
 

@@ -52,6 +52,10 @@ expect 'plan cut off' 3 'cut.json: at byte .*not valid JSON' \
     "$MOQA" quantize "$work/cut.json" --model "$sample_model" --calib "$trace" -o "$work/out-dir"
 sed 's/"schema_version": 1/"schema_version": 2/' "$work/plan.json" >"$work/new.json"
 expect 'plan of a later version' 3 'schema_version: found 2, expected 1' "$MOQA" inspect "$work/new.json"
+expect 'two traces to calibrate on' 3 'trace.h5: is an HDF5 file, expected a text' \
+    "$MOQA" quantize "$work/plan.json" --model "$sample_model" --calib "$trace" "$trace" -o "$work/out-dir"
+expect 'trace to evaluate on' 3 'trace.h5: is an HDF5 file, expected a text' \
+    "$MOQA" eval "$sample_model" --text "$trace"
 check 'nothing was written' [ ! -e "$work/out-dir" ]
 printf 'bad \033[2J name' >"$work/"$'evil\033[2J.h5'
 expect 'no escape reaches the terminal' 3 'evil\\x1B\[2J\.h5' "$MOQA" analyze "$work/"$'evil\033[2J.h5'
