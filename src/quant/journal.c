@@ -16,8 +16,8 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 
-static const char schema[] = "moqa.journal";
-enum { JOURNAL_VERSION = 1 };
+static const char schema[] = "moqa.journal", report_schema[] = "moqa.report";
+enum { JOURNAL_VERSION = 1 }; /* of the report, too */
 static const size_t journal_limit = (size_t)1 << 30;
 
 static bool is_directory(const char *path)
@@ -117,17 +117,25 @@ static bool exists_in(const char *dir, const char *name)
     return there;
 }
 
-static int load_root(struct journal *j, struct err *err)
+static int load_root(struct journal *j, const char *dir, const char *name, const char *of,
+                     struct err *err)
 {
-    char *path = str_path(j->dir, "journal.json", err);
+    char *path = str_path(dir, name, err);
     int rc = path ? jsonio_load(&j->root, path, journal_limit, err) : ERR_NOMEM;
     if (rc == 0)
-        rc = jsonio_check_schema(j->root, schema, JOURNAL_VERSION, path, err);
+        rc = jsonio_check_schema(j->root, of, JOURNAL_VERSION, path, err);
     if (rc == 0 && (!json_is_object(json_object_get(j->root, "digest")) ||
                     !json_is_array(json_object_get(j->root, "layers"))))
         rc = err_set(err, ERR_INPUT, path, "digest or layers are missing; remove %s", j->out);
     free(path);
     return rc;
+}
+
+/* The report of a finished run has the journal's digest and layers. */
+static int load_finished(struct journal *j, struct err *err)
+{
+    j->complete = true;
+    return load_root(j, j->out, "moqa_report.json", report_schema, err);
 }
 
 int journal_open(struct journal *j, const char *out, bool resume, struct err *err)
@@ -151,9 +159,9 @@ int journal_open(struct journal *j, const char *out, bool resume, struct err *er
     if (rc == 0)
         rc = remove_temporaries(j->dir, err);
     if (rc == 0 && exists_in(j->dir, "journal.json"))
-        rc = load_root(j, err);
-    else if (rc == 0)
-        j->complete = exists_in(out, "config.json");
+        rc = load_root(j, j->dir, "journal.json", schema, err);
+    else if (rc == 0 && exists_in(out, "config.json"))
+        rc = load_finished(j, err);
     if (rc < 0)
         journal_close(j);
     return rc;

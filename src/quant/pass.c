@@ -91,10 +91,6 @@ static int open_run(struct pass *p, struct err *err)
     int rc = journal_open(&p->journal, p->o.out, p->o.resume, err);
     if (rc < 0)
         return rc;
-    if (p->journal.complete) {
-        p->next = p->config->layers;
-        return 0;
-    }
     rc = pass_report_digest(p, err);
     if (rc == 0)
         rc = journal_begin(&p->journal, p->digest, err);
@@ -105,7 +101,7 @@ static int open_run(struct pass *p, struct err *err)
         return rc;
     restore(p);
     rc = pass_estimate(&e, &p->o, err);
-    if (rc == 0)
+    if (rc == 0 && !p->journal.complete)
         rc = pass_check_space(&p->o, &e, p->next, err);
     if (rc == 0)
         rc = make_forward(p, err);

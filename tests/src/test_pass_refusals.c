@@ -66,6 +66,26 @@ static void test_resume_names_what_differs(void **state)
     quant_run_close(&r);
 }
 
+/* A run that was cut between removing the journal and removing its folder. */
+static void test_finished_run_is_not_taken_for_that_of_another_plan(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    char folder[128];
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 1, 1);
+    quant_run_pass(&r);
+    snprintf(folder, sizeof folder, "%s/.moqa", r.out);
+    assert_int_equal(mkdir(folder, 0777), 0);
+    r.options.resume = true;
+    quant_run_plan(&r, "gptq-4", NULL);
+    expect(&r, ERR_USAGE,
+           "holds an unfinished run with another plan; choose another folder or remove it");
+    quant_run_plan(&r, "moqa", NULL);
+    quant_run_pass(&r);
+    assert_false(exists(r.out, ".moqa"));
+    quant_run_close(&r);
+}
+
 static void test_damaged_hidden_states_are_refused(void **state)
 {
     (void)state;
@@ -185,6 +205,7 @@ int main(void)
     log_set_sink(quiet, NULL);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resume_names_what_differs),
+        cmocka_unit_test(test_finished_run_is_not_taken_for_that_of_another_plan),
         cmocka_unit_test(test_damaged_hidden_states_are_refused),
         cmocka_unit_test(test_second_writer_is_locked_out),
         cmocka_unit_test(test_output_must_be_a_new_folder_apart_from_the_model),
