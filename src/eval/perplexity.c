@@ -68,7 +68,7 @@ static int check_arguments(const struct perplexity *p, struct err *err)
         return err_set(err, ERR_USAGE, NULL,
                        "windows of %zu tokens predict nothing, expected at least 2", p->window);
     if (p->windows == 0)
-        return err_set(err, ERR_USAGE, NULL, "the text has %zu tokens, less than one window of %zu",
+        return err_set(err, ERR_INPUT, NULL, "the text has %zu tokens, less than one window of %zu",
                        p->tokens, p->window);
     return 0;
 }

@@ -156,7 +156,7 @@ static void test_texts_too_short_for_a_window_are_refused(void **state)
     struct backend *b = fixture_backend(1);
     const uint32_t ids[300] = {0};
     fixture_open(&m, fixture_tiny[1].dir);
-    assert_int_equal(perplexity_run(&p, &m, b, ids, 255, 256, 0, NULL, NULL, &err), ERR_USAGE);
+    assert_int_equal(perplexity_run(&p, &m, b, ids, 255, 256, 0, NULL, NULL, &err), ERR_INPUT);
     assert_string_equal(err.message, "the text has 255 tokens, less than one window of 256");
     for (size_t window = 0; window < 2; window++)
         assert_int_equal(perplexity_run(&p, &m, b, ids, 300, window, 0, NULL, NULL, NULL),
