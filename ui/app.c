@@ -54,6 +54,8 @@ int app_new(struct app **out, const struct app_options *options, const struct st
     }
     app_recompute(a);
     app_restore_session(a);
+    if (options->plan && !a->message[0])
+        app_say(a, STYLE_TEXT_DIM, "settings and pins of %s; w writes there", options->plan_path);
     if (!a->message[0])
         app_say(a, STYLE_TEXT_DIM, "1-7 screens, Tab slider, arrows change it, ? help, q quit");
     app_tick(a);
