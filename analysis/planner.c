@@ -219,9 +219,13 @@ static void assign_channels(const struct job *j)
         }
 }
 
-static int check_request(const struct job *j, struct err *err)
+static int check_request(const struct job *j, const struct method *method, struct err *err)
 {
     const struct analysis_result *r = j->result;
+    if (method->channels && r->settings.beta_ch > 0 && r->settings.bits_channel == 16)
+        return err_set(err, ERR_USAGE, NULL,
+                       "bits_channel: found 16, expected 2, 3, 4 or 8: no format holds channels "
+                       "that are not quantized");
     size_t layers = model_config_moe_layers(j->config);
     if (r->layers != layers || r->experts != j->config->experts || r->top_k != j->config->top_k)
         return err_set(err, ERR_INPUT, j->request->trace_name,
@@ -240,7 +244,7 @@ int planner_make(struct plan *out, const struct analysis *a, const struct planne
     if (!method)
         return ERR_USAGE;
     memset(out, 0, sizeof *out);
-    int rc = check_request(&j, err);
+    int rc = check_request(&j, method, err);
     if (rc == 0)
         rc = plan_alloc(out, j.result->layers, j.result->experts, err);
     if (rc < 0)

@@ -21,6 +21,8 @@ expect 'layer where none is taken' 2 'alpha: found "3:0.5", expected a value wit
 expect 'contradiction' 2 'bits_low \(8\) is larger than bits_high \(4\)' "$MOQA" analyze "$trace" --bits-low 8
 expect 'too many arguments' 2 'unexpected argument "b"' "$MOQA" analyze "$trace" b
 expect 'unknown method' 2 'method.*gptq-5' "$MOQA" plan "$trace" --model "$sample_model" --method gptq-5 -o "$work/p"
+expect 'channels that no format holds' 2 'bits_channel: found 16, expected 2, 3, 4 or 8' \
+    "$MOQA" plan "$trace" --model "$sample_model" --bits-channel 16 -o "$work/p"
 expect 'bad pin' 2 'expected LAYER.EXPERT=BITS' "$MOQA" plan "$trace" --model "$sample_model" --pin 3 -o "$work/p"
 expect 'cosine without a model' 2 '--cosine needs --model' "$MOQA" analyze "$trace" --cosine
 expect 'device that this build lacks' 1 'no CUDA' "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --backend cuda
