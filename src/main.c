@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "gpu/backend.h"
-#include "src/cli.h"
+#include "src/cli/cli.h"
 
 static void print_help(void)
 {

@@ -10,7 +10,7 @@
 
 #include "data/base/log.h"
 #include "data/base/mem.h"
-#include "src/cli.h"
+#include "src/cli/cli.h"
 #include "src/job.h"
 #include "src/runs.h"
 #include "src/similarity.h"

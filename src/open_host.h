@@ -1,12 +1,12 @@
 /*
  * The program around the workbench: computes similarity and runs jobs in threads of its own, and
- * answers the screen's questions at once (ui/app_host.h).
+ * answers the screen's questions at once (ui/app/app_host.h).
  */
 #ifndef MOQA_SRC_OPEN_HOST_H
 #define MOQA_SRC_OPEN_HOST_H
 
 #include "src/session.h"
-#include "ui/app_host.h"
+#include "ui/app/app_host.h"
 
 struct open_host_options {
     const char *trace_path;

@@ -6,7 +6,7 @@
 #define MOQA_SRC_RUNS_H
 
 #include "data/plan.h"
-#include "ui/app_host.h"
+#include "ui/app/app_host.h"
 
 /* Name of the run of a plan: "moqa-1a2b3c4d", from its method and everything in it. */
 enum { RUNS_NAME_MAX = 96 };

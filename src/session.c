@@ -9,8 +9,8 @@
 #include "analysis/planner.h"
 #include "data/base/str.h"
 #include "data/trace_h5.h"
-#include "src/cli.h"
-#include "ui/report_text.h"
+#include "src/cli/cli.h"
+#include "ui/report/report_text.h"
 
 static int open_config(struct session *s, const char *trace_path, const char *model_dir,
                        struct err *err)

@@ -15,7 +15,11 @@ declare -A allowed=(
     [data]="data"
     [analysis]="data analysis"
     [gpu]="data/base gpu"
-    [ui]="data analysis ui"
+    [ui/cells]="data/base ui/cells"
+    [ui/chart]="data/base ui/cells ui/chart"
+    [ui/figure]="data analysis ui/cells ui/chart ui/figure"
+    [ui/report]="data analysis ui/cells ui/chart ui/figure ui/report"
+    [ui/app]="data analysis ui"
     [src]="data analysis ui gpu src"
 )
 for folder in "${!allowed[@]}"; do
@@ -39,13 +43,14 @@ third_party() {
     done < <(grep -rnE --include='*.c' --include='*.h' "^#include <$pattern" data analysis gpu ui src)
 }
 third_party 'hdf5' '^data/trace_h5[a-z_]*\.[ch]$'
-third_party 'n?curses' '^ui/term_curses\.c$'
+third_party 'n?curses' '^ui/cells/term_curses\.c$'
+third_party 'cairo' '^ui/figure/canvas_cairo\.c$'
 third_party 'gsl/' '^analysis/'
 third_party '(cblas|lapack|openblas)' '^gpu/cpu/'
 third_party 'openssl/' '^data/base/hash\.c$'
 third_party 'pcre2' '^data/'
 third_party 'utf8proc' '^(data|ui)/'
-third_party 'argp' '^src/cli\.c$'
+third_party 'argp' '^src/cli/cli\.c$'
 
 # file names are unique in the tree
 while read -r name; do

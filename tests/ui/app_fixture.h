@@ -2,7 +2,7 @@
 #ifndef MOQA_TESTS_UI_APP_FIXTURE_H
 #define MOQA_TESTS_UI_APP_FIXTURE_H
 
-#include "ui/app.h"
+#include "ui/app/app.h"
 
 enum { FIXTURE_RESULTS = 3 };
 

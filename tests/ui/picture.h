@@ -6,7 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "ui/cell.h"
+#include "ui/cells/cell.h"
 
 void picture_assert(const char *name, const char *text);
 void picture_assert_cells(const char *name, const struct cells *c);

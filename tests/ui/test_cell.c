@@ -8,8 +8,8 @@
 #include <cmocka.h>
 
 #include "picture.h"
-#include "ui/cell.h"
-#include "ui/table.h"
+#include "ui/cells/cell.h"
+#include "ui/cells/table.h"
 
 static const struct style_look dark = {STYLE_DARK, STYLE_DEPTH_256, STYLE_BRAILLE};
 static const struct style_look mono = {STYLE_MONO, STYLE_DEPTH_NONE, STYLE_ASCII};

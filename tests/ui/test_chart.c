@@ -10,8 +10,8 @@
 #include <cmocka.h>
 
 #include "picture.h"
-#include "ui/chart.h"
-#include "ui/chart_draw.h"
+#include "ui/chart/chart.h"
+#include "ui/chart/chart_draw.h"
 
 enum { TYPES = 2000, EXPERTS = 48, ROUNDS = 20000 };
 

@@ -6,7 +6,7 @@
 #include <cmocka.h>
 
 #include "picture.h"
-#include "ui/layout.h"
+#include "ui/cells/layout.h"
 
 enum { MANY = 6 };
 

@@ -13,7 +13,7 @@
 #include "data/base/sanitize.h"
 #include "data/trace_h5.h"
 #include "picture.h"
-#include "ui/report_text.h"
+#include "ui/report/report_text.h"
 
 static struct {
     struct trace trace;

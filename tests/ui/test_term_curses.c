@@ -25,7 +25,7 @@
 #include <cmocka.h>
 
 #include "picture.h"
-#include "ui/term.h"
+#include "ui/cells/term.h"
 
 enum { SENT_MAX = 1 << 18, PATIENCE_MS = 5000 };
 

@@ -12,7 +12,7 @@
 #include "data/base/mem.h"
 #include "data/trace_h5.h"
 #include "picture.h"
-#include "ui/app_state.h"
+#include "ui/app/app_state.h"
 
 enum { DATA, MAPPING, SIGNIFICANCE, SIMILARITY, PLAN, RUN, RESULTS };
 

@@ -1,0 +1,155 @@
+#include "src/cli/cli_progress.h"
+
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#include "data/base/sanitize.h"
+
+typedef void (*printer)(const struct progress_state *state);
+
+static void print_bar(const struct progress_state *s);
+static void print_plain(const struct progress_state *s);
+static void print_json(const struct progress_state *s);
+static void print_none(const struct progress_state *s);
+
+static const struct {
+    const char *name;
+    printer print;
+    double interval; /* seconds between two prints */
+} styles[] = {
+    {"bar", print_bar, 0.1},
+    {"plain", print_plain, 10},
+    {"json", print_json, 1},
+    {"none", print_none, 0},
+};
+
+enum { STYLES = sizeof styles / sizeof styles[0], STYLE_BAR = 0, STYLE_PLAIN = 1 };
+
+/* One command runs in a process, so its progress is the process's: signal handlers need it. */
+static struct progress *current;
+static size_t style;
+static double last_print;
+static bool bar_shown;
+static struct sigaction before[3];
+static const int signals[3] = {SIGINT, SIGTERM, SIGHUP};
+
+static void on_signal(int number)
+{
+    if (atomic_exchange(&current->cancel, true)) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+}
+
+static void format_time(char out[32], double seconds)
+{
+    unsigned long whole = seconds > 0 ? (unsigned long)lround(seconds) : 0;
+    if (seconds < 0)
+        snprintf(out, 32, "?");
+    else if (whole >= 3600)
+        snprintf(out, 32, "%lu:%02lu:%02lu", whole / 3600, whole / 60 % 60, whole % 60);
+    else
+        snprintf(out, 32, "%lu:%02lu", whole / 60, whole % 60);
+}
+
+static double fraction(const struct progress_state *s)
+{
+    return s->total ? (double)s->done / (double)s->total : 0;
+}
+
+static void print_bar(const struct progress_state *s)
+{
+    char left[32], bar[64], stage[128];
+    struct winsize size;
+    size_t columns = ioctl(STDERR_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_col ? size.ws_col : 80;
+    size_t width = columns >= 80 ? 30 : 10, full = (size_t)(fraction(s) * (double)width + 0.5);
+    for (size_t i = 0; i < width; i++)
+        bar[i] = i < full ? '#' : '.';
+    bar[width] = '\0';
+    format_time(left, s->seconds_left);
+    sanitize(stage, columns > width + 30 ? columns - width - 30 : 1, s->stage, strlen(s->stage));
+    fprintf(stderr, "\r\033[K[%s] %3.0f %%  left %s  %s", bar, 100 * fraction(s), left, stage);
+    fflush(stderr);
+    bar_shown = true;
+}
+
+static void print_plain(const struct progress_state *s)
+{
+    char spent[32], left[32];
+    format_time(spent, s->seconds);
+    format_time(left, s->seconds_left);
+    fprintf(stderr, "moqa: %.0f %%, %s (%s so far, %s left)\n", 100 * fraction(s), s->stage, spent,
+            left);
+}
+
+static void print_json(const struct progress_state *s)
+{
+    fprintf(stderr,
+            "{\"schema\":\"moqa.progress\",\"schema_version\":1,\"stage\":\"%s\",\"done\":%zu,"
+            "\"total\":%zu,\"seconds\":%.3f}\n",
+            s->stage, s->done, s->total, s->seconds);
+}
+
+static void print_none(const struct progress_state *s)
+{
+    (void)s;
+}
+
+static void on_change(void *context, const struct progress_state *state)
+{
+    (void)context;
+    bool last = state->total && state->done == state->total;
+    if (state->seconds - last_print < styles[style].interval && !(last && style == STYLE_BAR))
+        return;
+    last_print = state->seconds;
+    styles[style].print(state);
+}
+
+static int choose_style(const char *name, struct err *err)
+{
+    if (!name)
+        name = getenv("MOQA_PROGRESS");
+    if (!name || strcmp(name, "auto") == 0) {
+        const char *term = getenv("TERM");
+        bool smart = isatty(STDERR_FILENO) && term && strcmp(term, "dumb") != 0;
+        style = smart ? STYLE_BAR : STYLE_PLAIN;
+        return 0;
+    }
+    for (style = 0; style < STYLES; style++)
+        if (strcmp(name, styles[style].name) == 0)
+            return 0;
+    style = STYLE_PLAIN;
+    return err_set(err, ERR_USAGE, NULL,
+                   "--progress: found \"%s\", expected auto, bar, plain, json or none", name);
+}
+
+int cli_progress_begin(struct progress *p, const char *name, struct err *err)
+{
+    int rc = choose_style(name, err);
+    if (rc < 0)
+        return rc;
+    progress_init(p);
+    p->changed = on_change;
+    last_print = 0;
+    bar_shown = false;
+    current = p;
+    struct sigaction action = {.sa_handler = on_signal};
+    sigemptyset(&action.sa_mask);
+    for (size_t i = 0; i < 3; i++)
+        sigaction(signals[i], &action, &before[i]);
+    return 0;
+}
+
+void cli_progress_end(struct progress *p)
+{
+    for (size_t i = 0; i < 3; i++)
+        sigaction(signals[i], &before[i], NULL);
+    if (bar_shown)
+        fputs("\r\033[K", stderr);
+    progress_release(p);
+}

@@ -1,0 +1,305 @@
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analysis/planner.h"
+#include "data/base/mem.h"
+#include "ui/app/app_state.h"
+
+void app_say(struct app *a, uint16_t colour, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    vsnprintf(a->message, sizeof a->message, format, args);
+    va_end(args);
+    a->message_colour = colour;
+}
+
+void app_say_err(struct app *a, const char *what, const struct err *err)
+{
+    char line[APP_TEXT_MAX];
+    err_format(line, sizeof line, err);
+    app_say(a, STYLE_ERROR, "%s%s", what, line);
+}
+
+static size_t pin_count(const struct app *a)
+{
+    return a->options->trace->layers * a->options->trace->experts;
+}
+
+int app_document_init(struct app_document *d, const struct app *a, struct err *err)
+{
+    settings_defaults(&d->settings);
+    d->pins = mem_array(pin_count(a), 1, err);
+    return d->pins ? 0 : ERR_NOMEM;
+}
+
+void app_document_copy(struct app_document *to, const struct app_document *from,
+                       const struct app *a)
+{
+    to->settings = from->settings;
+    memcpy(to->pins, from->pins, pin_count(a));
+}
+
+bool app_document_equal(const struct app_document *x, const struct app_document *y,
+                        const struct app *a)
+{
+    return settings_equal(&x->settings, &y->settings) &&
+           memcmp(x->pins, y->pins, pin_count(a)) == 0;
+}
+
+static void make_plan(struct app *a, struct err *err)
+{
+    const char *slash = strrchr(a->options->trace_path, '/');
+    struct planner_request request = {
+        .method = "moqa",
+        .pins = {a->document.pins},
+        .trace_name = slash ? slash + 1 : a->options->trace_path,
+        .trace_sha256 = a->options->trace_sha256,
+    };
+    struct plan next = {0};
+    if (planner_make(&next, a->analysis, &request, a->options->config, err) < 0)
+        return;
+    plan_release(&a->plan);
+    a->plan = next;
+    a->has_plan = true;
+}
+
+void app_recompute(struct app *a)
+{
+    struct err err = {0};
+    if (analysis_update(a->analysis, &a->document.settings, &err) == 0) {
+        a->result = analysis_result(a->analysis);
+        if (a->options->config)
+            make_plan(a, &err);
+    }
+    if (err.code)
+        app_say_err(a, "", &err);
+}
+
+/* Puts a copy of `d` on a stack; the oldest falls off a full one. */
+static void push(struct app *a, struct app_document *stack, size_t *count,
+                 const struct app_document *d)
+{
+    if (*count == APP_UNDO_MAX) {
+        struct app_document oldest = stack[0];
+        memmove(stack, stack + 1, (APP_UNDO_MAX - 1) * sizeof *stack);
+        stack[APP_UNDO_MAX - 1] = oldest;
+        (*count)--;
+    }
+    struct app_document *top = &stack[*count];
+    if (!top->pins && app_document_init(top, a, NULL) < 0)
+        return; /* without memory this step cannot be undone */
+    app_document_copy(top, d, a);
+    (*count)++;
+}
+
+void app_remember(struct app *a)
+{
+    push(a, a->undo, &a->undo_count, &a->document);
+    a->redo_count = 0;
+}
+
+static void travel(struct app *a, struct app_document *from, size_t *from_count,
+                   struct app_document *to, size_t *to_count, const char *word)
+{
+    if (*from_count == 0) {
+        app_say(a, STYLE_WARN, "nothing to %s", word);
+        return;
+    }
+    push(a, to, to_count, &a->document);
+    app_document_copy(&a->document, &from[--*from_count], a);
+    app_say(a, STYLE_TEXT_DIM, "%s: %zu more", word, *from_count);
+    app_recompute(a);
+}
+
+void app_undo(struct app *a)
+{
+    travel(a, a->undo, &a->undo_count, a->redo, &a->redo_count, "undo");
+}
+
+void app_redo(struct app *a)
+{
+    travel(a, a->redo, &a->redo_count, a->undo, &a->undo_count, "redo");
+}
+
+void app_take_snapshot(struct app *a, size_t which)
+{
+    struct app_snapshot *s = &a->snapshot[which];
+    if (!s->document.pins && app_document_init(&s->document, a, NULL) < 0)
+        return;
+    if (!s->bits)
+        s->bits = mem_array(pin_count(a), 1, NULL);
+    app_document_copy(&s->document, &a->document, a);
+    s->taken = s->bits != NULL;
+    for (size_t i = 0; a->has_plan && s->bits && i < pin_count(a); i++) {
+        size_t n = a->plan.experts;
+        s->bits[i] = (unsigned char)a->plan.layers[i / n].experts[i % n].bits;
+    }
+    s->nominal_bits = a->plan.summary.nominal_bits;
+    s->effective_bits = a->plan.summary.effective_bits;
+    s->bytes = a->plan.summary.bytes_after;
+    app_say(a, STYLE_GOOD, "snapshot %c taken; the Plan screen compares with it", "AB"[which]);
+}
+
+uint8_t app_pin(const struct app *a, size_t layer, size_t expert)
+{
+    return a->document.pins[layer * a->options->trace->experts + expert];
+}
+
+void app_cycle_pin(struct app *a)
+{
+    static const uint8_t order[] = {0, 2, 3, 4, 8, 16};
+    uint8_t *pin = &a->document.pins[a->layer * a->options->trace->experts + a->expert];
+    size_t i = 0;
+    while (i + 1 < sizeof order && order[i] != *pin)
+        i++;
+    app_remember(a);
+    *pin = order[(i + 1) % sizeof order];
+    app_recompute(a);
+    if (*pin)
+        app_say(a, STYLE_PIN, "layer %zu, expert %zu pinned to %u bits",
+                (size_t)a->result->layer[a->layer].layer, a->expert, *pin);
+    else
+        app_say(a, STYLE_TEXT_DIM, "layer %zu, expert %zu no longer pinned",
+                (size_t)a->result->layer[a->layer].layer, a->expert);
+}
+
+static size_t slider_count(const struct app *a)
+{
+    size_t count = 0;
+    while (views[a->view]->sliders[count])
+        count++;
+    return count;
+}
+
+const struct setting_info *app_slider(const struct app *a)
+{
+    size_t count = slider_count(a);
+    return count ? settings_find(views[a->view]->sliders[a->slider[a->view] % count]) : NULL;
+}
+
+static double auto_value(const struct app *a, const struct setting_info *info)
+{
+    bool is_beta = strcmp(info->name, "beta") == 0;
+    return is_beta ? a->result->zipf.beta : a->result->layer[a->layer].threshold;
+}
+
+/* Changes the document by `change`, keeps it only if the settings still agree. */
+static bool commit(struct app *a, const struct settings *next)
+{
+    struct err err = {0};
+    if (settings_equal(next, &a->document.settings))
+        return false;
+    if (settings_check(next, &err) < 0) {
+        app_say_err(a, "", &err);
+        return false;
+    }
+    if (!a->dragging || !a->drag_changed)
+        app_remember(a);
+    a->drag_changed = a->dragging;
+    a->document.settings = *next;
+    a->message[0] = '\0';
+    app_recompute(a);
+    return true;
+}
+
+void app_step_slider(struct app *a, int steps)
+{
+    const struct setting_info *info = app_slider(a);
+    struct settings next = a->document.settings;
+    double value;
+    if (!info)
+        return;
+    if (!settings_number(&next, info, &value)) {
+        if (info->kind != SETTING_AUTO)
+            return;
+        value = auto_value(a, info);
+    }
+    if (info->kind == SETTING_CHOICE || info->kind == SETTING_SWITCH) {
+        double count = info->max + 1;
+        value = fmod(value + (steps > 0 ? 1 : -1) + count, count);
+    } else if (info->kind == SETTING_BITS || (info->kind == SETTING_COUNT && info->step == 1)) {
+        value += steps;
+    } else {
+        value = round(value / info->step + steps) * info->step;
+    }
+    settings_set_number(&next, info, value);
+    if (!commit(a, &next) && !a->message[0])
+        app_say(a, STYLE_TEXT_DIM, "%s ends here", info->name);
+}
+
+void app_reset_slider(struct app *a)
+{
+    const struct setting_info *info = app_slider(a);
+    struct settings standard;
+    char text[64];
+    if (!info)
+        return;
+    settings_defaults(&standard);
+    settings_get(&standard, info, text, sizeof text);
+    app_set(a, info->name, text);
+}
+
+bool app_set(struct app *a, const char *name, const char *value)
+{
+    struct settings next = a->document.settings;
+    struct err err = {0};
+    if (settings_set(&next, name, value, &err) < 0) {
+        app_say_err(a, "", &err);
+        return false;
+    }
+    commit(a, &next);
+    return true;
+}
+
+void app_cycle_rule(struct app *a)
+{
+    static const char *const names[] = {"by pattern", "threshold", "Jenks"};
+    struct settings next = a->document.settings;
+    if (a->layer >= SETTINGS_LAYERS_MAX)
+        return;
+    bool had = next.layer[a->layer].has_rule;
+    int rule = next.layer[a->layer].rule;
+    next.layer[a->layer].has_rule = !had || rule != RULE_JENKS;
+    next.layer[a->layer].rule = !had ? RULE_THRESHOLD : rule == RULE_THRESHOLD ? RULE_JENKS : 0;
+    if (!commit(a, &next))
+        return;
+    if (next.layer[a->layer].has_rule)
+        app_say(a, STYLE_ACCENT, "layer %zu: %s, whatever `rule` says",
+                a->result->layer[a->layer].layer, names[next.layer[a->layer].rule]);
+    else
+        app_say(a, STYLE_TEXT_DIM, "layer %zu follows `rule` again",
+                a->result->layer[a->layer].layer);
+}
+
+void app_write_plan(struct app *a)
+{
+    struct err err = {0};
+    if (!a->has_plan) {
+        app_say(a, STYLE_WARN, "a plan needs the model's shapes: start with --model DIR");
+        return;
+    }
+    if (plan_save(&a->plan, a->options->plan_path, &err) < 0) {
+        app_say_err(a, "not written: ", &err);
+        return;
+    }
+    app_document_copy(&a->saved, &a->document, a);
+    app_say(a, STYLE_GOOD, "plan written to %s (%.3f bits nominal, %.3f in the file)",
+            a->options->plan_path, a->plan.summary.nominal_bits, a->plan.summary.effective_bits);
+}
+
+void app_copy_command(struct app *a)
+{
+    const struct app_host *h = &a->options->host;
+    struct plan bare = {.settings = a->document.settings};
+    if (!h->command_line)
+        return;
+    str_clear(&a->copy);
+    h->command_line(h->context, a->has_plan ? &a->plan : &bare, a->has_plan ? "plan" : "analyze",
+                    &a->copy);
+    a->copy_pending = true;
+    app_say(a, STYLE_GOOD, "copied: %s", str_get(&a->copy));
+}

@@ -1,0 +1,101 @@
+/*
+ * What the workbench needs from the program around it, as callbacks: the screen never sees a
+ * quantizer, a device or a model file. src/open_host.c provides them. All are called from the UI
+ * thread and return at once; long work happens in the host's own threads.
+ */
+#ifndef MOQA_UI_APP_APP_HOST_H
+#define MOQA_UI_APP_APP_HOST_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "analysis/analysis.h"
+#include "data/base/str.h"
+#include "data/model_config.h"
+#include "data/plan.h"
+#include "data/trace.h"
+
+enum app_run_phase {
+    APP_RUN_IDLE,
+    APP_RUN_RUNNING,
+    APP_RUN_CANCELLING,
+    APP_RUN_CANCELLED, /* can be resumed */
+    APP_RUN_DONE,
+    APP_RUN_FAILED
+};
+
+struct app_run_expert {
+    bool done;
+    unsigned bits;
+    size_t tokens;
+    double loss, loss_rtn;
+    bool fallback;
+};
+
+enum { APP_LOG_LINES = 100, APP_LOG_WIDTH = 160 };
+
+/* State of the quantization pass (and of the evaluation that follows it). */
+struct app_run {
+    enum app_run_phase phase;
+    char stage[96];
+    size_t steps_done, steps_total;
+    double seconds, seconds_left; /* left < 0: unknown */
+    size_t layers, experts, layer, layers_done, fallbacks;
+    uint64_t memory;                        /* resident bytes of the process */
+    char message[512];                      /* error or result, one line */
+    char out[512];                          /* output folder */
+    char log[APP_LOG_LINES][APP_LOG_WIDTH]; /* the last lines, oldest first */
+    size_t log_count;
+    struct app_run_expert *expert; /* [layers][experts], owned by the struct; may be NULL */
+};
+
+struct app_result {
+    char name[256]; /* output folder, or the original model */
+    char method[64];
+    double nominal_bits, effective_bits; /* 0: not known */
+    uint64_t bytes;
+    bool has_perplexity;
+    double perplexity;
+    size_t window;
+    double seconds;
+    char settings[512]; /* what differs from the defaults: "alpha=0.5 min_count=3" */
+};
+
+enum app_cosine_phase { APP_COSINE_NONE, APP_COSINE_RUNNING, APP_COSINE_READY, APP_COSINE_FAILED };
+
+struct app_host {
+    void *context;
+    /* Stage 3. Starts the computation if it has not been; cosine [layers][N][N] is borrowed and
+     * stays valid once READY. progress 0..1. NULL callbacks: no model was given. */
+    enum app_cosine_phase (*cosine)(void *context, const double **cosine, double *progress,
+                                    const char **message);
+    /* The text of a dry run of this plan: what would be done, sizes, what would be refused. */
+    int (*dry_run)(void *context, const struct plan *plan, struct str *text, struct err *err);
+    /* Starts the pass in the background. resume: go on with the unfinished run in its folder. */
+    int (*run_start)(void *context, const struct plan *plan, bool resume, struct err *err);
+    void (*run_poll)(void *context, struct app_run *out); /* refreshes *out, keeps out->expert */
+    void (*run_cancel)(void *context);
+    /* Results so far, borrowed until the next call. */
+    size_t (*results)(void *context, const struct app_result **out);
+    /* The command line that repeats what the screen shows, with these settings. */
+    void (*command_line)(void *context, const struct plan *plan, const char *verb, struct str *out);
+};
+
+struct app_options {
+    const struct trace *trace;
+    const char *trace_path;
+    const char *trace_sha256;
+    const struct model_config *config; /* NULL: no model given */
+    const struct plan *plan;           /* start from this one, or NULL */
+    const char *plan_path;             /* where `w` writes */
+    struct settings settings;          /* to start with */
+    const bool *given; /* [settings_count()] named on the command line: a saved session does not
+                          change them; NULL: none */
+    struct app_host host;
+};
+
+/* Runs the workbench until the user quits. ERR_USAGE if there is no terminal that it can use. */
+ERR_CHECK int app_run_terminal(const struct app_options *options, struct err *err);
+
+#endif

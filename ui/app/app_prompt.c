@@ -1,0 +1,349 @@
+#include <ctype.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#include "ui/app/app_state.h"
+
+/* Modes in which keys go elsewhere: a value, a search, help, questions. */
+
+static const struct {
+    const char *key, *text;
+} help[] = {
+    {"1-7", "screens: data, mapping, significance, similarity, plan, run, results"},
+    {"Tab, Shift-Tab", "select a slider"},
+    {"Left, Right", "change it one step; H, L or with Shift: ten steps"},
+    {"Enter or .", "type a value (auto, names and LAYER:VALUE too), Enter takes it, Esc does not"},
+    {"0", "the slider's default"},
+    {"u, U", "undo, redo"},
+    {"A, B", "take a snapshot; the Plan screen shows the difference to it"},
+    {"[ ]", "layer before, after"},
+    {"Up, Down, < >", "select an expert (on the Plan screen Up and Down change the layer)"},
+    {"Up, Down, Esc", "Data: another token by rank, none"},
+    {"/", "find: an expert (17 or 2.17), or a token by its text"},
+    {"p", "pin the selected expert's bits: 2, 3, 4, 8, 16, not pinned"},
+    {"o", "Significance: rule of this layer: threshold, Jenks, none of its own"},
+    {"a", "Similarity: eight experts or all"},
+    {"v", "the other chart of a screen, where only one of two fits"},
+    {"e", "the plot takes the whole width"},
+    {"+ -", "zoom"},
+    {"l", "logarithmic or linear axes"},
+    {"w", "write the plan"},
+    {"y", "copy the command line that gives the same"},
+    {"s", "save the session: settings, pins and screen come back next time"},
+    {"x", "run the plan: shows what would be done, then asks"},
+    {"r", "Run: go on with a cancelled or failed run"},
+    {"Ctrl-C", "cancel what runs"},
+    {"g", "glyphs: braille, blocks, ASCII"},
+    {"t", "theme: dark, light, mono"},
+    {"m", "mouse on or off: click screens and sliders, wheel, drag the threshold line"},
+    {"Ctrl-L", "redraw the screen"},
+    {"q", "quit; asks if the plan is not written"},
+};
+
+enum { HELP_COUNT = sizeof help / sizeof help[0] };
+
+void app_prompt_begin(struct app *a, enum app_mode mode, const char *text)
+{
+    a->mode = mode;
+    a->help_scroll = 0;
+    snprintf(a->typed, sizeof a->typed, "%s", text);
+}
+
+/* --- Search --- */
+
+/* "17" or "2.17", the layer by the model's own number. */
+static bool find_expert(struct app *a, const char *text)
+{
+    size_t layer, expert;
+    char end;
+    if (sscanf(text, "%zu.%zu%c", &layer, &expert, &end) == 2) {
+        for (size_t l = 0; l < a->result->layers; l++)
+            if (a->result->layer[l].layer == layer && expert < a->result->experts) {
+                a->layer = l;
+                a->expert = expert;
+                return true;
+            }
+        return false;
+    }
+    if (text[strspn(text, "0123456789")] == '\0' && sscanf(text, "%zu", &expert) == 1 &&
+        expert < a->result->experts) {
+        a->expert = expert;
+        return true;
+    }
+    return false;
+}
+
+/* The commonest token that contains the text; the rank, or 0. */
+static size_t find_token(const struct app *a, const char *text)
+{
+    for (size_t r = 0; r < a->result->types; r++) {
+        const uint8_t *bytes;
+        size_t size;
+        if (!trace_token_text(a->options->trace, a->result->rank_id[r], &bytes, &size))
+            return 0;
+        if (size && memmem(bytes, size, text, strlen(text)))
+            return r + 1;
+    }
+    return 0;
+}
+
+static void tell_token(struct app *a)
+{
+    char token[160], experts[128] = "";
+    uint32_t id = a->result->rank_id[a->token_rank - 1];
+    size_t used = 0;
+    app_token_text(a, id, token, sizeof token);
+    for (size_t e = 0; e < a->result->experts && used + 16 < sizeof experts; e++) {
+        uint64_t n = analysis_count(a->analysis, a->layer, e, a->token_rank);
+        if (n)
+            used += (size_t)snprintf(experts + used, sizeof experts - used, " %zu", e);
+    }
+    app_say(a, STYLE_GOOD, "%s: rank %zu, %llu times; experts of layer %zu:%s", token,
+            a->token_rank, (unsigned long long)a->result->rank_count[a->token_rank - 1],
+            a->result->layer[a->layer].layer, experts[0] ? experts : " none");
+}
+
+static void search(struct app *a)
+{
+    const char *text = a->typed;
+    if (!text[0])
+        return;
+    if (find_expert(a, text)) {
+        app_say(a, STYLE_GOOD, "expert %zu of layer %zu: S = %.4f, %zu tokens", a->expert,
+                a->result->layer[a->layer].layer,
+                a->result->layer[a->layer].significance[a->expert],
+                a->result->layer[a->layer].tokens[a->expert]);
+        return;
+    }
+    size_t rank = find_token(a, text);
+    if (!rank) {
+        app_say(a, STYLE_WARN, "no expert and no token of this trace matches \"%s\"", text);
+        return;
+    }
+    a->token_rank = rank;
+    tell_token(a);
+}
+
+/* --- Events --- */
+
+static bool edit_typed(struct app *a, uint32_t key)
+{
+    size_t length = strlen(a->typed);
+    if (key == TERM_KEY_BACKSPACE && length) {
+        do
+            length--;
+        while (length && ((unsigned char)a->typed[length] & 0xc0) == 0x80);
+        a->typed[length] = '\0';
+        return true;
+    }
+    if (key < ' ' || key >= TERM_KEY_FIRST || key == TERM_KEY_BACKSPACE || length + 5 > 64)
+        return false;
+    char *p = a->typed + length;
+    if (key < 0x80) {
+        *p++ = (char)key;
+    } else if (key < 0x800) {
+        *p++ = (char)(0xc0 | key >> 6);
+        *p++ = (char)(0x80 | (key & 0x3f));
+    } else if (key < 0x10000) {
+        *p++ = (char)(0xe0 | key >> 12);
+        *p++ = (char)(0x80 | (key >> 6 & 0x3f));
+        *p++ = (char)(0x80 | (key & 0x3f));
+    } else {
+        *p++ = (char)(0xf0 | key >> 18);
+        *p++ = (char)(0x80 | (key >> 12 & 0x3f));
+        *p++ = (char)(0x80 | (key >> 6 & 0x3f));
+        *p++ = (char)(0x80 | (key & 0x3f));
+    }
+    *p = '\0';
+    return true;
+}
+
+static void scroll_help(struct app *a, uint32_t key)
+{
+    if (key == TERM_KEY_DOWN && a->help_scroll + 1 < HELP_COUNT)
+        a->help_scroll++;
+    else if (key == TERM_KEY_UP && a->help_scroll)
+        a->help_scroll--;
+    else if (key == TERM_KEY_PAGE_DOWN)
+        a->help_scroll = a->help_scroll + 10 < HELP_COUNT ? a->help_scroll + 10 : HELP_COUNT - 1;
+    else if (key == TERM_KEY_PAGE_UP)
+        a->help_scroll = a->help_scroll > 10 ? a->help_scroll - 10 : 0;
+    else if (edit_typed(a, key))
+        a->help_scroll = 0;
+}
+
+static bool answer_quit(struct app *a, uint32_t key)
+{
+    if (key == 'y' || key == 'Y') {
+        if (a->options->host.run_cancel)
+            a->options->host.run_cancel(a->options->host.context);
+        return false;
+    }
+    a->mode = APP_NORMAL;
+    if (key == 'w') {
+        app_write_plan(a);
+        return !app_document_equal(&a->document, &a->saved, a);
+    }
+    app_say(a, STYLE_TEXT_DIM, "not left");
+    return true;
+}
+
+bool app_prompt_event(struct app *a, const struct term_event *e)
+{
+    enum app_mode mode = a->mode;
+    const struct setting_info *info = app_slider(a);
+    if (e->key == TERM_KEY_RESIZE || e->key == TERM_KEY_NONE)
+        return true;
+    if (mode == APP_CONFIRM_QUIT)
+        return answer_quit(a, e->key);
+    if (mode == APP_CONFIRM_RUN) {
+        a->mode = APP_NORMAL;
+        if (e->key == 'y' || e->key == 'Y')
+            app_start_run(a, true);
+        else
+            app_say(a, STYLE_TEXT_DIM, "not started");
+        return true;
+    }
+    if (e->key == TERM_KEY_ESC || e->key == TERM_KEY_CTRL_C) {
+        a->mode = APP_NORMAL;
+    } else if (e->key == TERM_KEY_ENTER) {
+        a->mode = APP_NORMAL;
+        if (mode == APP_VALUE && info && a->typed[0])
+            app_set(a, info->name, a->typed);
+        else if (mode == APP_SEARCH)
+            search(a);
+    } else if (mode == APP_HELP) {
+        if (e->key == '?' || (e->key == 'q' && !a->typed[0]))
+            a->mode = APP_NORMAL;
+        else
+            scroll_help(a, e->key);
+    } else {
+        edit_typed(a, e->key);
+    }
+    return true;
+}
+
+/* --- Drawing --- */
+
+static struct rect centred(const struct cells *c, int w, int h)
+{
+    w = w > c->w ? c->w : w;
+    h = h > c->h ? c->h : h;
+    return (struct rect){(c->w - w) / 2, (c->h - h) / 2, w, h};
+}
+
+static struct rect window(struct app *a, struct cells *c, int w, int h, const char *title)
+{
+    struct rect r = centred(c, w, h);
+    cells_fill(c, r, " ", STYLE(STYLE_DEFAULT));
+    return rect_inset(
+        cells_box(c, r, title, &a->look, STYLE(STYLE_BORDER_FOCUS), STYLE(STYLE_TITLE)), 1, 0, 1,
+        0);
+}
+
+static bool help_matches(size_t i, const char *text)
+{
+    return !text[0] || strcasestr(help[i].key, text) || strcasestr(help[i].text, text);
+}
+
+static void draw_help(struct app *a, struct cells *c)
+{
+    enum { KEYS = 15 };
+    struct rect r = window(a, c, 94, HELP_COUNT + 6, "Help");
+    cells_textf(c, r.x, r.y, r.w, STYLE(STYLE_ACCENT), "search: %s_", a->typed);
+    int y = r.y + 2, end = r.y + r.h - 1;
+    size_t skipped = 0, shown = 0, hidden = 0;
+    for (size_t i = 0; i < HELP_COUNT; i++) {
+        if (!help_matches(i, a->typed))
+            continue;
+        if (skipped < a->help_scroll) {
+            skipped++;
+            continue;
+        }
+        if (y >= end) {
+            hidden++;
+            continue;
+        }
+        struct rect text = {r.x + KEYS + 1, y, r.w - KEYS - 1, end - y};
+        cells_text(c, r.x, y, KEYS, help[i].key, STYLE(STYLE_KEY));
+        int rows = cells_paragraph(c, text, help[i].text, STYLE(STYLE_DEFAULT));
+        y += rows > 0 ? rows : 1;
+        shown++;
+    }
+    if (!shown)
+        cells_text(c, r.x, y, r.w, "nothing matches", STYLE(STYLE_TEXT_DIM));
+    cells_textf(c, r.x, r.y + r.h - 1, r.w, STYLE(STYLE_TEXT_DIM),
+                hidden ? "Down: %zu more; type to search; Esc closes"
+                       : "type to search; Esc closes",
+                hidden);
+}
+
+static void draw_run_question(struct app *a, struct cells *c)
+{
+    int rows = 6;
+    for (const char *p = str_get(&a->dry_run); *p; p++)
+        rows += *p == '\n';
+    struct rect r = window(a, c, 90, rows, "Run this plan?");
+    int y = r.y;
+    for (const char *line = str_get(&a->dry_run); *line && y < r.y + r.h - 2; y++) {
+        size_t length = strcspn(line, "\n");
+        cells_textf(c, r.x, y, r.w, STYLE(STYLE_DEFAULT), "%.*s", (int)length, line);
+        line += length + (line[length] == '\n');
+    }
+    cells_text(c, r.x, r.y + r.h - 1, r.w, "y runs it, any other key does not",
+               STYLE(STYLE_ACCENT));
+}
+
+static void draw_quit_question(struct app *a, struct cells *c)
+{
+    struct rect r = window(a, c, 62, 6, "Quit?");
+    bool unsaved = !app_document_equal(&a->document, &a->saved, a);
+    bool active = a->run.phase == APP_RUN_RUNNING || a->run.phase == APP_RUN_CANCELLING;
+    int y = r.y;
+    if (unsaved)
+        cells_text(c, r.x, y++, r.w, "The plan on the screen is not written.", STYLE(STYLE_WARN));
+    if (active)
+        cells_text(c, r.x, y++, r.w,
+                   "A run is under way; it will be cancelled, and can be resumed.",
+                   STYLE(STYLE_WARN));
+    cells_text(c, r.x, r.y + r.h - 1, r.w,
+               "y quits, w writes the plan and quits, any other key stays", STYLE(STYLE_ACCENT));
+}
+
+/* One row in place of the message: a question and what was typed. */
+static void draw_entry(struct app *a, struct cells *c)
+{
+    const struct setting_info *info = app_slider(a);
+    struct rect r = {0, c->h - 2, c->w, 1};
+    char question[160] = "find expert (17, 2.17) or token";
+    if (a->mode == APP_VALUE && info)
+        snprintf(question, sizeof question, "%s", info->name);
+    cells_fill(c, r, " ", STYLE(STYLE_DEFAULT));
+    int x = 1 + cells_textf(c, 1, r.y, c->w - 2, STYLE(STYLE_ACCENT), "%s: ", question);
+    x += cells_textf(c, x, r.y, c->w - x, STYLE(STYLE_DEFAULT), "%s_", a->typed);
+    if (a->mode == APP_VALUE && info && x + 4 < c->w)
+        cells_text(c, x + 2, r.y, c->w - x - 2, info->help, STYLE(STYLE_TEXT_DIM));
+}
+
+void app_prompt_draw(struct app *a, struct cells *c)
+{
+    switch (a->mode) {
+    case APP_VALUE:
+    case APP_SEARCH:
+        draw_entry(a, c);
+        break;
+    case APP_HELP:
+        draw_help(a, c);
+        break;
+    case APP_CONFIRM_QUIT:
+        draw_quit_question(a, c);
+        break;
+    case APP_CONFIRM_RUN:
+        draw_run_question(a, c);
+        break;
+    case APP_NORMAL:
+        break;
+    }
+}

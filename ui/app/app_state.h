@@ -1,0 +1,159 @@
+/* What the app's files and the views share: the state of the workbench. */
+#ifndef MOQA_UI_APP_APP_STATE_H
+#define MOQA_UI_APP_APP_STATE_H
+
+#include "ui/app/app.h"
+#include "ui/cells/layout.h"
+#include "ui/chart/chart.h"
+
+enum {
+    APP_MIN_WIDTH = 40,
+    APP_MIN_HEIGHT = 10,
+    APP_UNDO_MAX = 500,
+    APP_TEXT_MAX = 256,
+    APP_VIEWS = 7,
+    APP_ZOOM_MAX = 4
+};
+
+/* What the user edits; undo goes from one to the other. */
+struct app_document {
+    struct settings settings;
+    uint8_t *pins; /* [layer][expert] bits, 0: not pinned */
+};
+
+struct app_snapshot {
+    bool taken;
+    struct app_document document;
+    double nominal_bits, effective_bits;
+    uint64_t bytes;
+    unsigned char *bits; /* [layer][expert] */
+};
+
+enum app_mode {
+    APP_NORMAL,
+    APP_VALUE,  /* a value is typed for the selected slider */
+    APP_SEARCH, /* an expert or token is typed */
+    APP_HELP,
+    APP_CONFIRM_QUIT,
+    APP_CONFIRM_RUN
+};
+
+struct app {
+    const struct app_options *options;
+    struct style_look look;
+    struct analysis *analysis;
+    const struct analysis_result *result;
+    struct plan plan; /* of the current document; only with a model's configuration */
+    bool has_plan;
+
+    struct app_document document;
+    struct app_document saved; /* as the plan was last written (or opened) */
+    struct app_document undo[APP_UNDO_MAX], redo[APP_UNDO_MAX];
+    size_t undo_count, redo_count;
+    struct app_snapshot snapshot[2]; /* A, B */
+
+    enum app_mode mode;
+    size_t view;              /* index in views[] */
+    size_t slider[APP_VIEWS]; /* selected one of each view */
+    size_t layer, expert;     /* selected; layer counts the MoE layers from 0 */
+    size_t token_rank;        /* found by search, 0: none */
+    bool expanded, mouse, linear_axis, all_experts;
+    bool other_chart; /* the second chart of a view, where only one of two fits */
+    int zoom;
+    size_t scroll; /* first row of a list, kept in sight by the views */
+    size_t result_selected;
+    char typed[APP_TEXT_MAX]; /* text in work of a prompt */
+    char message[APP_TEXT_MAX];
+    uint16_t message_colour;
+    struct str dry_run; /* text of the run that is asked about */
+    struct str copy;
+    bool copy_pending;
+    size_t help_scroll;
+
+    enum app_cosine_phase cosine_phase;
+    const double *cosine; /* [layer][N][N] once READY */
+    double cosine_progress;
+    const char *cosine_message;
+    struct app_run run;
+
+    /* Of the last frame, for the mouse. */
+    struct rect tabs[APP_VIEWS], slider_rows;
+    struct chart_map map; /* of the view's main chart; empty plot: none */
+    bool dragging;        /* the threshold line: its moves are one step of undo */
+    bool drag_changed;    /* this drag has already been remembered */
+};
+
+/* A screen. sliders: names of settings, NULL-terminated. */
+struct view {
+    const char *name;
+    const char *const *sliders;
+    const char *hints; /* keys of this screen for the hint row: "p pin bits  w write plan" */
+    void (*draw)(struct app *a, struct cells *c, struct rect r);
+    /* Rows of facts under the sliders: draws and returns the rows used. May be NULL. */
+    int (*facts)(struct app *a, struct cells *c, struct rect r);
+    /* True if it took the event. May be NULL. */
+    bool (*event)(struct app *a, const struct term_event *e);
+};
+
+extern const struct view *const views[APP_VIEWS]; /* app.c */
+extern const struct view view_data, view_mapping, view_significance, view_similarity, view_plan,
+    view_run, view_results;
+
+/* --- Editing (app_edit.c) --- */
+
+void app_say(struct app *a, uint16_t colour, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+/* "WHAT FILE: MESSAGE" */
+void app_say_err(struct app *a, const char *what, const struct err *err);
+/* Recomputes analysis and plan from the document; an error becomes the message. */
+void app_recompute(struct app *a);
+ERR_CHECK int app_document_init(struct app_document *d, const struct app *a, struct err *err);
+void app_document_copy(struct app_document *to, const struct app_document *from,
+                       const struct app *a);
+bool app_document_equal(const struct app_document *x, const struct app_document *y,
+                        const struct app *a);
+/* Call before a change: the document as it is goes onto the undo stack. */
+void app_remember(struct app *a);
+void app_undo(struct app *a);
+void app_redo(struct app *a);
+void app_take_snapshot(struct app *a, size_t which);
+/* Next pin of the selected expert: none, 2, 3, 4, 8, 16. */
+void app_cycle_pin(struct app *a);
+uint8_t app_pin(const struct app *a, size_t layer, size_t expert);
+
+const struct setting_info *app_slider(const struct app *a); /* NULL: the view has none */
+void app_step_slider(struct app *a, int steps);
+void app_reset_slider(struct app *a);
+/* Sets a setting by name as if typed; undoable. False with a message if it is refused. */
+bool app_set(struct app *a, const char *name, const char *value);
+/* Selected layer's rule: auto, threshold, jenks, none of its own. */
+void app_cycle_rule(struct app *a);
+
+void app_write_plan(struct app *a);
+void app_copy_command(struct app *a);
+void app_save_session(struct app *a);
+void app_restore_session(struct app *a);
+
+/* --- Prompts (app_prompt.c): modes other than APP_NORMAL --- */
+
+void app_prompt_begin(struct app *a, enum app_mode mode, const char *text);
+bool app_prompt_event(struct app *a, const struct term_event *e); /* false: the user has left */
+void app_prompt_draw(struct app *a, struct cells *c);
+
+/* --- Shared by the views (app_panel.c) --- */
+
+/* Sliders of the view, one row each; returns the rows used. */
+int app_draw_sliders(struct app *a, struct cells *c, struct rect r);
+/* "name      value" in one row; the value is cut, never the name. */
+void app_fact(struct app *a, struct cells *c, struct rect r, int row, const char *name,
+              uint16_t colour, const char *format, ...) __attribute__((format(printf, 7, 8)));
+/* Text of a token id as it may be shown, quoted. */
+void app_token_text(const struct app *a, uint32_t id, char *out, size_t size);
+/* Says in the middle of `r` why there is nothing to see. */
+void app_draw_empty(struct app *a, struct cells *c, struct rect r, const char *text);
+/* First row so that `selected` of `count` is in sight among `rows`. */
+size_t app_scroll_to(size_t first, size_t selected, size_t count, size_t rows);
+
+void app_start_run(struct app *a, bool resume);
+
+#endif

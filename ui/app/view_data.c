@@ -1,0 +1,234 @@
+/* Screen 1: the tokens of the trace, their Zipf fit, and what re-weighting makes of them. */
+#include <math.h>
+#include <stdio.h>
+
+#include "analysis/reweight.h"
+#include "ui/app/view_parts.h"
+
+/* Curves are drawn from this many ranks: more than any terminal has columns of dots. */
+enum { SAMPLES = 2048, SPLIT_ROWS = 10, COMMONEST = 200 };
+
+struct curve {
+    size_t n;
+    double rank[SAMPLES], first[SAMPLES], second[SAMPLES];
+};
+
+static size_t shown_ranks(const struct app *a)
+{
+    size_t types = a->result->types >> a->zoom;
+    return types > 1 ? types : a->result->types < 2 ? a->result->types : 2;
+}
+
+/* Ranks at equal distances on the axis, the first and the last among them. Counts fall with the
+ * rank, so what lies between two dots of one column changes no picture. */
+static void sample_ranks(const struct app *a, struct curve *k)
+{
+    size_t types = shown_ranks(a), last = 0;
+    k->n = 0;
+    for (size_t i = 0; i < SAMPLES; i++) {
+        double place = (double)i / (SAMPLES - 1);
+        double at = a->linear_axis ? 1 + place * (double)(types - 1) : pow((double)types, place);
+        size_t rank = (size_t)llround(at);
+        rank = rank > types ? types : rank;
+        if (rank <= last)
+            continue;
+        last = rank;
+        k->rank[k->n++] = (double)rank;
+    }
+}
+
+static void draw_zipf(struct app *a, struct cells *c, struct rect r, struct curve *k)
+{
+    const struct analysis_result *d = a->result;
+    char name[64], text[192], token[128];
+    for (size_t i = 0; i < k->n; i++) {
+        size_t at = (size_t)k->rank[i] - 1;
+        k->first[i] = (double)d->rank_count[at];
+        k->second[i] = (double)d->positions * d->zipf.c * pow(k->rank[i], -d->zipf.beta);
+    }
+    snprintf(name, sizeof name, "Zipf, %s = %.3f", view_word(a, "\u03b2", "beta"), d->zipf.beta);
+    const struct chart_series series[] = {
+        {.name = "tokens", .x = k->rank, .y = k->first, .n = k->n, .mark = CHART_POINTS},
+        {.name = name, .x = k->rank, .y = k->second, .n = k->n, .colour = STYLE_CURVE}};
+    struct chart_xy chart = {.x = {.lo = 1,
+                                   .hi = (double)shown_ranks(a),
+                                   .log = !a->linear_axis,
+                                   .integer = true,
+                                   .title = "rank"},
+                             .y = {.log = !a->linear_axis, .title = "occurrences"},
+                             .series = series,
+                             .count = 2};
+    if (a->token_rank > 0 && a->token_rank <= shown_ranks(a)) {
+        size_t at = a->token_rank - 1;
+        app_token_text(a, d->rank_id[at], token, sizeof token);
+        snprintf(text, sizeof text, "%s  rank %zu  %llu times", token, a->token_rank,
+                 (unsigned long long)d->rank_count[at]);
+        chart.cursor =
+            (struct chart_cursor){true, (double)a->token_rank, (double)d->rank_count[at], text};
+    }
+    chart_xy(c, r, &a->look, &chart, &a->map);
+}
+
+static double sum_of(const double *v, size_t n)
+{
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += v[i];
+    return sum > 0 ? sum : 1;
+}
+
+static void draw_utilization(struct app *a, struct cells *c, struct rect r, struct curve *k,
+                             struct chart_map *map)
+{
+    const struct analysis_result *d = a->result;
+    double sum_u = sum_of(d->utilization, d->types), sum_r = sum_of(d->reweighted, d->types);
+    for (size_t i = 0; i < k->n; i++) {
+        size_t at = (size_t)k->rank[i] - 1;
+        k->first[i] = d->utilization[at] / sum_u;
+        k->second[i] = d->reweighted[at] / sum_r;
+    }
+    const struct chart_series series[] = {
+        {.name = "U before", .x = k->rank, .y = k->first, .n = k->n},
+        {.name = "R after", .x = k->rank, .y = k->second, .n = k->n, .colour = STYLE_SERIES + 1}};
+    struct chart_xy chart = {.x = {.lo = 1,
+                                   .hi = (double)shown_ranks(a),
+                                   .log = !a->linear_axis,
+                                   .integer = true,
+                                   .title = "rank"},
+                             .y = {.log = !a->linear_axis, .title = "share of the sum"},
+                             .series = series,
+                             .count = 2};
+    chart_xy(c, r, &a->look, &chart, map);
+}
+
+static void draw(struct app *a, struct cells *c, struct rect r)
+{
+    struct rect part[2];
+    struct curve k;
+    view_split(a, r, false, SPLIT_ROWS, part);
+    sample_ranks(a, &k);
+    if (!rect_empty(part[0]))
+        draw_zipf(a, c, part[0], &k);
+    if (!rect_empty(part[1]))
+        draw_utilization(a, c, part[1], &k, rect_empty(part[0]) ? &a->map : NULL);
+}
+
+static void direction_fact(struct view_facts *f)
+{
+    static const struct {
+        const char *word;
+        uint16_t colour;
+    } direction[] = {[DIRECTION_FLAT] = {"flat: every rank the same", STYLE_DEFAULT},
+                     [DIRECTION_RISES] = {"rises: strengthens rare tokens", STYLE_GOOD},
+                     [DIRECTION_FALLS] = {"falls: keeps common ones ahead", STYLE_WARN}};
+    enum analysis_direction d = f->a->result->direction;
+    view_fact(f, "R", direction[d].colour, "%s", direction[d].word);
+}
+
+static void share_facts(struct view_facts *f)
+{
+    const struct analysis_result *d = f->a->result;
+    double before[3];
+    reweight_share(before, d->utilization, d->types);
+    view_fact(f, "head mid tail U", STYLE_DEFAULT, "%4.1f %4.1f %4.1f %%", 100 * before[0],
+              100 * before[1], 100 * before[2]);
+    view_fact(f, "head mid tail R", STYLE_DEFAULT, "%4.1f %4.1f %4.1f %%", 100 * d->share[0],
+              100 * d->share[1], 100 * d->share[2]);
+}
+
+/* The commonest types, or those around the one that is pointed at. */
+static void token_facts(struct view_facts *f)
+{
+    const struct analysis_result *d = f->a->result;
+    view_heading(f, "tokens by rank");
+    int rows = f->r.h - f->row;
+    if (rows < 1)
+        return;
+    size_t selected = f->a->token_rank ? f->a->token_rank - 1 : 0, half = (size_t)rows / 2;
+    size_t first = selected > half ? selected - half : 0;
+    first = first + (size_t)rows > d->types
+                ? (d->types > (size_t)rows ? d->types - (size_t)rows : 0)
+                : first;
+    for (size_t i = first; i < d->types && f->row < f->r.h; i++) {
+        char token[128], name[192];
+        bool here = f->a->token_rank == i + 1;
+        app_token_text(f->a, d->rank_id[i], token, sizeof token);
+        snprintf(name, sizeof name, "%zu  %s", i + 1, token);
+        view_fact(f, name, here ? STYLE_ACCENT : STYLE_DEFAULT, "%llu",
+                  (unsigned long long)d->rank_count[i]);
+        if (here)
+            cells_highlight(f->c, (struct rect){f->r.x, f->r.y + f->row - 1, f->r.w, 1},
+                            STYLE_SELECT);
+    }
+}
+
+static int facts(struct app *a, struct cells *c, struct rect r)
+{
+    const struct analysis_result *d = a->result;
+    struct view_facts f = {a, c, r, 0};
+    view_fact(&f, "positions, types", STYLE_DEFAULT, "%zu, %zu", d->positions, d->types);
+    view_fact(&f, view_word(a, "\u03b2, C", "beta, C"), STYLE_DEFAULT, "%.4f, %.4g", d->zipf.beta,
+              d->zipf.c);
+    view_fact(&f, view_word(a, "R\u00b2, KS", "R2, KS"), STYLE_DEFAULT, "%.4f, %.4f", d->zipf.r2,
+              d->zipf.ks);
+    direction_fact(&f);
+    share_facts(&f);
+    token_facts(&f);
+    return f.row;
+}
+
+static void point_at(struct app *a, double rank)
+{
+    double last = (double)a->result->types;
+    a->token_rank = (size_t)(rank < 1 ? 1 : rank > last ? last : rank);
+}
+
+static bool event(struct app *a, const struct term_event *e)
+{
+    double x, y, at = (double)a->token_rank;
+    if (view_pressed(a, e, &x, &y)) {
+        point_at(a, round(x));
+        return true;
+    }
+    switch (e->key) {
+    case 'v':
+        a->other_chart = !a->other_chart;
+        return true;
+    case TERM_KEY_UP:
+    case '<':
+        point_at(a, at - 1);
+        return true;
+    case TERM_KEY_DOWN:
+    case '>':
+        point_at(a, at + 1);
+        return true;
+    case TERM_KEY_PAGE_UP:
+        point_at(a, floor(at / 1.25));
+        return true;
+    case TERM_KEY_PAGE_DOWN:
+        point_at(a, ceil(at * 1.25 + 1));
+        return true;
+    case TERM_KEY_HOME:
+        point_at(a, 1);
+        return true;
+    case TERM_KEY_END:
+        point_at(a, (double)a->result->types);
+        return true;
+    case TERM_KEY_ESC:
+        a->token_rank = 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static const char *const sliders[] = {"fit", "beta", "utilization", "reweight", "alpha", NULL};
+
+const struct view view_data = {
+    .name = "Data",
+    .sliders = sliders,
+    .hints = "v other chart  l axes  + zoom",
+    .draw = draw,
+    .facts = facts,
+    .event = event,
+};

@@ -1,0 +1,135 @@
+/* Screen 2: which ranks each expert serves (Fig. 3). */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/base/mem.h"
+#include "ui/app/view_parts.h"
+
+enum { LABEL = 24, TOKENS_MAX = 40 };
+
+static void fill_rows(const struct app *a, struct chart_interval *row, char (*label)[LABEL],
+                      char (*note)[LABEL])
+{
+    const struct analysis_layer *l = view_layer(a);
+    for (size_t g = 1; g <= SETTINGS_CLASSES_MAX; g++)
+        view_group_name(note[g], LABEL, l, g);
+    for (size_t e = 0; e < a->result->experts; e++) {
+        const struct analysis_interval *v = &l->interval[e];
+        snprintf(label[e], LABEL, "%zu", e);
+        row[e] = (struct chart_interval){.label = label[e],
+                                         .valid = v->valid,
+                                         .lowest = (double)v->lowest,
+                                         .tenth = (double)v->tenth,
+                                         .median = (double)v->median,
+                                         .ninetieth = (double)v->ninetieth,
+                                         .highest = (double)v->highest,
+                                         .colour = view_group_colour(l->group[e]),
+                                         .note = note[l->group[e]]};
+    }
+}
+
+static void draw(struct app *a, struct cells *c, struct rect r)
+{
+    size_t n = a->result->experts, types = a->result->types >> a->zoom;
+    char note[SETTINGS_CLASSES_MAX + 1][LABEL];
+    char(*label)[LABEL] = mem_array(n, sizeof *label, NULL);
+    struct chart_interval *row = mem_array(n, sizeof *row, NULL);
+    struct chart_marker marker = {.at = (double)a->token_rank, .label = "token"};
+    if (!label || !row) {
+        app_draw_empty(a, c, r, "No memory for this chart.");
+        goto cleanup;
+    }
+    fill_rows(a, row, label, note);
+    struct chart_intervals chart = {.x = {.lo = 1,
+                                          .hi = (double)(types > 2 ? types : 2),
+                                          .log = !a->linear_axis,
+                                          .integer = true,
+                                          .title = "rank"},
+                                    .row = row,
+                                    .n = n,
+                                    .has_selected = true,
+                                    .selected = a->expert,
+                                    .markers = &marker,
+                                    .marker_count = a->token_rank ? 1 : 0};
+    /* The label of a marker takes a row of its own. */
+    int height = r.h - (chart.marker_count ? 1 : 0);
+    a->scroll = app_scroll_to(a->scroll, a->expert, n, chart_intervals_rows(&chart, height));
+    chart.first = a->scroll;
+    chart_intervals(c, r, &a->look, &chart, &a->map);
+cleanup:
+    free(label);
+    free(row);
+}
+
+static size_t types_of(const struct app *a)
+{
+    size_t n = 0;
+    for (size_t rank = 1; rank <= a->result->types; rank++)
+        n += analysis_count(a->analysis, a->layer, a->expert, rank) > 0;
+    return n;
+}
+
+static void token_facts(struct view_facts *f)
+{
+    size_t ranks[TOKENS_MAX], n;
+    uint64_t counts[TOKENS_MAX];
+    struct app *a = f->a;
+    view_heading(f, "its commonest tokens, by rank");
+    int rows = f->r.h - f->row;
+    n = analysis_commonest(a->analysis, a->layer, a->expert,
+                           rows > TOKENS_MAX ? TOKENS_MAX
+                           : rows > 0        ? (size_t)rows
+                                             : 0,
+                           ranks, counts);
+    for (size_t i = 0; i < n; i++) {
+        char token[128], name[192];
+        app_token_text(a, a->result->rank_id[ranks[i] - 1], token, sizeof token);
+        snprintf(name, sizeof name, "%zu  %s", ranks[i], token);
+        view_fact(f, name, a->token_rank == ranks[i] ? STYLE_ACCENT : STYLE_DEFAULT, "%llu",
+                  (unsigned long long)counts[i]);
+    }
+}
+
+static int facts(struct app *a, struct cells *c, struct rect r)
+{
+    const struct analysis_interval *v = &view_layer(a)->interval[a->expert];
+    struct view_facts f = {a, c, r, 0};
+    view_expert_facts(&f);
+    view_fact(&f, "types", STYLE_DEFAULT, "%zu of %zu", types_of(a), a->result->types);
+    if (v->valid) {
+        view_fact(&f, "ranks", STYLE_DEFAULT, "%zu to %zu", v->lowest, v->highest);
+        view_fact(&f, "10 %, half, 90 %", STYLE_DEFAULT, "%zu, %zu, %zu", v->tenth, v->median,
+                  v->ninetieth);
+    } else {
+        view_fact(&f, "ranks", STYLE_WARN, "no type is routed here");
+    }
+    if (a->token_rank)
+        view_fact(
+            &f, "the token found", STYLE_ACCENT, "%llu times here",
+            (unsigned long long)analysis_count(a->analysis, a->layer, a->expert, a->token_rank));
+    token_facts(&f);
+    return f.row;
+}
+
+static bool event(struct app *a, const struct term_event *e)
+{
+    double x, y;
+    size_t page = a->map.plot.h > 1 ? (size_t)a->map.plot.h - 1 : 1;
+    if (view_pressed(a, e, &x, &y)) {
+        size_t row = y > 0 ? (size_t)(y + 0.5) : 0;
+        a->expert = row < a->result->experts ? row : a->expert;
+        return true;
+    }
+    return view_move_expert(a, e, page);
+}
+
+static const char *const sliders[] = {"mapping", "min_count", "alpha", "reweight", NULL};
+
+const struct view view_mapping = {
+    .name = "Mapping",
+    .sliders = sliders,
+    .hints = "< > expert  l axis  + zoom",
+    .draw = draw,
+    .facts = facts,
+    .event = event,
+};

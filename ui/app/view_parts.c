@@ -1,0 +1,201 @@
+#include "ui/app/view_parts.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/base/mem.h"
+
+void view_fact(struct view_facts *f, const char *name, uint16_t colour, const char *format, ...)
+{
+    char value[APP_TEXT_MAX];
+    va_list args;
+    if (f->row >= f->r.h)
+        return;
+    va_start(args, format);
+    vsnprintf(value, sizeof value, format, args);
+    va_end(args);
+    app_fact(f->a, f->c, f->r, f->row++, name, colour, "%s", value);
+}
+
+void view_heading(struct view_facts *f, const char *text)
+{
+    enum { ROOM_BELOW = 3 };
+    if (f->row > 0 && f->row + ROOM_BELOW < f->r.h)
+        f->row++;
+    if (f->row + 1 >= f->r.h)
+        return;
+    cells_text(f->c, f->r.x, f->r.y + f->row++, f->r.w, text, STYLE(STYLE_TITLE));
+}
+
+void view_words(struct view_facts *f, uint16_t colour, const char *text)
+{
+    struct rect at = rect_inset(f->r, 1, f->row, 0, 0);
+    if (!rect_empty(at))
+        f->row += cells_paragraph(f->c, at, text, STYLE(colour));
+}
+
+const char *view_word(const struct app *a, const char *utf8, const char *ascii)
+{
+    return a->look.glyphs == STYLE_ASCII ? ascii : utf8;
+}
+
+const struct analysis_layer *view_layer(const struct app *a)
+{
+    return &a->result->layer[a->layer];
+}
+
+size_t view_groups(const struct analysis_layer *l)
+{
+    return l->rule == RULE_JENKS ? l->breaks + 1 : 2;
+}
+
+size_t view_group_count(const struct app *a, const struct analysis_layer *l, size_t group)
+{
+    size_t n = 0;
+    for (size_t e = 0; e < a->result->experts; e++)
+        n += l->group[e] == group;
+    return n;
+}
+
+void view_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group)
+{
+    size_t groups = view_groups(l);
+    if (group > 1 && groups > 2)
+        snprintf(out, size, "class %zu of %zu", group, groups);
+    else
+        snprintf(out, size, group == 1 ? "high" : "low");
+}
+
+uint16_t view_group_colour(size_t group)
+{
+    return (uint16_t)(STYLE_GROUP + (group < 4 ? group : 4));
+}
+
+void view_expert_facts(struct view_facts *f)
+{
+    const struct analysis_layer *l = view_layer(f->a);
+    size_t e = f->a->expert, group = l->group[e];
+    enum { ROWS = 5 };
+    char text[64], name[48];
+    view_group_name(text, sizeof text, l, group);
+    if (f->r.h - f->row < ROWS) {
+        snprintf(name, sizeof name, "expert %zu", e);
+        view_fact(f, name, view_group_colour(group), "S = %.5f, %s", l->significance[e], text);
+        return;
+    }
+    snprintf(name, sizeof name, "expert %zu of layer %zu", e, l->layer);
+    view_heading(f, name);
+    view_fact(f, "significance", STYLE_DEFAULT, "%.5f", l->significance[e]);
+    view_fact(f, "group", view_group_colour(group), "%s", text);
+    view_fact(f, "positions", STYLE_DEFAULT, "%zu", l->tokens[e]);
+}
+
+/* Steps that an event asks for; 0: none. Home and End step further than there are experts. */
+static long steps_of(const struct app *a, const struct term_event *e, size_t page)
+{
+    long far = (long)a->result->experts, step = page > 0 ? (long)page : 1;
+    switch (e->key) {
+    case TERM_KEY_UP:
+    case '<':
+        return -1;
+    case TERM_KEY_DOWN:
+    case '>':
+        return 1;
+    case TERM_KEY_PAGE_UP:
+        return -step;
+    case TERM_KEY_PAGE_DOWN:
+        return step;
+    case TERM_KEY_HOME:
+        return -far;
+    case TERM_KEY_END:
+        return far;
+    case TERM_KEY_MOUSE:
+        return e->mouse == TERM_MOUSE_WHEEL && rect_contains(a->map.plot, e->x, e->y) ? e->wheel
+                                                                                      : 0;
+    default:
+        return 0;
+    }
+}
+
+bool view_move_expert(struct app *a, const struct term_event *e, size_t page)
+{
+    long to = (long)a->expert + steps_of(a, e, page), last = (long)a->result->experts - 1;
+    if (to == (long)a->expert)
+        return false;
+    a->expert = (size_t)(to < 0 ? 0 : to > last ? last : to);
+    return true;
+}
+
+bool view_pressed(const struct app *a, const struct term_event *e, double *x, double *y)
+{
+    return e->key == TERM_KEY_MOUSE && e->mouse == TERM_MOUSE_PRESS && e->button == 1 &&
+           chart_map_at(&a->map, e->x, e->y, x, y);
+}
+
+void view_split(const struct app *a, struct rect r, bool beside, int min, struct rect out[2])
+{
+    const struct layout_item items[] = {{.weight = 3, .min = min, .priority = 2},
+                                        {.weight = 2, .min = min, .priority = 1}};
+    if (beside)
+        layout_columns(out, r, items, 2, 2);
+    else
+        layout_rows(out, r, items, 2, 1);
+    if (!rect_empty(out[1]))
+        return;
+    out[a->other_chart ? 1 : 0] = r;
+    out[a->other_chart ? 0 : 1] = (struct rect){0};
+}
+
+struct rect view_below(struct rect r, size_t rows)
+{
+    int used = rows < (size_t)(r.h > 0 ? r.h : 0) ? (int)rows : r.h;
+    return (struct rect){r.x, r.y + used, r.w, r.h - used};
+}
+
+void view_layer_bars(struct app *a, struct cells *c, struct rect r, const char *title,
+                     const double *value, size_t layers)
+{
+    char(*label)[24] = NULL;
+    struct chart_bar *bar = NULL;
+    if (r.h < 1 || (size_t)r.h < layers + 1)
+        return;
+    label = mem_array(layers, sizeof *label, NULL);
+    bar = mem_array(layers, sizeof *bar, NULL);
+    for (size_t l = 0; label && bar && l < layers; l++) {
+        snprintf(label[l], sizeof *label, "%zu",
+                 l < a->result->layers ? a->result->layer[l].layer : l);
+        bar[l] =
+            (struct chart_bar){.label = label[l], .value = value[l], .missing = isnan(value[l])};
+    }
+    if (label && bar) {
+        cells_text(c, r.x, r.y, r.w, title, STYLE(STYLE_TEXT_DIM));
+        chart_bars(c, rect_inset(r, 0, 1, 0, 0), &a->look,
+                   &(struct chart_bars){
+                       .bar = bar, .n = layers, .has_selected = true, .selected = a->layer});
+    }
+    free(label);
+    free(bar);
+}
+
+void view_bytes(char *out, size_t size, uint64_t bytes)
+{
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    size_t i = 0;
+    for (; value >= 1024 && i + 1 < sizeof unit / sizeof *unit; i++)
+        value /= 1024;
+    snprintf(out, size, i == 0 ? "%.0f %s" : value < 10 ? "%.2f %s" : "%.1f %s", value, unit[i]);
+}
+
+void view_seconds(char *out, size_t size, double seconds)
+{
+    unsigned long s = seconds > 0 ? (unsigned long)(seconds + 0.5) : 0;
+    if (seconds < 9.95)
+        snprintf(out, size, "%.1f s", seconds > 0 ? seconds : 0);
+    else if (s >= 3600)
+        snprintf(out, size, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(out, size, "%lu:%02lu", s / 60, s % 60);
+}

@@ -1,0 +1,54 @@
+/* What several views use. Only view_*.c include this. */
+#ifndef MOQA_UI_APP_VIEW_PARTS_H
+#define MOQA_UI_APP_VIEW_PARTS_H
+
+#include "ui/app/app_state.h"
+
+/* Rows of facts one below the other; what does not fit is left out. */
+struct view_facts {
+    struct app *a;
+    struct cells *c;
+    struct rect r;
+    int row; /* the next one */
+};
+void view_fact(struct view_facts *f, const char *name, uint16_t colour, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* A heading; with an empty row above it where there is room for some rows below. */
+void view_heading(struct view_facts *f, const char *text);
+/* Words, wrapped. */
+void view_words(struct view_facts *f, uint16_t colour, const char *text);
+
+/* Greek and signs for those who can see them. */
+const char *view_word(const struct app *a, const char *utf8, const char *ascii);
+
+const struct analysis_layer *view_layer(const struct app *a); /* the selected one */
+size_t view_groups(const struct analysis_layer *l);           /* classes of the rule in force */
+size_t view_group_count(const struct app *a, const struct analysis_layer *l, size_t group);
+/* "high", "low", or "class 2 of 3" between them. */
+void view_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group);
+uint16_t view_group_colour(size_t group);
+/* S, group and tokens of the selected expert under a heading; in one row where room is short. */
+void view_expert_facts(struct view_facts *f);
+
+/* Selects another expert by the up and down keys, pages of `page`, Home, End, `<` and `>`, and
+ * the wheel over the main chart. */
+bool view_move_expert(struct app *a, const struct term_event *e, size_t page);
+/* True for a press of the left button in the main chart; its place in *x, *y. */
+bool view_pressed(const struct app *a, const struct term_event *e, double *x, double *y);
+
+/* Cuts `r` into two charts, one above the other (`beside`: next to each other), where the second
+ * has at least `min` rows (columns); else one of them gets all: the second when other_chart. */
+void view_split(const struct app *a, struct rect r, bool beside, int min, struct rect out[2]);
+
+/* What `rows` rows from the top leave of `r`, for something that is good to have. */
+struct rect view_below(struct rect r, size_t rows);
+/* A bar for each layer under a title; NaN: no bar. Nothing where fewer than all have room. */
+void view_layer_bars(struct app *a, struct cells *c, struct rect r, const char *title,
+                     const double *value, size_t layers);
+
+/* "12.3 MiB", "1.50 GiB". */
+void view_bytes(char *out, size_t size, uint64_t bytes);
+/* "1:02:05", "4:09". */
+void view_seconds(char *out, size_t size, double seconds);
+
+#endif

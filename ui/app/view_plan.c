@@ -1,0 +1,231 @@
+/* Screen 5: bits of every expert, what they cost, and the comparison of two plans (Fig. 6). */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/base/mem.h"
+#include "ui/app/view_parts.h"
+
+static const unsigned widths[] = {2, 3, 4, 8, 16};
+enum { WIDTHS = sizeof widths / sizeof *widths, LABEL = 24 };
+
+static void fill_tiles(const struct app *a, struct chart_tile *tile, char (*label)[LABEL],
+                       const char **labels)
+{
+    const struct plan *p = &a->plan;
+    for (size_t l = 0; l < p->layers_count; l++) {
+        snprintf(label[l], LABEL, "%zu", p->layers[l].layer);
+        labels[l] = label[l];
+        for (size_t e = 0; e < p->experts; e++) {
+            const struct plan_expert *x = &p->layers[l].experts[e];
+            struct chart_tile *t = &tile[l * p->experts + e];
+            *t = (struct chart_tile){.colour = (uint16_t)(STYLE_BITS + x->bits),
+                                     .marked = x->pinned};
+            snprintf(t->text, sizeof t->text, "%u", x->bits % 100);
+        }
+    }
+}
+
+/* Draws once outside every clip to learn how many rows and columns fit, then in place. */
+static void draw_scrolled(struct app *a, struct cells *c, struct rect r, struct chart_tiles *t)
+{
+    struct rect clip = c->clip;
+    c->clip = (struct rect){0};
+    chart_tiles(c, r, &a->look, t, &a->map);
+    c->clip = clip;
+    size_t rows = (size_t)fmax(a->map.y.lo - a->map.y.hi, 1);
+    size_t cols = (size_t)fmax(a->map.x.hi - a->map.x.lo, 1);
+    t->first_row = app_scroll_to(a->scroll, t->selected_row, t->rows, rows);
+    t->first_col = app_scroll_to(0, t->selected_col, t->cols, cols);
+    a->scroll = t->first_row;
+    chart_tiles(c, r, &a->look, t, &a->map);
+}
+
+static void draw_grid(struct app *a, struct cells *c, struct rect r)
+{
+    const struct plan *p = &a->plan;
+    struct chart_tile *tile = mem_array(p->layers_count * p->experts, sizeof *tile, NULL);
+    char(*label)[LABEL] = mem_array(p->layers_count, sizeof *label, NULL);
+    const char **labels = mem_array(p->layers_count, sizeof *labels, NULL);
+    if (!tile || !label || !labels) {
+        app_draw_empty(a, c, r, "No memory for this grid.");
+        goto cleanup;
+    }
+    fill_tiles(a, tile, label, labels);
+    struct chart_tiles chart = {.tile = tile,
+                                .rows = p->layers_count,
+                                .cols = p->experts,
+                                .row_title = "layer",
+                                .col_title = "expert",
+                                .row_labels = labels,
+                                .has_selected = true,
+                                .selected_row = a->layer,
+                                .selected_col = a->expert};
+    draw_scrolled(a, c, r, &chart);
+cleanup:
+    free(tile);
+    free(label);
+    free(labels);
+}
+
+/* "2 3 4 8 16 bits, underlined: pinned" in their colours. */
+static void draw_legend(const struct app *a, struct cells *c, int x, int y, int end)
+{
+    for (size_t i = 0; i < WIDTHS; i++)
+        x += cells_textf(c, x, y, end - x, STYLE(STYLE_BITS + widths[i]), "%u ", widths[i]);
+    x += cells_text(c, x, y, end - x, "bits; ", STYLE(STYLE_TEXT_DIM));
+    x += cells_text(c, x, y, end - x, "pinned",
+                    (struct style){.fg = STYLE_PIN, .attr = STYLE_BOLD | STYLE_UNDERLINE});
+    x += cells_text(c, x, y, end - x, " by p", STYLE(STYLE_TEXT_DIM));
+    const char *more = "; high ones have channels at more bits";
+    if (a->plan.settings.beta_ch > 0 && x + cells_width(more) <= end)
+        cells_text(c, x, y, end - x, more, STYLE(STYLE_TEXT_DIM));
+}
+
+/* Average bits of the experts of each layer. */
+static void draw_averages(struct app *a, struct cells *c, struct rect r)
+{
+    const struct plan *p = &a->plan;
+    double *average = mem_array(p->layers_count, sizeof *average, NULL);
+    for (size_t l = 0; average && l < p->layers_count; l++)
+        for (size_t e = 0; e < p->experts; e++)
+            average[l] += p->layers[l].experts[e].bits / (double)p->experts;
+    if (average)
+        view_layer_bars(a, c, r, "bits of an expert, on average", average, p->layers_count);
+    free(average);
+}
+
+static void draw(struct app *a, struct cells *c, struct rect r)
+{
+    enum { LEGEND_FROM = 7, HEAD = 3 };
+    if (!a->has_plan) {
+        app_draw_empty(a, c, r,
+                       "Sizes and channels need the model's shapes: start with --model DIR.");
+        return;
+    }
+    if (r.h >= LEGEND_FROM) {
+        draw_legend(a, c, r.x + 1, r.y + r.h - 1, r.x + r.w);
+        r.h -= 2;
+    }
+    draw_grid(a, c, r);
+    draw_averages(a, c, view_below(r, a->plan.layers_count + HEAD));
+}
+
+static void width_facts(struct view_facts *f)
+{
+    const struct plan *p = &f->a->plan;
+    size_t count[WIDTHS] = {0}, pinned = 0, used = 0;
+    char text[96] = "";
+    for (size_t l = 0; l < p->layers_count; l++)
+        for (size_t e = 0; e < p->experts; e++) {
+            const struct plan_expert *x = &p->layers[l].experts[e];
+            for (size_t i = 0; i < WIDTHS; i++)
+                count[i] += x->bits == widths[i];
+            pinned += x->pinned;
+        }
+    for (size_t i = 0; i < WIDTHS && used < sizeof text; i++)
+        if (count[i])
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%zu at %u",
+                                     used ? ", " : "", count[i], widths[i]);
+    view_fact(f, "experts", STYLE_DEFAULT, "%s bits", text);
+    view_fact(f, "pinned", pinned ? STYLE_PIN : STYLE_TEXT_DIM, "%zu", pinned);
+}
+
+static void size_facts(struct view_facts *f)
+{
+    const struct plan *p = &f->a->plan;
+    char before[32], after[32];
+    view_bytes(before, sizeof before, p->summary.bytes_before);
+    view_bytes(after, sizeof after, p->summary.bytes_after);
+    view_fact(f, "nominal bits", STYLE_ACCENT, "%.4f", p->summary.nominal_bits);
+    view_fact(f, "effective bits", STYLE_DEFAULT, "%.4f", p->summary.effective_bits);
+    view_fact(f, "experts' size", STYLE_DEFAULT, "%s %s %s", before,
+              view_word(f->a, "\u2192", "->"), after);
+}
+
+/* What the plan on the screen costs more (+) or less (-) than a snapshot. */
+static void snapshot_facts(struct view_facts *f, size_t which)
+{
+    const struct app_snapshot *s = &f->a->snapshot[which];
+    const struct plan *p = &f->a->plan;
+    size_t n = p->layers_count * p->experts, differ = 0;
+    double bytes = (double)p->summary.bytes_after - (double)s->bytes;
+    char name[32], size[32];
+    snprintf(name, sizeof name, "against %c", "AB"[which]);
+    for (size_t i = 0; i < n; i++)
+        differ += s->bits[i] != p->layers[i / p->experts].experts[i % p->experts].bits;
+    view_bytes(size, sizeof size, (uint64_t)fabs(bytes));
+    view_fact(f, name, differ ? STYLE_ACCENT : STYLE_DEFAULT, "%+.4f bits, %c%s",
+              p->summary.nominal_bits - s->nominal_bits, bytes < 0 ? '-' : '+', size);
+    view_fact(f, "", differ ? STYLE_ACCENT : STYLE_TEXT_DIM, "%zu of %zu experts differ", differ,
+              n);
+}
+
+static void expert_facts(struct view_facts *f)
+{
+    const struct plan_layer *l = &f->a->plan.layers[f->a->layer];
+    const struct plan_expert *x = &l->experts[f->a->expert];
+    char name[32];
+    view_expert_facts(f);
+    view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%u%s", x->bits,
+              x->pinned ? ", pinned" : "");
+    snprintf(name, sizeof name, "%u-bit channels", f->a->plan.settings.bits_channel);
+    view_fact(f, name, STYLE_DEFAULT, "gate/up %zu, down %zu", x->channels_gate_up,
+              x->channels_down);
+}
+
+static int facts(struct app *a, struct cells *c, struct rect r)
+{
+    struct view_facts f = {a, c, r, 0};
+    if (!a->has_plan)
+        return 0;
+    size_facts(&f);
+    width_facts(&f);
+    for (size_t i = 0; i < 2; i++)
+        if (a->snapshot[i].taken)
+            snapshot_facts(&f, i);
+    if (!a->snapshot[0].taken && !a->snapshot[1].taken)
+        view_fact(&f, "compare", STYLE_TEXT_DIM, "A, B take snapshots");
+    expert_facts(&f);
+    return f.row;
+}
+
+static void move_layer(struct app *a, long by)
+{
+    long to = (long)a->layer + by, last = (long)a->result->layers - 1;
+    a->layer = (size_t)(to < 0 ? 0 : to > last ? last : to);
+}
+
+static bool event(struct app *a, const struct term_event *e)
+{
+    double x, y;
+    if (view_pressed(a, e, &x, &y)) {
+        size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
+        a->expert = expert < a->result->experts ? expert : a->expert;
+        a->layer = layer < a->result->layers ? layer : a->layer;
+        return true;
+    }
+    switch (e->key) {
+    case TERM_KEY_UP:
+        move_layer(a, -1);
+        return true;
+    case TERM_KEY_DOWN:
+        move_layer(a, 1);
+        return true;
+    default:
+        return view_move_expert(a, e, 8);
+    }
+}
+
+static const char *const sliders[] = {"bits_high",        "bits_low",   "bits_shared", "beta_ch",
+                                      "bits_channel",     "norm",       "rule",        "classes",
+                                      "threshold_sigmas", "group_size", NULL};
+
+const struct view view_plan = {
+    .name = "Plan",
+    .sliders = sliders,
+    .hints = "p pin  w write  A B snapshot  < > expert",
+    .draw = draw,
+    .facts = facts,
+    .event = event,
+};

@@ -1,0 +1,359 @@
+/* Screen 6: the quantization pass. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/base/mem.h"
+#include "ui/app/view_parts.h"
+
+enum { LABEL = 24, HEAD_ROWS = 3, GRID_HEAD_ROWS = 3, LOG_ROWS = 4 };
+
+static const struct {
+    const char *word;
+    uint16_t colour;
+} phases[] = {
+    [APP_RUN_IDLE] = {"not started", STYLE_TEXT_DIM},
+    [APP_RUN_RUNNING] = {"running", STYLE_ACCENT},
+    [APP_RUN_CANCELLING] = {"cancelling at the next safe point", STYLE_WARN},
+    [APP_RUN_CANCELLED] = {"cancelled: r goes on where it stopped", STYLE_WARN},
+    [APP_RUN_DONE] = {"done", STYLE_GOOD},
+    [APP_RUN_FAILED] = {"failed: r tries again from the finished layers", STYLE_ERROR},
+};
+
+static double fraction_done(const struct app_run *run)
+{
+    return run->steps_total ? (double)run->steps_done / (double)run->steps_total : 0;
+}
+
+/* --- before it starts --- */
+
+static void draw_idle(struct app *a, struct cells *c, struct rect r)
+{
+    char before[32], after[32], text[2048];
+    const struct plan *p = &a->plan;
+    view_bytes(before, sizeof before, p->summary.bytes_before);
+    view_bytes(after, sizeof after, p->summary.bytes_after);
+    int n = snprintf(text, sizeof text,
+                     "The plan on the screens will be applied to %s: %zu MoE layers of %zu "
+                     "experts, on average %.3f bits (%.3f with scales and channels), %s instead "
+                     "of %s.",
+                     p->model_name[0] ? p->model_name : "the model", p->layers_count, p->experts,
+                     p->summary.nominal_bits, p->summary.effective_bits, after, before);
+    struct rect at = rect_inset(r, 2, 1, 2, 0);
+    at.y += cells_paragraph(c, at, text, STYLE(STYLE_DEFAULT)) + 1;
+    at.h = r.y + r.h - at.y;
+    if (a->run.out[0] && n > 0 && at.h > 0) {
+        snprintf(text, sizeof text, "Output folder: %s", a->run.out);
+        at.y += cells_paragraph(c, at, text, STYLE(STYLE_DEFAULT)) + 1;
+        at.h = r.y + r.h - at.y;
+    }
+    if (at.h > 0)
+        cells_paragraph(c, at,
+                        "x shows what exactly would be done and asks before it starts. Every "
+                        "finished layer is kept: a cancelled run can be resumed.",
+                        STYLE(STYLE_KEY));
+}
+
+/* --- its grid --- */
+
+/* Loss as a part of what round-to-nearest would lose; NaN where that is unknown. */
+static double loss_ratio(const struct app_run_expert *x)
+{
+    return x->done && x->loss_rtn > 0 ? x->loss / x->loss_rtn : NAN;
+}
+
+static void fill_tiles(const struct app *a, struct chart_tile *tile)
+{
+    const struct app_run *run = &a->run;
+    for (size_t i = 0; i < run->layers * run->experts; i++) {
+        const struct app_run_expert *x = &run->expert[i];
+        bool current = !x->done && i / run->experts == run->layer && run->phase == APP_RUN_RUNNING;
+        tile[i] = (struct chart_tile){.colour = STYLE_GRID};
+        if (x->done) {
+            snprintf(tile[i].text, sizeof tile[i].text, "%u", x->bits % 100);
+            tile[i].colour = x->fallback ? STYLE_WARN : (uint16_t)(STYLE_BITS + x->bits);
+            tile[i].marked = x->fallback;
+        } else {
+            snprintf(tile[i].text, sizeof tile[i].text, "%s",
+                     current ? view_word(a, "\u25cc", "o") : view_word(a, "\u00b7", "."));
+            tile[i].colour = current ? STYLE_ACCENT : STYLE_GRID;
+        }
+    }
+}
+
+static void draw_grid(struct app *a, struct cells *c, struct rect r)
+{
+    const struct app_run *run = &a->run;
+    struct chart_tile *tile = NULL;
+    char(*label)[LABEL] = NULL;
+    const char **labels = NULL;
+    if (!run->expert || run->layers == 0 || run->experts == 0)
+        return;
+    tile = mem_array(run->layers * run->experts, sizeof *tile, NULL);
+    label = mem_array(run->layers, sizeof *label, NULL);
+    labels = mem_array(run->layers, sizeof *labels, NULL);
+    if (!tile || !label || !labels)
+        goto cleanup;
+    fill_tiles(a, tile);
+    for (size_t l = 0; l < run->layers; l++) {
+        snprintf(label[l], LABEL, "%zu", l < a->result->layers ? a->result->layer[l].layer : l);
+        labels[l] = label[l];
+    }
+    struct chart_tiles chart = {.tile = tile,
+                                .rows = run->layers,
+                                .cols = run->experts,
+                                .row_title = "layer",
+                                .col_title = "expert",
+                                .row_labels = labels,
+                                .has_selected = true,
+                                .selected_row = a->layer,
+                                .selected_col = a->expert};
+    struct rect clip = c->clip;
+    c->clip = (struct rect){0};
+    chart_tiles(c, r, &a->look, &chart, &a->map); /* only measures */
+    c->clip = clip;
+    chart.first_row =
+        app_scroll_to(0, a->layer, chart.rows, (size_t)fmax(a->map.y.lo - a->map.y.hi, 1));
+    chart.first_col =
+        app_scroll_to(0, a->expert, chart.cols, (size_t)fmax(a->map.x.hi - a->map.x.lo, 1));
+    chart_tiles(c, r, &a->look, &chart, &a->map);
+cleanup:
+    free(tile);
+    free(label);
+    free(labels);
+}
+
+/* --- its head and its words --- */
+
+static void draw_head(struct app *a, struct cells *c, struct rect r)
+{
+    const struct app_run *run = &a->run;
+    char elapsed[32], left[32];
+    double done = run->phase == APP_RUN_DONE ? 1 : fraction_done(run);
+    view_seconds(elapsed, sizeof elapsed, run->seconds);
+    view_seconds(left, sizeof left, run->seconds_left);
+    int x = r.x + 1, end = r.x + r.w;
+    x += cells_text(c, x, r.y, end - x, phases[run->phase].word, STYLE(phases[run->phase].colour));
+    if (run->stage[0] && (run->phase == APP_RUN_RUNNING || run->phase == APP_RUN_CANCELLING))
+        cells_textf(c, x, r.y, end - x, STYLE(STYLE_DEFAULT), "  %s", run->stage);
+    if (r.h < 2)
+        return;
+    int meter = r.w > 50 ? 32 : r.w / 2;
+    chart_meter(c, r.x + 1, r.y + 1, meter, &a->look, done, STYLE(phases[run->phase].colour));
+    x = r.x + 2 + meter;
+    x += cells_textf(c, x, r.y + 1, end - x, STYLE(STYLE_DEFAULT), "%3.0f %%  %s", 100 * done,
+                     elapsed);
+    if (run->phase == APP_RUN_RUNNING && run->seconds_left >= 0)
+        cells_textf(c, x, r.y + 1, end - x, STYLE(STYLE_TEXT_DIM), ", %s left", left);
+}
+
+static int message_rows(const struct app *a, struct rect r)
+{
+    int width = cells_width(a->run.message), rows = r.w > 2 ? (width + r.w - 3) / (r.w - 2) : 0;
+    return rows > r.h / 3 ? r.h / 3 : rows;
+}
+
+struct sums {
+    size_t done;
+    double loss, rtn;
+};
+
+static struct sums sums_of(const struct app_run *run, size_t layer)
+{
+    struct sums s = {0};
+    for (size_t e = 0; e < run->experts; e++) {
+        const struct app_run_expert *x = &run->expert[layer * run->experts + e];
+        if (!x->done)
+            continue;
+        s.done++;
+        s.loss += x->loss;
+        s.rtn += x->loss_rtn;
+    }
+    return s;
+}
+
+/* The last lines that fit. */
+static void draw_log(struct app *a, struct cells *c, struct rect r)
+{
+    const struct app_run *run = &a->run;
+    if (rect_empty(r))
+        return;
+    cells_text(c, r.x, r.y, r.w, "log", STYLE(STYLE_TEXT_DIM));
+    size_t rows = (size_t)(r.h - 1), count = run->log_count < rows ? run->log_count : rows;
+    for (size_t i = 0; i < count; i++) {
+        struct rect line = {r.x + 1, r.y + 1 + (int)i, r.w - 1, 1};
+        cells_label(c, line, CELLS_LEFT, run->log[run->log_count - count + i], &a->look,
+                    STYLE(STYLE_DEFAULT));
+    }
+    if (run->log_count == 0)
+        cells_text(c, r.x + 1, r.y + 1, r.w - 1, "nothing yet", STYLE(STYLE_TEXT_DIM));
+}
+
+/* Loss of each layer's finished experts as a part of what rounding would lose. */
+static void draw_losses(struct app *a, struct cells *c, struct rect r)
+{
+    const struct app_run *run = &a->run;
+    double *part = run->expert ? mem_array(run->layers, sizeof *part, NULL) : NULL;
+    for (size_t l = 0; part && l < run->layers; l++) {
+        struct sums s = sums_of(run, l);
+        part[l] = s.rtn > 0 ? 100 * s.loss / s.rtn : NAN;
+    }
+    if (part)
+        view_layer_bars(a, c, r, "loss in % of rounding's, by layer", part, run->layers);
+    free(part);
+}
+
+/* The grid, the losses below it and the log below these; where there is no room for all, `v`
+ * shows the log instead of the losses, or of the grid. */
+static void draw_body(struct app *a, struct cells *c, struct rect r)
+{
+    struct rect rest = view_below(r, a->run.layers + GRID_HEAD_ROWS);
+    struct rect below = view_below(rest, a->run.layers + 2); /* title, a bar a layer, a gap */
+    bool all = below.h >= LOG_ROWS;
+    if (!all && a->other_chart && rest.h < LOG_ROWS) {
+        draw_log(a, c, r);
+        return;
+    }
+    draw_grid(a, c, r);
+    if (all || !a->other_chart)
+        draw_losses(a, c, rest);
+    if (all ? a->run.log_count > 0 : a->other_chart)
+        draw_log(a, c, all ? below : rest);
+}
+
+static void draw_run(struct app *a, struct cells *c, struct rect r)
+{
+    uint16_t colour = a->run.phase == APP_RUN_FAILED ? STYLE_ERROR
+                      : a->run.phase == APP_RUN_DONE ? STYLE_GOOD
+                                                     : STYLE_TEXT_DIM;
+    draw_head(a, c, r);
+    r = rect_inset(r, 0, HEAD_ROWS, 0, 0);
+    int rows = r.h > 0 && a->run.message[0] ? message_rows(a, r) : 0;
+    if (rows > 0) {
+        cells_paragraph(c, (struct rect){r.x + 1, r.y + r.h - rows, r.w - 2, rows}, a->run.message,
+                        STYLE(colour));
+        r.h -= rows + 1;
+    }
+    if (rect_empty(r))
+        return;
+    draw_body(a, c, r);
+}
+
+static void draw(struct app *a, struct cells *c, struct rect r)
+{
+    if (a->run.phase != APP_RUN_IDLE)
+        draw_run(a, c, r);
+    else if (!a->options->host.run_start || !a->has_plan)
+        app_draw_empty(a, c, r,
+                       "Quantizing needs the model and a text to calibrate on: start with --model "
+                       "DIR.");
+    else
+        draw_idle(a, c, r);
+}
+
+/* --- facts --- */
+
+static void expert_facts(struct view_facts *f)
+{
+    const struct app_run *run = &f->a->run;
+    const struct app_run_expert *x = &run->expert[f->a->layer * run->experts + f->a->expert];
+    char text[64];
+    snprintf(text, sizeof text, "expert %zu of layer %zu", f->a->expert, view_layer(f->a)->layer);
+    view_heading(f, text);
+    if (!x->done) {
+        view_fact(f, "state", STYLE_TEXT_DIM, "not done yet");
+        return;
+    }
+    view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%u", x->bits);
+    view_fact(f, "calibration tokens", x->fallback ? STYLE_WARN : STYLE_DEFAULT, "%zu%s", x->tokens,
+              x->fallback ? ", fallback" : "");
+    if (isfinite(loss_ratio(x)))
+        view_fact(f, "loss, of rounding's", STYLE_DEFAULT, "%.4g, %.1f %%", x->loss,
+                  100 * loss_ratio(x));
+    else
+        view_fact(f, "loss", STYLE_DEFAULT, "%.4g", x->loss);
+}
+
+static void layer_facts(struct view_facts *f)
+{
+    const struct app_run *run = &f->a->run;
+    view_heading(f, "layer: experts, loss, of rounding's");
+    int rows = f->r.h - f->row;
+    size_t first = rows > 0 ? app_scroll_to(0, f->a->layer, run->layers, (size_t)rows) : 0;
+    for (size_t l = first; l < run->layers && f->row < f->r.h; l++) {
+        struct sums s = sums_of(run, l);
+        char name[32];
+        snprintf(name, sizeof name, "%zu",
+                 l < f->a->result->layers ? f->a->result->layer[l].layer : l);
+        if (s.done == 0)
+            view_fact(f, name, STYLE_TEXT_DIM, "-");
+        else if (s.rtn > 0)
+            view_fact(f, name, STYLE_DEFAULT, "%zu/%zu %8.4g %5.1f %%", s.done, run->experts,
+                      s.loss, 100 * s.loss / s.rtn);
+        else
+            view_fact(f, name, STYLE_DEFAULT, "%zu/%zu  %.4g", s.done, run->experts, s.loss);
+    }
+}
+
+static int facts(struct app *a, struct cells *c, struct rect r)
+{
+    const struct app_run *run = &a->run;
+    struct view_facts f = {a, c, r, 0};
+    char text[32];
+    if (run->phase == APP_RUN_IDLE) {
+        if (a->has_plan)
+            view_fact(&f, "plan", STYLE_DEFAULT, "%.3f bits nominal", a->plan.summary.nominal_bits);
+        return f.row;
+    }
+    view_fact(&f, "layers done", STYLE_DEFAULT, "%zu of %zu", run->layers_done, run->layers);
+    view_fact(&f, "fallbacks", run->fallbacks ? STYLE_WARN : STYLE_DEFAULT, "%zu", run->fallbacks);
+    view_bytes(text, sizeof text, run->memory);
+    view_fact(&f, "memory", STYLE_DEFAULT, "%s", run->memory ? text : "not known");
+    view_fact(&f, "output", STYLE_DEFAULT, "%s", run->out);
+    if (run->expert && a->layer < run->layers && a->expert < run->experts) {
+        expert_facts(&f);
+        layer_facts(&f);
+    }
+    return f.row;
+}
+
+static bool event(struct app *a, const struct term_event *e)
+{
+    bool can_resume = a->run.phase == APP_RUN_CANCELLED || a->run.phase == APP_RUN_FAILED;
+    double x, y;
+    if (e->key == 'r' && can_resume) {
+        app_start_run(a, true);
+        return true;
+    }
+    if (e->key == 'v') {
+        a->other_chart = !a->other_chart;
+        return true;
+    }
+    if (view_pressed(a, e, &x, &y)) {
+        size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
+        a->expert = expert < a->result->experts ? expert : a->expert;
+        a->layer = layer < a->result->layers ? layer : a->layer;
+        return true;
+    }
+    if (e->key == TERM_KEY_UP || e->key == TERM_KEY_DOWN) {
+        if (e->key == TERM_KEY_UP && a->layer > 0)
+            a->layer--;
+        else if (e->key == TERM_KEY_DOWN && a->layer + 1 < a->result->layers)
+            a->layer++;
+        return true;
+    }
+    return view_move_expert(a, e, 8);
+}
+
+static const char *const sliders[] = {"order",         "grid",           "scale_search",
+                                      "damping",       "shrink",         "propagation",
+                                      "channel_score", "bits_attention", NULL};
+
+const struct view view_run = {
+    .name = "Run",
+    .sliders = sliders,
+    .hints = "x run  Ctrl-C cancel  r resume  v log",
+    .draw = draw,
+    .facts = facts,
+    .event = event,
+};

@@ -1,0 +1,124 @@
+#include <math.h>
+
+#include "ui/chart/chart_draw.h"
+
+enum { LEGEND_MAX = 8 };
+
+static double x_of(const struct chart_series *s, size_t i)
+{
+    return s->x ? s->x[i] : (double)(i + 1);
+}
+
+static uint16_t colour_of(const struct chart_series *s, size_t index)
+{
+    return s->colour ? s->colour : (uint16_t)(STYLE_SERIES + index % 8);
+}
+
+/* Fits the axes; returns the points that cannot be shown on a log axis. */
+static size_t fit(struct chart_frame *f, const struct chart_xy *chart, size_t *shown)
+{
+    struct chart_span x = {0}, y = {0};
+    size_t hidden = 0;
+    for (size_t k = 0; k < chart->count; k++) {
+        const struct chart_series *s = &chart->series[k];
+        for (size_t i = 0; i < s->n; i++) {
+            double vx = x_of(s, i), vy = s->y[i];
+            if (!isfinite(vx) || !isfinite(vy))
+                continue;
+            if ((chart->x.log && vx <= 0) || (chart->y.log && vy <= 0)) {
+                hidden++;
+                continue;
+            }
+            chart_span_add(&x, &chart->x, vx);
+            chart_span_add(&y, &chart->y, vy);
+        }
+    }
+    f->x = chart->x;
+    f->y = chart->y;
+    chart_fit(&f->x, &x);
+    chart_fit(&f->y, &y);
+    *shown = x.shown;
+    return hidden;
+}
+
+/* chart_place() with its logarithms of the ends taken once: a trace has 50,000 ranks. */
+struct scale {
+    bool log;
+    double from, factor;
+};
+
+static struct scale scale_of(const struct chart_axis *axis)
+{
+    double lo = axis->log ? log(axis->lo) : axis->lo, hi = axis->log ? log(axis->hi) : axis->hi;
+    return (struct scale){axis->log, lo, 1 / (hi - lo)};
+}
+
+static double place_on(const struct scale *scale, double value)
+{
+    if (scale->log && !(value > 0))
+        return NAN;
+    double place = ((scale->log ? log(value) : value) - scale->from) * scale->factor;
+    /* The ends must stay in the plot whatever the rounding. */
+    return fabs(place) < 1e-12 ? 0 : fabs(place - 1) < 1e-12 ? 1 : place;
+}
+
+static void draw_series(const struct chart_frame *f, const struct chart_series *s, size_t index)
+{
+    uint16_t colour = colour_of(s, index);
+    struct chart_dots dots = chart_dots_open(f, colour, index, s->mark != CHART_POINTS);
+    struct scale sx = scale_of(&f->x), sy = scale_of(&f->y);
+    double before_x = NAN, before_y = NAN;
+    for (size_t i = 0; i < s->n; i++) {
+        double px = place_on(&sx, x_of(s, i)), py = place_on(&sy, s->y[i]);
+        bool linked = i > 0 && isfinite(before_x) && isfinite(before_y);
+        if (s->mark == CHART_POINTS && s->big && px >= 0 && px <= 1 && py >= 0 && py <= 1) {
+            const char *glyph = chart_dots_sample(f->look, index, false);
+            cells_put(f->c, f->plot.x + chart_cell(px, f->plot.w),
+                      f->plot.y + f->plot.h - 1 - chart_cell(py, f->plot.h), glyph, STYLE(colour));
+        } else if (s->mark == CHART_POINTS || (!linked && isfinite(px) && isfinite(py))) {
+            chart_dots_point(&dots, px, py);
+        } else if (s->mark == CHART_STEPS) {
+            chart_dots_line(&dots, before_x, before_y, px, before_y);
+            chart_dots_line(&dots, px, before_y, px, py);
+        } else {
+            chart_dots_line(&dots, before_x, before_y, px, py);
+        }
+        before_x = px;
+        before_y = py;
+    }
+}
+
+void chart_xy(struct cells *c, struct rect r, const struct style_look *look,
+              const struct chart_xy *chart, struct chart_map *map)
+{
+    struct chart_frame f = {.c = c, .look = look, .all = r};
+    struct chart_legend_item legend[LEGEND_MAX];
+    size_t shown, items = 0, hidden = fit(&f, chart, &shown);
+    for (size_t k = 0; k < chart->count && items < LEGEND_MAX && !chart->no_legend; k++)
+        if (chart->series[k].name)
+            legend[items++] = (struct chart_legend_item){
+                chart_dots_sample(look, k, chart->series[k].mark != CHART_POINTS),
+                chart->series[k].name, colour_of(&chart->series[k], k)};
+    chart_frame_layout(
+        &f, (struct chart_frame_wish){
+                .header = items > 0 || chart->y.title,
+                .header_rows = r.h < 12 ? 1 : chart_header_rows(r.w, chart->y.title, legend, items),
+                .markers = chart->markers,
+                .marker_count = chart->marker_count});
+    chart_frame_map(&f, hidden, map);
+    if (rect_empty(f.plot))
+        return;
+    struct rect clip = c->clip;
+    c->clip = rect_intersect(clip, r);
+    chart_frame_axes(&f);
+    chart_frame_header(&f, legend, items);
+    chart_frame_markers(&f, chart->markers, chart->marker_count);
+    for (size_t k = 0; k < chart->count; k++)
+        draw_series(&f, &chart->series[k], k);
+    if (shown == 0)
+        chart_nothing(c, f.plot, look, "no data");
+    chart_frame_marker_labels(&f, chart->markers, chart->marker_count);
+    chart_frame_hidden(&f, hidden);
+    chart_frame_cursor(&f, &chart->cursor);
+    c->clip = clip;
+}
