@@ -14,30 +14,46 @@ enum {
     EXPERTS_LIMIT = 65534 /* ids are 16 bits, the highest stands for "not routed" */
 };
 
-/* What transformers assumes where a field is absent. */
-struct model_traits {
-    const char *name;
-    const char *architecture;
-    size_t vocab, hidden, layers, heads, kv_heads /* 0: as heads */, max_positions;
-    size_t intermediate, expert_size, shared_size, top_k, experts;
-    double rms_norm_eps;
-    bool qwen; /* has shared experts, dense layers, sliding windows and qkv_bias */
-};
-
-static const struct model_traits traits[MODEL_TYPE_COUNT] = {
-    [MODEL_OLMOE] = {"olmoe", "OlmoeForCausalLM", 50304, 2048, 16, 16, 0, 4096, 2048, 2048, 0, 8,
-                     64, 1e-5, false},
-    [MODEL_QWEN2_MOE] = {"qwen2_moe", "Qwen2MoeForCausalLM", 151936, 2048, 24, 16, 16, 32768, 5632,
-                         1408, 5632, 4, 60, 1e-6, true},
-};
-
-/* --- Fields that may be absent or null --- */
-
 struct reader {
     const json_t *root;
     struct jsonio_at at;
     struct err *err;
 };
+
+static int read_olmoe(struct reader *r, struct model_config *c);
+static int read_qwen2_moe(struct reader *r, struct model_config *c);
+static int read_mixtral(struct reader *r, struct model_config *c);
+static int read_qwen3_moe(struct reader *r, struct model_config *c);
+
+/* What transformers assumes where a field is absent, and how a type differs from the others. */
+struct model_traits {
+    const char *name;
+    const char *architecture;
+    size_t vocab, hidden, layers, heads, kv_heads /* 0: as heads */, max_positions;
+    size_t intermediate, expert_size, shared_size, top_k, experts;
+    double rms_norm_eps, rope_theta;
+    const char *expert_key;  /* of the experts' inner size */
+    const char *experts_key; /* of their number, where the file has neither name */
+    enum model_qk_norm qk_norm;
+    int (*read)(struct reader *r, struct model_config *c); /* the type's own fields */
+};
+
+static const struct model_traits traits[MODEL_TYPE_COUNT] = {
+    [MODEL_OLMOE] = {"olmoe", "OlmoeForCausalLM", 50304, 2048, 16, 16, 0, 4096, 2048, 2048, 0, 8,
+                     64, 1e-5, 1e4, "intermediate_size", "num_local_experts", QK_NORM_ROW,
+                     read_olmoe},
+    [MODEL_QWEN2_MOE] = {"qwen2_moe", "Qwen2MoeForCausalLM", 151936, 2048, 24, 16, 16, 32768, 5632,
+                         1408, 5632, 4, 60, 1e-6, 1e4, "moe_intermediate_size", "num_experts",
+                         QK_NORM_NONE, read_qwen2_moe},
+    [MODEL_MIXTRAL] = {"mixtral", "MixtralForCausalLM", 32000, 4096, 32, 32, 8, 131072, 14336,
+                       14336, 0, 2, 8, 1e-5, 1e6, "intermediate_size", "num_local_experts",
+                       QK_NORM_NONE, read_mixtral},
+    [MODEL_QWEN3_MOE] = {"qwen3_moe", "Qwen3MoeForCausalLM", 151936, 2048, 24, 32, 4, 32768, 6144,
+                         768, 0, 8, 128, 1e-6, 1e4, "moe_intermediate_size", "num_experts",
+                         QK_NORM_HEAD, read_qwen3_moe},
+};
+
+/* --- Fields that may be absent or null --- */
 
 static int read_size(struct reader *r, size_t *out, const char *key, size_t preset, size_t min,
                      size_t max)
@@ -78,9 +94,11 @@ static int read_type(struct reader *r, struct model_config *c)
         i++;
     if (i == MODEL_TYPE_COUNT)
         return err_set(r->err, ERR_UNSUPPORTED, r->at.file,
-                       "model_type: found \"%.64s\", expected %s or %s", name,
-                       traits[MODEL_OLMOE].name, traits[MODEL_QWEN2_MOE].name);
+                       "model_type: found \"%.64s\", expected %s, %s, %s or %s", name,
+                       traits[MODEL_OLMOE].name, traits[MODEL_QWEN2_MOE].name,
+                       traits[MODEL_MIXTRAL].name, traits[MODEL_QWEN3_MOE].name);
     c->type = (enum model_type)i;
+    c->qk_norm = traits[i].qk_norm;
     snprintf(c->type_name, sizeof c->type_name, "%s", traits[i].name);
     const json_t *first = json_array_get(json_object_get(r->root, "architectures"), 0);
     architecture = json_string_value(first);
@@ -146,9 +164,10 @@ static int check_heads(struct reader *r, struct model_config *c)
 static int read_sizes(struct reader *r, struct model_config *c, const struct model_traits *t)
 {
     size_t kv_preset;
-    const char *experts =
-        jsonio_has(r->root, "num_experts") || t->qwen ? "num_experts" : "num_local_experts";
-    const char *inner = t->qwen ? "moe_intermediate_size" : "intermediate_size";
+    /* transformers 5 writes num_local_experts for every type, older files have the type's own. */
+    const char *experts = jsonio_has(r->root, "num_experts")         ? "num_experts"
+                          : jsonio_has(r->root, "num_local_experts") ? "num_local_experts"
+                                                                     : t->experts_key;
     int rc = read_size(r, &c->vocab, "vocab_size", t->vocab, 1, SIZE_LIMIT);
     if (rc == 0)
         rc = read_size(r, &c->hidden, "hidden_size", t->hidden, 1, SIZE_LIMIT);
@@ -172,7 +191,7 @@ static int read_sizes(struct reader *r, struct model_config *c, const struct mod
     if (rc == 0)
         rc = read_size(r, &c->top_k, "num_experts_per_tok", t->top_k, 1, EXPERTS_LIMIT);
     if (rc == 0)
-        rc = read_size(r, &c->expert_size, inner, t->expert_size, 1, SIZE_LIMIT);
+        rc = read_size(r, &c->expert_size, t->expert_key, t->expert_size, 1, SIZE_LIMIT);
     if (rc == 0 && c->top_k > c->experts)
         rc = err_set(r->err, ERR_INPUT, r->at.file,
                      "num_experts_per_tok: found %zu, more than the %zu experts", c->top_k,
@@ -200,7 +219,7 @@ static int read_rope(struct reader *r, struct model_config *c)
     const char *key = jsonio_has(r->root, "rope_scaling") ? "rope_scaling" : "rope_parameters";
     const char *type_key, *type;
     double partial;
-    int rc = read_real(r, &c->rope_theta, r->root, "rope_theta", 10000, false);
+    int rc = read_real(r, &c->rope_theta, r->root, "rope_theta", traits[c->type].rope_theta, false);
     if (rc == 0)
         rc = read_real(r, &partial, r->root, "partial_rotary_factor", 1, false);
     if (rc == 0 && partial != 1)
@@ -259,6 +278,7 @@ static int read_common(struct reader *r, struct model_config *c, const struct mo
 static int read_olmoe(struct reader *r, struct model_config *c)
 {
     int rc = read_bool(r, &c->attention_bias, "attention_bias", false);
+    c->output_bias = c->attention_bias;
     c->has_clip_qkv = jsonio_has(r->root, "clip_qkv");
     if (rc == 0)
         rc = read_real(r, &c->clip_qkv, r->root, "clip_qkv", 0, false);
@@ -379,6 +399,44 @@ static int read_qwen2_moe(struct reader *r, struct model_config *c)
     return rc;
 }
 
+/* One window for all layers; one that is not smaller than the longest context limits nothing. */
+static void slide_everywhere(struct model_config *c, size_t window)
+{
+    c->sliding_window = window < c->max_positions ? window : 0;
+    for (size_t i = 0; i < c->layers; i++)
+        c->is_sliding[i] = c->sliding_window > 0;
+}
+
+static int read_mixtral(struct reader *r, struct model_config *c)
+{
+    size_t window;
+    int rc = read_size(r, &window, "sliding_window", (size_t)1 << 40, 1, (size_t)1 << 40);
+    if (rc < 0)
+        return rc;
+    slide_everywhere(c, window);
+    c->norm_topk_prob = true;
+    for (size_t i = 0; i < c->layers; i++)
+        c->is_moe[i] = true;
+    return 0;
+}
+
+static int read_qwen3_moe(struct reader *r, struct model_config *c)
+{
+    bool use;
+    size_t window = (size_t)1 << 40;
+    int rc = read_bool(r, &c->attention_bias, "attention_bias", false);
+    c->output_bias = c->attention_bias;
+    if (rc == 0)
+        rc = read_layer_kinds(r, c);
+    if (rc == 0)
+        rc = read_bool(r, &use, "use_sliding_window", false);
+    if (rc == 0 && use && !json_is_null(json_object_get(r->root, "sliding_window")))
+        rc = read_size(r, &window, "sliding_window", 4096, 1, (size_t)1 << 40);
+    if (rc == 0)
+        slide_everywhere(c, window);
+    return rc;
+}
+
 int model_config_load(struct model_config *out, const char *path, struct err *err)
 {
     char *text = NULL;
@@ -398,7 +456,7 @@ int model_config_load(struct model_config *out, const char *path, struct err *er
     if (rc == 0)
         rc = read_common(&r, out, &traits[out->type]);
     if (rc == 0)
-        rc = traits[out->type].qwen ? read_qwen2_moe(&r, out) : read_olmoe(&r, out);
+        rc = traits[out->type].read(&r, out);
     json_decref(root);
     free(text);
     return rc;

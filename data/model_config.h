@@ -12,7 +12,14 @@
 #include "data/base/hash.h"
 #include "data/safetensors.h"
 
-enum model_type { MODEL_OLMOE, MODEL_QWEN2_MOE, MODEL_TYPE_COUNT };
+enum model_type { MODEL_OLMOE, MODEL_QWEN2_MOE, MODEL_MIXTRAL, MODEL_QWEN3_MOE, MODEL_TYPE_COUNT };
+
+/* Norms of queries and keys before the rotary positions. */
+enum model_qk_norm {
+    QK_NORM_NONE,
+    QK_NORM_ROW, /* over all heads at once (olmoe) */
+    QK_NORM_HEAD /* over each head, with the same weights (qwen3_moe) */
+};
 
 enum { MODEL_LAYERS_MAX = 1024 };
 
@@ -32,7 +39,9 @@ struct model_config {
     size_t shared_size; /* inner size of the shared expert, 0: none */
     size_t dense_size;  /* inner size of a dense layer's MLP, 0: no dense layer */
     bool norm_topk_prob;
-    bool attention_bias; /* biases of q, k, v (qwen2_moe) or of q, k, v, o (olmoe) */
+    bool attention_bias; /* biases of q, k and v */
+    bool output_bias;    /* and of o */
+    enum model_qk_norm qk_norm;
     bool tie_word_embeddings;
     bool has_clip_qkv;
     double clip_qkv;

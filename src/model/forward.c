@@ -173,7 +173,9 @@ static int project(struct forward *f, const struct model_layer *l, size_t which,
     int rc = f->ops->matmul(f->b, x, f->work[WORK_NORM], l->attention[which],
                             l->attention_bias[which], n, err);
     if (rc == 0 && norm)
-        rc = f->ops->rms_norm(f->b, x, x, norm, n, heads * c->head_dim, c->rms_norm_eps, err);
+        rc = f->ops->rms_norm(f->b, x, x, norm, n,
+                              c->qk_norm == QK_NORM_HEAD ? c->head_dim : heads * c->head_dim,
+                              c->rms_norm_eps, err);
     if (rc == 0 && c->has_clip_qkv)
         rc = f->ops->clamp(f->b, x, n, c->clip_qkv, err);
     if (rc == 0 && which < 2)

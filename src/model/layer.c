@@ -34,18 +34,21 @@ static int load_attention(struct model_layer *l, struct weights *w, struct err *
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < 4; i++)
         rc = load_linear(&l->attention[i], w, l->index, (enum model_linear)(LINEAR_Q + i), 0, err);
-    size_t with_bias = !c->attention_bias ? 0 : c->type == MODEL_OLMOE ? 4 : 3;
+    size_t with_bias = !c->attention_bias ? 0 : c->output_bias ? 4 : 3;
     for (size_t i = 0; rc == 0 && i < with_bias; i++) {
         size_t in, out;
         model_linear_shape(c, (enum model_linear)(LINEAR_Q + i), &in, &out);
         rc = load_vector(&l->attention_bias[i], w, l->index, biases[i], out, err);
     }
-    if (rc == 0 && c->type == MODEL_OLMOE)
-        rc = load_vector(&l->q_norm, w, l->index, "self_attn.q_norm.weight", c->heads * c->head_dim,
-                         err);
-    if (rc == 0 && c->type == MODEL_OLMOE)
+    if (c->qk_norm == QK_NORM_NONE)
+        return rc;
+    bool row = c->qk_norm == QK_NORM_ROW;
+    if (rc == 0)
+        rc = load_vector(&l->q_norm, w, l->index, "self_attn.q_norm.weight",
+                         row ? c->heads * c->head_dim : c->head_dim, err);
+    if (rc == 0)
         rc = load_vector(&l->k_norm, w, l->index, "self_attn.k_norm.weight",
-                         c->kv_heads * c->head_dim, err);
+                         row ? c->kv_heads * c->head_dim : c->head_dim, err);
     return rc;
 }
 
@@ -70,7 +73,7 @@ static int load_moe(struct model_layer *l, struct weights *w, struct err *err)
 {
     const struct model_config *c = w->model->config;
     char name[MODEL_NAME_MAX];
-    snprintf(name, sizeof name, "model.layers.%zu.mlp.gate.weight", l->index);
+    model_router_name(name, c, l->index);
     int rc = weights_load(&l->router, w, name, c->experts, c->hidden, err);
     if (rc == 0)
         rc = load_experts(l, w, err);

@@ -39,28 +39,52 @@ void model_release(struct model *m)
 enum linear_side { SIDE_HIDDEN, SIDE_HEADS, SIDE_KV, SIDE_EXPERT, SIDE_SHARED };
 
 static const struct {
-    const char *name; /* below the layer; %zu is the expert */
+    const char *name; /* below the layer; of a routed expert: see expert_names */
     enum linear_side in, out;
 } linears[LINEAR_COUNT] = {
     [LINEAR_Q] = {"self_attn.q_proj", SIDE_HIDDEN, SIDE_HEADS},
     [LINEAR_K] = {"self_attn.k_proj", SIDE_HIDDEN, SIDE_KV},
     [LINEAR_V] = {"self_attn.v_proj", SIDE_HIDDEN, SIDE_KV},
     [LINEAR_O] = {"self_attn.o_proj", SIDE_HEADS, SIDE_HIDDEN},
-    [LINEAR_GATE] = {"gate_proj", SIDE_HIDDEN, SIDE_EXPERT},
-    [LINEAR_UP] = {"up_proj", SIDE_HIDDEN, SIDE_EXPERT},
-    [LINEAR_DOWN] = {"down_proj", SIDE_EXPERT, SIDE_HIDDEN},
+    [LINEAR_GATE] = {NULL, SIDE_HIDDEN, SIDE_EXPERT},
+    [LINEAR_UP] = {NULL, SIDE_HIDDEN, SIDE_EXPERT},
+    [LINEAR_DOWN] = {NULL, SIDE_EXPERT, SIDE_HIDDEN},
     [LINEAR_SHARED_GATE] = {"mlp.shared_expert.gate_proj", SIDE_HIDDEN, SIDE_SHARED},
     [LINEAR_SHARED_UP] = {"mlp.shared_expert.up_proj", SIDE_HIDDEN, SIDE_SHARED},
     [LINEAR_SHARED_DOWN] = {"mlp.shared_expert.down_proj", SIDE_SHARED, SIDE_HIDDEN},
 };
 
+/* Below a layer: its block of experts, and a routed expert's gate, up and down. */
+static const struct {
+    const char *block;
+    const char *projection[3];
+} expert_names[MODEL_TYPE_COUNT] = {
+    [MODEL_OLMOE] = {"mlp", {"gate_proj", "up_proj", "down_proj"}},
+    [MODEL_QWEN2_MOE] = {"mlp", {"gate_proj", "up_proj", "down_proj"}},
+    [MODEL_MIXTRAL] = {"block_sparse_moe", {"w1", "w3", "w2"}},
+    [MODEL_QWEN3_MOE] = {"mlp", {"gate_proj", "up_proj", "down_proj"}},
+};
+
+void model_expert_name(char out[MODEL_NAME_MAX], const struct model_config *c, size_t layer,
+                       size_t expert)
+{
+    snprintf(out, MODEL_NAME_MAX, "model.layers.%zu.%s.experts.%zu", layer,
+             expert_names[c->type].block, expert);
+}
+
+void model_router_name(char out[MODEL_NAME_MAX], const struct model_config *c, size_t layer)
+{
+    snprintf(out, MODEL_NAME_MAX, "model.layers.%zu.%s.gate.weight", layer,
+             expert_names[c->type].block);
+}
+
 void model_linear_name(char out[MODEL_NAME_MAX], const struct model_config *c, size_t layer,
                        enum model_linear linear, size_t expert)
 {
-    (void)c;
     if (linear == LINEAR_GATE || linear == LINEAR_UP || linear == LINEAR_DOWN)
-        snprintf(out, MODEL_NAME_MAX, "model.layers.%zu.mlp.experts.%zu.%s", layer, expert,
-                 linears[linear].name);
+        snprintf(out, MODEL_NAME_MAX, "model.layers.%zu.%s.experts.%zu.%s", layer,
+                 expert_names[c->type].block, expert,
+                 expert_names[c->type].projection[linear - LINEAR_GATE]);
     else
         snprintf(out, MODEL_NAME_MAX, "model.layers.%zu.%s", layer, linears[linear].name);
 }

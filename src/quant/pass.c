@@ -267,7 +267,7 @@ static void layer_modules(const struct pass *p, size_t layer, struct quant_modul
         struct pass_bits down = pass_bits_of(&p->o, layer, LINEAR_DOWN, e);
         if (down.channels)
             bits.channel_bits = down.channel_bits;
-        snprintf(name, sizeof name, "model.layers.%zu.mlp.experts.%zu", layer, e);
+        model_expert_name(name, p->config, layer, e);
         add_module(modules, count, names, name, bits);
     }
     snprintf(name, sizeof name, "model.layers.%zu.mlp.shared_expert", layer);

@@ -89,6 +89,39 @@ static void test_model_config_takes_the_defaults_of_transformers(void **state)
     assert_true(c.top_k == 4 && c.rms_norm_eps == 1e-6 && c.rope_theta == 1e4);
     assert_true(c.shared_size == 5632 && c.dense_size == 0 && c.attention_bias);
     assert_true(c.sliding_window == 0 && model_config_moe_layers(&c) == 24);
+    assert_true(c.qk_norm == QK_NORM_NONE && !c.output_bias);
+    load_good(&c, "{\"model_type\":\"mixtral\"}");
+    assert_true(c.vocab == 32000 && c.hidden == 4096 && c.expert_size == 14336 && c.layers == 32);
+    assert_true(c.heads == 32 && c.kv_heads == 8 && c.max_positions == 131072 && c.experts == 8);
+    assert_true(c.top_k == 2 && c.rms_norm_eps == 1e-5 && c.rope_theta == 1e6);
+    assert_true(c.norm_topk_prob && !c.attention_bias && !c.output_bias && c.shared_size == 0);
+    assert_true(c.sliding_window == 0 && c.head_dim == 128 && c.qk_norm == QK_NORM_NONE);
+    load_good(&c, "{\"model_type\":\"qwen3_moe\"}");
+    assert_true(c.vocab == 151936 && c.hidden == 2048 && c.expert_size == 768 && c.layers == 24);
+    assert_true(c.heads == 32 && c.kv_heads == 4 && c.max_positions == 32768 && c.experts == 128);
+    assert_true(c.top_k == 8 && c.rms_norm_eps == 1e-6 && c.rope_theta == 1e4);
+    assert_true(!c.norm_topk_prob && !c.attention_bias && c.shared_size == 0 && c.dense_size == 0);
+    assert_true(c.sliding_window == 0 && c.qk_norm == QK_NORM_HEAD);
+}
+
+/* A window of these types holds for every layer; qwen3_moe has one only if use_sliding_window. */
+static void test_model_config_slides_all_layers_of_mixtral_and_qwen3(void **state)
+{
+    (void)state;
+    struct model_config c;
+    load_good(&c, "{\"model_type\":\"mixtral\",\"sliding_window\":4096,\"head_dim\":null,"
+                  "\"num_hidden_layers\":3,\"num_local_experts\":6}");
+    assert_true(c.sliding_window == 4096 && c.is_sliding[0] && c.is_sliding[2] && c.experts == 6);
+    load_good(&c, "{\"model_type\":\"mixtral\",\"sliding_window\":131072}");
+    assert_true(c.sliding_window == 0 && !c.is_sliding[0]);
+    load_good(&c, "{\"model_type\":\"qwen3_moe\",\"sliding_window\":77,\"num_experts\":9}");
+    assert_true(c.sliding_window == 0 && !c.is_sliding[1] && c.experts == 9);
+    load_good(&c, "{\"model_type\":\"qwen3_moe\",\"sliding_window\":77,\"attention_bias\":true,"
+                  "\"use_sliding_window\":true,\"mlp_only_layers\":[0],\"head_dim\":128}");
+    assert_true(c.sliding_window == 77 && c.is_sliding[0] && c.is_sliding[23]);
+    assert_true(c.attention_bias && c.output_bias && c.dense_size == 6144 && !c.is_moe[0]);
+    load_good(&c, "{\"model_type\":\"qwen3_moe\",\"use_sliding_window\":true}");
+    assert_true(c.sliding_window == 4096);
 }
 
 static void test_model_config_honours_every_field(void **state)
@@ -171,8 +204,8 @@ static const struct {
 } bad[] = {
     {"[]", ERR_INPUT, "found no object at the top, expected one"},
     {"{}", ERR_INPUT, "model_type: found nothing, expected a string"},
-    {"{\"model_type\":\"mixtral\"}", ERR_UNSUPPORTED,
-     "model_type: found \"mixtral\", expected olmoe or qwen2_moe"},
+    {"{\"model_type\":\"dbrx\"}", ERR_UNSUPPORTED,
+     "model_type: found \"dbrx\", expected olmoe, qwen2_moe, mixtral or qwen3_moe"},
     {"{\"model_type\":7}", ERR_INPUT, "model_type: found an integer, expected a string"},
     {"{\"model_type\":\"olmoe\",\"model_type\":\"olmoe\"}", ERR_INPUT,
      "not valid JSON: line 1, column 34: duplicate object key near '\"model_type\"'"},
@@ -297,6 +330,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_model_config_reads_the_bundled_models),
         cmocka_unit_test(test_model_config_takes_the_defaults_of_transformers),
+        cmocka_unit_test(test_model_config_slides_all_layers_of_mixtral_and_qwen3),
         cmocka_unit_test(test_model_config_honours_every_field),
         cmocka_unit_test(test_model_config_reads_rope_of_either_transformers),
         cmocka_unit_test(test_model_config_knows_which_layers_slide),

@@ -15,9 +15,11 @@ const struct fixture_model fixture_tiny[2] = {
     {TEST_SAMPLE "/tiny-olmoe", TEST_GOLDEN "/tiny-olmoe"},
     {TEST_GOLDEN "/tiny-qwen2moe/model", TEST_GOLDEN "/tiny-qwen2moe"},
 };
-const struct fixture_model fixture_random[2] = {
+const struct fixture_model fixture_random[FIXTURE_RANDOM] = {
     {TEST_GOLDEN "/random-olmoe", TEST_GOLDEN "/random-olmoe"},
     {TEST_GOLDEN "/random-qwen2moe", TEST_GOLDEN "/random-qwen2moe"},
+    {TEST_GOLDEN "/random-mixtral", TEST_GOLDEN "/random-mixtral"},
+    {TEST_GOLDEN "/random-qwen3moe", TEST_GOLDEN "/random-qwen3moe"},
 };
 
 void fixture_open(struct model *m, const char *dir)

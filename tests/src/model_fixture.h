@@ -6,12 +6,13 @@
 
 #include "src/model/model.h"
 
-/* The two trained models and the two untrained ones, with their golden folders. */
+/* The two trained models and one untrained of every type, with their golden folders. */
 struct fixture_model {
     const char *dir;
     const char *golden;
 };
-extern const struct fixture_model fixture_tiny[2], fixture_random[2];
+enum { FIXTURE_RANDOM = 4 };
+extern const struct fixture_model fixture_tiny[2], fixture_random[FIXTURE_RANDOM];
 
 void fixture_open(struct model *m, const char *dir);
 struct backend *fixture_backend(size_t threads);

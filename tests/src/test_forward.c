@@ -132,11 +132,11 @@ static void check_window(struct forward *f, const struct expected *e, size_t w, 
 }
 
 /* Grouped queries, biases, clipping, renormalised gates, tied embeddings, dense layers, sliding
- * windows, a shared expert, float16 and float32 weights. */
+ * windows, a shared expert, norms of rows and of heads, float16 and float32 weights. */
 static void test_logits_of_unusual_models_equal_transformers(void **state)
 {
     (void)state;
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < FIXTURE_RANDOM; t++) {
         struct model m;
         struct forward *f;
         struct expected e;
@@ -264,7 +264,7 @@ static void check_tapped_layer(struct forward *f, const struct model_layer *l, s
 static void test_taps_are_fed_without_applying_and_see_the_right_experts(void **state)
 {
     (void)state;
-    for (size_t t = 0; t < 2; t++) {
+    for (size_t t = 0; t < FIXTURE_RANDOM; t++) {
         struct model m;
         struct forward *f;
         struct expected e;

@@ -22,7 +22,7 @@
 static void test_linears_have_the_checkpoints_names_and_shapes(void **state)
 {
     (void)state;
-    for (size_t t = 0; t < 4; t++) {
+    for (size_t t = 0; t < 2 + FIXTURE_RANDOM; t++) {
         struct model m;
         const struct fixture_model *f = t < 2 ? &fixture_tiny[t] : &fixture_random[t - 2];
         fixture_open(&m, f->dir);
@@ -70,7 +70,7 @@ static void test_a_loaded_layer_holds_the_checkpoints_weights(void **state)
 {
     (void)state;
     struct backend *b = fixture_backend(2);
-    for (size_t t = 0; t < 4; t++) {
+    for (size_t t = 0; t < 2 + FIXTURE_RANDOM; t++) {
         struct model m;
         struct model_layer l;
         const struct fixture_model *f = t < 2 ? &fixture_tiny[t] : &fixture_random[t - 2];
@@ -80,12 +80,19 @@ static void test_a_loaded_layer_holds_the_checkpoints_weights(void **state)
         assert_true(l.is_moe);
         for (int i = 0; i < LINEAR_COUNT; i++)
             check_linear(&m, b, &l, (enum model_linear)i, 3);
-        bool olmoe = m.config->type == MODEL_OLMOE;
-        assert_int_equal(l.q_norm != NULL, olmoe);
-        assert_int_equal(l.k_norm != NULL, olmoe);
-        assert_int_equal(l.attention_bias[0] != NULL, t != 0);
-        assert_int_equal(l.attention_bias[3] != NULL, t == 2);
-        assert_int_equal(l.shared_gate != NULL, !olmoe);
+        static const struct {
+            bool qk_norm, bias, output_bias, shared;
+        } has[2 + FIXTURE_RANDOM] = {{.qk_norm = true},
+                                     {.bias = true, .shared = true},
+                                     {.qk_norm = true, .bias = true, .output_bias = true},
+                                     {.bias = true, .shared = true},
+                                     {.qk_norm = false},
+                                     {.qk_norm = true, .bias = true, .output_bias = true}};
+        assert_int_equal(l.q_norm != NULL, has[t].qk_norm);
+        assert_int_equal(l.k_norm != NULL, has[t].qk_norm);
+        assert_int_equal(l.attention_bias[0] != NULL, has[t].bias);
+        assert_int_equal(l.attention_bias[3] != NULL, has[t].output_bias);
+        assert_int_equal(l.shared_gate != NULL, has[t].shared);
         assert_null(l.dense[0]);
         model_layer_release(&l, b);
         assert_null(l.gate);
