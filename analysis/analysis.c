@@ -79,11 +79,12 @@ static void connect(struct analysis *a, const struct trace *trace)
     }
 }
 
-static int prepare(struct analysis *a, const struct trace *trace, struct err *err)
+static int prepare(struct analysis *a, const struct trace *trace, const struct watch *watch,
+                   struct err *err)
 {
     int rc = ranks_init(&a->ranks, trace->ids, trace->positions, err);
     if (rc == 0)
-        rc = counts_init(&a->counts, trace, &a->ranks, err);
+        rc = counts_init(&a->counts, trace, &a->ranks, watch, err);
     if (rc == 0)
         rc = counts_workspace_init(&a->workspace, &a->counts, err);
     if (rc == 0)
@@ -97,6 +98,12 @@ static int prepare(struct analysis *a, const struct trace *trace, struct err *er
 
 int analysis_new(struct analysis **out, const struct trace *trace, struct err *err)
 {
+    return analysis_new_watched(out, trace, NULL, err);
+}
+
+int analysis_new_watched(struct analysis **out, const struct trace *trace,
+                         const struct watch *watch, struct err *err)
+{
     *out = NULL;
     gsl_set_error_handler_off(); /* its default aborts the process */
     struct analysis *a = mem_array(1, sizeof *a, err);
@@ -107,7 +114,7 @@ int analysis_new(struct analysis **out, const struct trace *trace, struct err *e
     a->result.experts = trace->experts;
     a->result.top_k = trace->top_k;
     a->result.model_name = trace->model_name;
-    int rc = prepare(a, trace, err);
+    int rc = prepare(a, trace, watch, err);
     if (rc < 0) {
         analysis_free(a);
         return rc;

@@ -16,6 +16,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "data/base/watch.h"
 #include "data/plan.h"
 #include "data/settings.h"
 #include "data/trace.h"
@@ -68,6 +69,9 @@ struct analysis_result {
 };
 
 ERR_CHECK int analysis_new(struct analysis **out, const struct trace *trace, struct err *err);
+/* The same, watched: tells WATCH_INDEX, and gives ERR_CANCELLED when it is stopped. */
+ERR_CHECK int analysis_new_watched(struct analysis **out, const struct trace *trace,
+                                   const struct watch *watch, struct err *err);
 void analysis_free(struct analysis *a);
 ERR_CHECK int analysis_update(struct analysis *a, const struct settings *s, struct err *err);
 const struct analysis_result *analysis_result(const struct analysis *a); /* borrowed */

@@ -40,7 +40,7 @@ struct counts {
 /* `ranks` must be those of trace->ids. Layers are counted in parallel. Release with
  * counts_release() also after an error. */
 ERR_CHECK int counts_init(struct counts *c, const struct trace *trace, const struct ranks *ranks,
-                          struct err *err);
+                          const struct watch *watch, struct err *err);
 void counts_release(struct counts *c);
 
 uint64_t counts_at(const struct counts *c, size_t column, size_t type);

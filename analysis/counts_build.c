@@ -1,5 +1,6 @@
 #include "analysis/counts.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -184,6 +185,8 @@ struct build {
     const size_t *begin;
     struct tally *tally; /* [worker] */
     struct err *err;     /* [layer] */
+    const struct watch *watch;
+    atomic_size_t layers_done;
 };
 
 static void fill_layer(void *context, size_t layer, size_t worker)
@@ -192,6 +195,10 @@ static void fill_layer(void *context, size_t layer, size_t worker)
     struct counts *c = b->counts;
     struct tally *y = &b->tally[worker];
     for (size_t type = 0; type < c->types; type++) {
+        if (type % 1024 == 0 && watch_cancelled(b->watch)) {
+            err_set(&b->err[layer], ERR_CANCELLED, NULL, "the analysis was cancelled");
+            return;
+        }
         size_t count = b->begin[type + 1] - b->begin[type];
         tally_positions(y, b->trace, layer, b->order + b->begin[type], count);
         store(c, y, layer, type, b->trace->top_k);
@@ -202,6 +209,7 @@ static void fill_layer(void *context, size_t layer, size_t worker)
     /* The code is in the error itself. */
     if (c->gates && deal_gates(&c->gates[layer], y, c->experts, &b->err[layer]) < 0)
         err_set(&b->err[layer], ERR_NOMEM, NULL, "no memory for the gate values");
+    watch_tell(b->watch, WATCH_INDEX, atomic_fetch_add(&b->layers_done, 1) + 1, b->trace->layers);
 }
 
 static int tally_init(struct tally *y, const struct trace *t, struct err *err)
@@ -255,7 +263,8 @@ static int run(struct build *b, size_t layers, struct err *err)
     return rc;
 }
 
-int counts_init(struct counts *c, const struct trace *t, const struct ranks *r, struct err *err)
+int counts_init(struct counts *c, const struct trace *t, const struct ranks *r,
+                const struct watch *watch, struct err *err)
 {
     uint32_t *order = NULL;
     size_t *begin = NULL;
@@ -266,7 +275,7 @@ int counts_init(struct counts *c, const struct trace *t, const struct ranks *r, 
     if (rc == 0 && t->gates && !(c->gates = mem_array(t->layers, sizeof *c->gates, err)))
         rc = ERR_NOMEM;
     if (rc == 0) {
-        struct build b = {c, t, order, begin, NULL, NULL};
+        struct build b = {.counts = c, .trace = t, .order = order, .begin = begin, .watch = watch};
         rc = run(&b, t->layers, err);
     }
     free(order);

@@ -49,25 +49,31 @@ static int check_file(const char *path, struct err *err)
 }
 
 int wire_load(struct trace *out, const char *path, wire_reader reader,
-              const struct wire_limits *limits, const atomic_bool *cancel, struct err *err)
+              const struct wire_limits *limits, const struct watch *watch, struct err *err)
 {
     *out = (struct trace){0};
     int fd;
-    int rc = wire_run(&fd, reader, path, limits, cancel, err);
+    int rc = wire_run(&fd, reader, path, limits, watch, err);
     if (rc < 0)
         return rc;
-    rc = wire_import(out, fd, path, err);
+    rc = wire_import(out, fd, path, watch, err);
     close(fd);
     return rc;
 }
 
 int trace_h5_load(struct trace *out, const char *path, const atomic_bool *cancel, struct err *err)
 {
+    return trace_h5_load_watched(out, path, &(struct watch){.cancel = cancel}, err);
+}
+
+int trace_h5_load_watched(struct trace *out, const char *path, const struct watch *watch,
+                          struct err *err)
+{
     *out = (struct trace){0};
     int rc = check_file(path, err);
     if (rc < 0)
         return rc;
-    return wire_load(out, path, wire_read_h5, &default_limits, cancel, err);
+    return wire_load(out, path, wire_read_h5, &default_limits, watch, err);
 }
 
 bool trace_h5_probe(const char *path)

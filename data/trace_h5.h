@@ -11,12 +11,17 @@
 
 #include <stdatomic.h>
 
+#include "data/base/watch.h"
 #include "data/trace.h"
 
 /* `cancel` may be NULL; when it turns true the child is stopped and ERR_CANCELLED returned. On
  * failure `out` is empty. Safe from any thread, also beside others that load or save. */
 ERR_CHECK int trace_h5_load(struct trace *out, const char *path, const atomic_bool *cancel,
                             struct err *err);
+
+/* The same, watched: tells WATCH_READ while the file is read and WATCH_CHECK afterwards. */
+ERR_CHECK int trace_h5_load_watched(struct trace *out, const char *path, const struct watch *watch,
+                                    struct err *err);
 
 /* Validates, then writes atomically. Gates as float32, experts as uint8 where N < 255. */
 ERR_CHECK int trace_h5_save(const struct trace *t, const char *path, struct err *err);

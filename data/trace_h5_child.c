@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -110,13 +111,39 @@ static double now(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* Bytes that the child has read so far, as the kernel counts them; 0 where it does not tell. */
+static uint64_t bytes_read(pid_t child)
+{
+    char path[64], text[64];
+    snprintf(path, sizeof path, "/proc/%ld/io", (long)child);
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+    if (fd >= 0)
+        close(fd);
+    text[size > 0 ? size : 0] = '\0';
+    return strncmp(text, "rchar: ", 7) == 0 ? strtoull(text + 7, NULL, 10) : 0;
+}
+
+static uint64_t file_size(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0 ? (uint64_t)st.st_size : 0;
+}
+
+static void tell(const struct watch *watch, pid_t child, uint64_t size)
+{
+    uint64_t done = watch && watch->tell ? bytes_read(child) : 0;
+    watch_tell(watch, WATCH_READ, done < size ? done : size, size);
+}
+
 /*
  * Waits until the child ends; kills it on cancel and when it outlives its own alarm. The flag can
  * only be looked at, so this looks every few milliseconds, seldomer as time goes by.
  */
-static int watch(pid_t child, int *status, const struct wire_limits *limits,
-                 const atomic_bool *cancel)
+static int wait_for(pid_t child, int *status, const char *path, const struct wire_limits *limits,
+                    const struct watch *watch)
 {
+    uint64_t size = file_size(path);
     double deadline = now() + limits->wall_seconds + 1;
     bool cancelled = false;
     long pause = 200000;
@@ -126,7 +153,8 @@ static int watch(pid_t child, int *status, const struct wire_limits *limits,
             return cancelled ? ERR_CANCELLED : 0;
         if (done < 0 && errno != EINTR)
             return ERR_IO;
-        cancelled = cancelled || (cancel && atomic_load(cancel));
+        cancelled = cancelled || watch_cancelled(watch);
+        tell(watch, child, size);
         if (cancelled || now() > deadline)
             kill(child, SIGKILL);
         nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
@@ -186,7 +214,7 @@ static int open_shared(int *fd, const char *path, struct err *err)
  * child, which then ends at its limit.)
  */
 int wire_run(int *fd, wire_reader reader, const char *path, const struct wire_limits *limits,
-             const atomic_bool *cancel, struct err *err)
+             const struct watch *watch, struct err *err)
 {
     int rc = open_shared(fd, path, err);
     if (rc < 0)
@@ -201,7 +229,7 @@ int wire_run(int *fd, wire_reader reader, const char *path, const struct wire_li
     if (child < 0)
         rc = err_set_errno(err, ERR_IO, path, "cannot start a process to read the trace");
     else
-        rc = watch(child, &status, limits, cancel);
+        rc = wait_for(child, &status, path, limits, watch);
     if (rc == ERR_CANCELLED)
         rc = err_set(err, ERR_CANCELLED, path, "reading was cancelled");
     else if (rc == ERR_IO)

@@ -217,7 +217,8 @@ static widen_fn find_widen(const struct wire_array *a)
     return NULL;
 }
 
-static int import_experts(struct trace *t, const struct source *s, struct err *err)
+static int import_experts(struct trace *t, const struct source *s, const struct watch *watch,
+                          struct err *err)
 {
     const struct wire_array *a = &s->wire->array[WIRE_EXPERTS];
     widen_fn widen = find_widen(a);
@@ -226,6 +227,9 @@ static int import_experts(struct trace *t, const struct source *s, struct err *e
     const unsigned char *in = data_of(s, WIRE_EXPERTS);
     size_t per_layer = t->positions * t->top_k;
     for (size_t l = 0; l < t->layers; l++) {
+        if (watch_cancelled(watch))
+            return err_set(err, ERR_CANCELLED, s->path, "reading was cancelled");
+        watch_tell(watch, WATCH_CHECK, l, t->layers);
         size_t bad =
             widen(t->routed + l * per_layer, in + l * per_layer * a->width, per_layer, t->experts);
         if (bad == per_layer)
@@ -322,7 +326,8 @@ static int import_vocabulary(struct trace *t, const struct source *s, struct err
     return 0;
 }
 
-static int import_all(struct trace *t, const struct source *s, struct err *err)
+static int import_all(struct trace *t, const struct source *s, const struct watch *watch,
+                      struct err *err)
 {
     const struct wire *w = s->wire;
     int rc = wire_attributes(t, w, s->path, err);
@@ -338,7 +343,7 @@ static int import_all(struct trace *t, const struct source *s, struct err *err)
     if (rc == 0)
         rc = import_small(t, s, err);
     if (rc == 0)
-        rc = import_experts(t, s, err);
+        rc = import_experts(t, s, watch, err);
     if (rc == 0)
         rc = import_vocabulary(t, s, err);
     if (rc < 0)
@@ -360,7 +365,8 @@ static int check_verdict(const struct source *s, struct err *err)
     return err_set(err, (enum err_code)code, s->path, "%.*s", length, w->message);
 }
 
-int wire_import(struct trace *out, int fd, const char *path, struct err *err)
+int wire_import(struct trace *out, int fd, const char *path, const struct watch *watch,
+                struct err *err)
 {
     *out = (struct trace){0};
     struct stat st;
@@ -376,7 +382,7 @@ int wire_import(struct trace *out, int fd, const char *path, struct err *err)
     s.wire = map;
     int rc = check_verdict(&s, err);
     if (rc == 0)
-        rc = import_all(out, &s, err);
+        rc = import_all(out, &s, watch, err);
     if (rc < 0)
         trace_release(out);
     munmap(map, s.size);

@@ -8,10 +8,10 @@
 #ifndef MOQA_DATA_TRACE_H5_WIRE_H
 #define MOQA_DATA_TRACE_H5_WIRE_H
 
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
+#include "data/base/watch.h"
 #include "data/trace.h"
 
 enum wire_dataset {
@@ -87,15 +87,16 @@ struct wire_limits {
 /* Runs `reader` in a child under limits and waits for it. On success `*fd` is the sealed shared
  * file, closed by the caller. */
 ERR_CHECK int wire_run(int *fd, wire_reader reader, const char *path,
-                       const struct wire_limits *limits, const atomic_bool *cancel,
+                       const struct wire_limits *limits, const struct watch *watch,
                        struct err *err);
 
 /* Makes a validated trace of a shared file. */
-ERR_CHECK int wire_import(struct trace *out, int fd, const char *path, struct err *err);
+ERR_CHECK int wire_import(struct trace *out, int fd, const char *path, const struct watch *watch,
+                          struct err *err);
 
 /* trace_h5_load() with another reader or other limits. */
 ERR_CHECK int wire_load(struct trace *out, const char *path, wire_reader reader,
-                        const struct wire_limits *limits, const atomic_bool *cancel,
+                        const struct wire_limits *limits, const struct watch *watch,
                         struct err *err);
 
 /* One thread at a time uses libhdf5 or forks: a child must not inherit the library mid-change. */

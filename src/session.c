@@ -29,14 +29,20 @@ static int open_config(struct session *s, const char *trace_path, const char *mo
 int session_open(struct session *out, const char *trace_path, const char *model_dir,
                  struct err *err)
 {
+    return session_open_watched(out, trace_path, model_dir, NULL, err);
+}
+
+int session_open_watched(struct session *out, const char *trace_path, const char *model_dir,
+                         const struct watch *watch, struct err *err)
+{
     *out = (struct session){0};
-    int rc = trace_h5_load(&out->trace, trace_path, NULL, err);
+    int rc = trace_h5_load_watched(&out->trace, trace_path, watch, err);
     if (rc == 0)
-        rc = hash_file(out->trace_sha256, trace_path, err);
+        rc = hash_file_watched(out->trace_sha256, trace_path, watch, err);
     if (rc == 0 && model_dir)
         rc = open_config(out, trace_path, model_dir, err);
     if (rc == 0)
-        rc = analysis_new(&out->analysis, &out->trace, err);
+        rc = analysis_new_watched(&out->analysis, &out->trace, watch, err);
     if (rc < 0)
         session_release(out);
     return rc;

@@ -20,6 +20,10 @@ struct session {
 /* model_dir may be NULL. The analysis is not yet updated with any settings. */
 ERR_CHECK int session_open(struct session *out, const char *trace_path, const char *model_dir,
                            struct err *err);
+/* The same, watched step by step. */
+ERR_CHECK int session_open_watched(struct session *out, const char *trace_path,
+                                   const char *model_dir, const struct watch *watch,
+                                   struct err *err);
 void session_release(struct session *s);
 
 /* The report with its charts to stdout, as wide and as colourful as stdout allows. cosine:

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <openssl/evp.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "data/base/mem.h"
@@ -72,7 +73,20 @@ int hash_bytes(char out[HASH_HEX_SIZE], const void *bytes, size_t count, struct 
 
 int hash_file(char out[HASH_HEX_SIZE], const char *path, struct err *err)
 {
+    return hash_file_watched(out, path, NULL, err);
+}
+
+static uint64_t size_of(int fd)
+{
+    struct stat st;
+    return fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+}
+
+int hash_file_watched(char out[HASH_HEX_SIZE], const char *path, const struct watch *watch,
+                      struct err *err)
+{
     enum { CHUNK = 1 << 16 };
+    uint64_t done = 0;
     struct hash *h = NULL;
     unsigned char *buffer = NULL;
     int rc = 0, fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -80,7 +94,12 @@ int hash_file(char out[HASH_HEX_SIZE], const char *path, struct err *err)
         return err_set_errno(err, ERR_INPUT, path, "cannot open");
     buffer = mem_array(CHUNK, 1, err);
     rc = buffer ? hash_new(&h, err) : ERR_NOMEM;
+    uint64_t total = size_of(fd);
     while (rc == 0) {
+        if (watch_cancelled(watch)) {
+            rc = err_set(err, ERR_CANCELLED, path, "reading was cancelled");
+            break;
+        }
         ssize_t got = read(fd, buffer, CHUNK);
         if (got < 0 && errno == EINTR)
             continue;
@@ -90,6 +109,8 @@ int hash_file(char out[HASH_HEX_SIZE], const char *path, struct err *err)
             break;
         else
             rc = hash_update(h, buffer, (size_t)got, err);
+        done += got > 0 ? (uint64_t)got : 0;
+        watch_tell(watch, WATCH_HASH, done, total);
     }
     if (rc == 0)
         rc = hash_finish(h, out, err);

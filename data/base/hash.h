@@ -5,11 +5,15 @@
 #include <stddef.h>
 
 #include "data/base/err.h"
+#include "data/base/watch.h"
 
 enum { HASH_HEX_SIZE = 65 }; /* with the NUL */
 
 ERR_CHECK int hash_bytes(char out[HASH_HEX_SIZE], const void *bytes, size_t count, struct err *err);
 ERR_CHECK int hash_file(char out[HASH_HEX_SIZE], const char *path, struct err *err);
+/* The same, watched: tells WATCH_HASH, and gives ERR_CANCELLED when it is stopped. */
+ERR_CHECK int hash_file_watched(char out[HASH_HEX_SIZE], const char *path,
+                                const struct watch *watch, struct err *err);
 
 /* In pieces. */
 struct hash;

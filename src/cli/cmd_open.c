@@ -4,9 +4,7 @@
 #include <unistd.h>
 
 #include "src/cli/cli.h"
-#include "src/open_host.h"
-#include "src/session.h"
-#include "ui/app/app_host.h"
+#include "src/open_load.h"
 
 struct arguments {
     const char *trace, *model, *plan, *runs;
@@ -46,50 +44,44 @@ const struct cli_spec cmd_open_spec = {
     true,
 };
 
-static int print_report(struct session *s, const struct settings *settings, struct err *err)
+static int print_report(const struct arguments *a, const struct settings *settings, struct err *err)
 {
-    int rc = analysis_update(s->analysis, settings, err);
-    return rc < 0 ? rc : session_print(s, NULL, err);
+    struct session s = {0};
+    int rc = session_open(&s, a->trace, a->model, err);
+    if (rc == 0)
+        rc = analysis_update(s.analysis, settings, err);
+    if (rc == 0)
+        rc = session_print(&s, NULL, err);
+    session_release(&s);
+    return rc;
 }
 
-static int run_workbench(const struct arguments *a, struct session *s,
-                         const struct settings *settings, struct err *err)
+static int run_workbench(const struct arguments *a, const struct settings *settings,
+                         struct err *err)
 {
-    struct open_host *host = NULL;
-    struct plan plan = {0};
-    bool has_plan = a->plan && access(a->plan, F_OK) == 0;
-    struct open_host_options h = {
-        .trace_path = a->trace,
-        .model_dir = a->model,
-        .calib = a->calib.items,
-        .calib_count = a->calib.count,
-        .texts = a->text.items,
-        .texts_count = a->text.count,
-        .runs_dir = a->runs ? a->runs : "moqa-runs",
-    };
-    struct app_options o = {
-        .trace = &s->trace,
-        .trace_path = a->trace,
-        .trace_sha256 = s->trace_sha256,
-        .config = s->has_config ? &s->config : NULL,
+    struct open_load *load = NULL;
+    struct app_loader loader;
+    struct open_request r = {
+        .host = {.trace_path = a->trace,
+                 .model_dir = a->model,
+                 .calib = a->calib.items,
+                 .calib_count = a->calib.count,
+                 .texts = a->text.items,
+                 .texts_count = a->text.count,
+                 .runs_dir = a->runs ? a->runs : "moqa-runs"},
         .plan_path = a->plan ? a->plan : "moqa.plan.json",
+        .start_from_plan = a->plan && access(a->plan, F_OK) == 0,
         .settings = *settings,
         .given = cli_settings_given(),
     };
-    int rc = cli_threads(&h.threads, &a->threads, err);
-    if (rc == 0 && has_plan)
-        rc = plan_load(&plan, a->plan, err);
-    if (rc == 0 && has_plan && s->has_config)
-        rc = plan_check_model(&plan, a->plan, &s->config, err);
+    int rc = cli_threads(&r.host.threads, &a->threads, err);
     if (rc == 0)
-        rc = open_host_new(&host, &h, s, err);
-    if (rc == 0) {
-        o.plan = has_plan ? &plan : NULL;
-        open_host_callbacks(host, &o.host);
-        rc = app_run_terminal(&o, err);
-    }
-    open_host_free(host);
-    plan_release(&plan);
+        rc = open_load_new(&load, &r, err);
+    if (rc == 0)
+        rc = open_load_start(load, &loader, err);
+    if (rc == 0)
+        rc = app_run_terminal(&loader, err);
+    open_load_free(load);
     return rc;
 }
 
@@ -97,14 +89,10 @@ int cmd_open(int argc, char **argv, struct err *err)
 {
     struct arguments a = {0};
     struct settings settings;
-    struct session s = {0};
     int rc = cli_parse(&cmd_open_spec, argc, argv, &a, &settings, err);
     if (rc == 0)
-        rc = session_open(&s, a.trace, a.model, err);
-    if (rc == 0)
-        rc = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? run_workbench(&a, &s, &settings, err)
-                                                           : print_report(&s, &settings, err);
-    session_release(&s);
+        rc = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? run_workbench(&a, &settings, err)
+                                                           : print_report(&a, &settings, err);
     cli_list_release(&a.calib);
     cli_list_release(&a.text);
     return rc;

@@ -243,7 +243,8 @@ static void test_trace_reader_stops_when_cancelled(void **state)
     pthread_t thread;
     double start = now();
     assert_int_equal(pthread_create(&thread, NULL, raise_flag, &cancel), 0);
-    int rc = wire_load(&t, good_path, sleeping_reader, &generous, &cancel, &err);
+    int rc = wire_load(&t, good_path, sleeping_reader, &generous,
+                       &(struct watch){.cancel = &cancel}, &err);
     pthread_join(thread, NULL);
     assert_int_equal(rc, ERR_CANCELLED);
     assert_string_equal(err.message, "reading was cancelled");

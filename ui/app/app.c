@@ -43,7 +43,9 @@ int app_new(struct app **out, const struct app_options *options, const struct st
         return ERR_NOMEM;
     a->options = options;
     a->look = *look;
-    int rc = analysis_new(&a->analysis, options->trace, err);
+    a->own_analysis = !options->analysis;
+    a->analysis = options->analysis;
+    int rc = a->own_analysis ? analysis_new(&a->analysis, options->trace, err) : 0;
     if (rc == 0)
         rc = open_document(a, err);
     if (rc == 0)
@@ -82,7 +84,8 @@ void app_free(struct app *a)
         free(a->snapshot[i].bits);
     }
     plan_release(&a->plan);
-    analysis_free(a->analysis);
+    if (a->own_analysis)
+        analysis_free(a->analysis);
     str_release(&a->dry_run);
     str_release(&a->copy);
     free(a->run.expert);

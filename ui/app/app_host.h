@@ -84,6 +84,7 @@ struct app_host {
 
 struct app_options {
     const struct trace *trace;
+    struct analysis *analysis; /* of this trace, used and changed; NULL: the app makes its own */
     const char *trace_path;
     const char *trace_sha256;
     const struct model_config *config; /* NULL: no model given */
@@ -95,7 +96,33 @@ struct app_options {
     struct app_host host;
 };
 
-/* Runs the workbench until the user quits. ERR_USAGE if there is no terminal that it can use. */
-ERR_CHECK int app_run_terminal(const struct app_options *options, struct err *err);
+/* --- Opening, which takes a while: the screen shows how far it is --- */
+
+enum { APP_LOAD_STEPS = 6 };
+
+struct app_load_step {
+    const char *name; /* "reading the trace" */
+    const char *unit; /* "layers"; NULL: bytes */
+    uint64_t done, total;
+};
+
+struct app_load {
+    bool ended; /* finish() returns at once */
+    struct app_load_step step[APP_LOAD_STEPS];
+    size_t count, current; /* those before `current` are done */
+};
+
+struct app_loader {
+    void *context;
+    const char *trace_path;
+    void (*poll)(void *context, struct app_load *out); /* returns at once */
+    /* Waits for the end. *out is borrowed from the loader. */
+    ERR_CHECK int (*finish)(void *context, const struct app_options **out, struct err *err);
+};
+
+/* Runs the workbench until the user quits: the frame comes first, the loading goes on behind it.
+ * ERR_USAGE if there is no terminal that it can use; an error of the loader is returned once the
+ * terminal is restored. Who leaves while it loads is not kept: 0. */
+ERR_CHECK int app_run_terminal(const struct app_loader *loader, struct err *err);
 
 #endif

@@ -42,6 +42,7 @@ struct app {
     const struct app_options *options;
     struct style_look look;
     struct analysis *analysis;
+    bool own_analysis;
     const struct analysis_result *result;
     struct plan plan; /* of the current document; only with a model's configuration */
     bool has_plan;
