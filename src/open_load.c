@@ -102,6 +102,7 @@ static int load(struct open_load *l, struct err *err)
         .plan_path = r->plan_path,
         .settings = r->settings,
         .given = r->given,
+        .no_session = r->no_session,
     };
     open_host_callbacks(l->host, &l->options.host);
     return 0;

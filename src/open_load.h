@@ -13,6 +13,7 @@ struct open_request {
     bool start_from_plan;     /* it exists: start from it */
     struct settings settings; /* to start with */
     const bool *given;        /* see struct app_options */
+    bool no_session;
 };
 
 struct open_load;

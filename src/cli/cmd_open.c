@@ -1,3 +1,4 @@
+#include <langinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -5,9 +6,11 @@
 
 #include "src/cli/cli.h"
 #include "src/open_load.h"
+#include "ui/app/walk.h"
 
 struct arguments {
-    const char *trace, *model, *plan, *runs;
+    const char *trace, *model, *plan, *runs, *keys, *size, *look, *picture;
+    bool session;
     struct cli_list calib, text;
     struct cli_count threads;
 };
@@ -24,6 +27,18 @@ static const struct cli_option options[] = {
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
      "folder of the runs (moqa-runs)"},
     {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false, "threads (all)"},
+    {"keys", 'k', "KEYS", CLI_TEXT, offsetof(struct arguments, keys), false,
+     "without a terminal: press these keys (\"3 ] Tab Right*5 Enter '0.35' Enter shot:a.svg\"), "
+     "then print the screen, or write it with --picture"},
+    {"picture", 0, "FILE", CLI_TEXT, offsetof(struct arguments, picture), false,
+     "without a terminal: write the last screen as .svg, .txt or .ansi"},
+    {"size", 0, "WxH", CLI_TEXT, offsetof(struct arguments, size), false,
+     "size of the screen for --keys and --picture (80x24)"},
+    {"look", 0, "WORDS", CLI_TEXT, offsetof(struct arguments, look), false,
+     "look for --keys and --picture: dark, light, mono; 256, 16, 8, 0; braille, block, ascii "
+     "(dark,256,braille)"},
+    {"session", 0, NULL, CLI_FLAG, offsetof(struct arguments, session), false,
+     "with --keys and --picture: read and save the session of this trace as the screen does"},
     {.type = CLI_END},
 };
 
@@ -38,7 +53,8 @@ const struct cli_spec cmd_open_spec = {
     "the plan, run it. Without a terminal it prints the report.",
     "  moqa wiki.h5\n"
     "  moqa open wiki.h5 --model OLMoE-1B-7B --text eval.txt\n"
-    "  moqa open wiki.h5 --model OLMoE-1B-7B --plan moqa.plan.json\n",
+    "  moqa open wiki.h5 --model OLMoE-1B-7B --plan moqa.plan.json\n"
+    "  moqa open wiki.h5 --keys \"3 ] ] Tab Right*5\" --size 120x40 --picture layer2.svg\n",
     options,
     positional,
     true,
@@ -56,11 +72,63 @@ static int print_report(const struct arguments *a, const struct settings *settin
     return rc;
 }
 
+static bool is_walk(const struct arguments *a)
+{
+    return a->keys || a->picture;
+}
+
+static int fill_walk(struct walk_options *w, const struct arguments *a, struct err *err)
+{
+    *w = (struct walk_options){.keys = a->keys, .w = 80, .h = 24, .picture = a->picture};
+    bool prints_bytes = !a->picture && strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
+    w->look = (struct style_look){STYLE_DARK, STYLE_DEPTH_256,
+                                  prints_bytes ? STYLE_ASCII : STYLE_BRAILLE};
+    int rc = a->size ? walk_size(&w->w, &w->h, a->size, err) : 0;
+    return rc == 0 && a->look ? walk_look(&w->look, a->look, err) : rc;
+}
+
+static int print_screen(const struct cells *c, const struct style_look *look, struct err *err)
+{
+    struct str text = {0};
+    if (isatty(STDOUT_FILENO))
+        cells_sgr(c, look, &text);
+    else
+        cells_plain(c, &text);
+    int rc = str_ok(&text, err);
+    if (rc == 0)
+        rc = cli_print(str_get(&text), err);
+    str_release(&text);
+    return rc;
+}
+
+static int run_walk(const struct arguments *a, struct open_load *load, struct err *err)
+{
+    struct walk_options w;
+    struct cells last = {0};
+    struct style_look look;
+    const struct app_options *app;
+    int rc = fill_walk(&w, a, err);
+    if (rc == 0)
+        rc = open_load_now(load, &app, err);
+    if (rc == 0)
+        rc = walk_run(app, &w, &last, &look, err);
+    if (rc == 0 && !a->picture)
+        rc = print_screen(&last, &look, err);
+    cells_release(&last);
+    return rc;
+}
+
+static int run_screen(struct open_load *load, struct err *err)
+{
+    struct app_loader loader;
+    int rc = open_load_start(load, &loader, err);
+    return rc == 0 ? app_run_terminal(&loader, err) : rc;
+}
+
 static int run_workbench(const struct arguments *a, const struct settings *settings,
                          struct err *err)
 {
     struct open_load *load = NULL;
-    struct app_loader loader;
     struct open_request r = {
         .host = {.trace_path = a->trace,
                  .model_dir = a->model,
@@ -73,14 +141,13 @@ static int run_workbench(const struct arguments *a, const struct settings *setti
         .start_from_plan = a->plan && access(a->plan, F_OK) == 0,
         .settings = *settings,
         .given = cli_settings_given(),
+        .no_session = is_walk(a) && !a->session,
     };
     int rc = cli_threads(&r.host.threads, &a->threads, err);
     if (rc == 0)
         rc = open_load_new(&load, &r, err);
     if (rc == 0)
-        rc = open_load_start(load, &loader, err);
-    if (rc == 0)
-        rc = app_run_terminal(&loader, err);
+        rc = is_walk(a) ? run_walk(a, load, err) : run_screen(load, err);
     open_load_free(load);
     return rc;
 }
@@ -90,9 +157,9 @@ int cmd_open(int argc, char **argv, struct err *err)
     struct arguments a = {0};
     struct settings settings;
     int rc = cli_parse(&cmd_open_spec, argc, argv, &a, &settings, err);
+    bool screen = is_walk(&a) || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
     if (rc == 0)
-        rc = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) ? run_workbench(&a, &settings, err)
-                                                           : print_report(&a, &settings, err);
+        rc = screen ? run_workbench(&a, &settings, err) : print_report(&a, &settings, err);
     cli_list_release(&a.calib);
     cli_list_release(&a.text);
     return rc;

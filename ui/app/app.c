@@ -118,7 +118,12 @@ static bool run_is_active(const struct app *a)
 
 bool app_busy(const struct app *a)
 {
-    return run_is_active(a) || a->cosine_phase == APP_COSINE_RUNNING;
+    return run_is_active(a) || app_waiting(a);
+}
+
+bool app_waiting(const struct app *a)
+{
+    return a->cosine_phase == APP_COSINE_RUNNING;
 }
 
 static void tell_end_of_run(struct app *a, enum app_run_phase before)

@@ -27,6 +27,8 @@ void app_draw(struct app *a, struct cells *c);
 bool app_tick(struct app *a);
 /* True while something runs whose progress is on the screen. */
 bool app_busy(const struct app *a);
+/* The same without a quantization pass: what ends by itself within moments or minutes. */
+bool app_waiting(const struct app *a);
 
 const struct style_look *app_look(const struct app *a);
 bool app_wants_mouse(const struct app *a);

@@ -206,6 +206,14 @@ static bool commit(struct app *a, const struct settings *next)
     return true;
 }
 
+/* n steps as the decimal number that one would type: 35 steps of 0.01 are 0.35, where the product
+ * is 0.35000000000000003. */
+static double on_grid(double n, double step)
+{
+    double per_unit = round(1 / step);
+    return step < 1 && fabs(per_unit * step - 1) < 1e-9 ? n / per_unit : n * step;
+}
+
 void app_step_slider(struct app *a, int steps)
 {
     const struct setting_info *info = app_slider(a);
@@ -224,7 +232,7 @@ void app_step_slider(struct app *a, int steps)
     } else if (info->kind == SETTING_BITS || (info->kind == SETTING_COUNT && info->step == 1)) {
         value += steps;
     } else {
-        value = round(value / info->step + steps) * info->step;
+        value = on_grid(round(value / info->step + steps), info->step);
     }
     settings_set_number(&next, info, value);
     if (!commit(a, &next) && !a->message[0])

@@ -93,6 +93,7 @@ struct app_options {
     struct settings settings;          /* to start with */
     const bool *given; /* [settings_count()] named on the command line: a saved session does not
                           change them; NULL: none */
+    bool no_session; /* the saved state of this trace is neither read nor written */
     struct app_host host;
 };
 

@@ -59,6 +59,10 @@ void app_save_session(struct app *a)
     struct str dir = {0}, path = {0};
     struct err err = {0};
     json_t *settings = NULL, *root = NULL;
+    if (a->options->no_session) {
+        app_say(a, STYLE_WARN, "sessions are off; --session turns them on");
+        return;
+    }
     session_dir(&dir);
     session_path(&path, a);
     if (!path.length || !a->options->trace_sha256) {
@@ -163,7 +167,8 @@ void app_restore_session(struct app *a)
     struct stat st;
     json_t *root = NULL;
     session_path(&path, a);
-    if (a->options->plan || !a->options->trace_sha256 || !path.length || stat(path.data, &st) < 0)
+    if (a->options->plan || a->options->no_session || !a->options->trace_sha256 || !path.length ||
+        stat(path.data, &st) < 0)
         goto cleanup;
     if (jsonio_load(&root, path.data, SESSION_LIMIT, &err) < 0 ||
         read_session(a, root, path.data, &err) < 0)
