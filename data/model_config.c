@@ -253,6 +253,20 @@ static int read_rope(struct reader *r, struct model_config *c)
     return rc;
 }
 
+/* A number, or a list whose first counts. What has another form is passed over, as is an id
+ * outside the vocabulary: only an empty context of a task needs it. */
+static bool read_token(const struct reader *r, const char *key, struct model_config *c)
+{
+    const json_t *value = json_object_get(r->root, key);
+    if (json_is_array(value))
+        value = json_array_get(value, 0);
+    json_int_t id = json_integer_value(value);
+    if (!json_is_integer(value) || id < 0 || (uint64_t)id >= c->vocab)
+        return false;
+    c->prefix_token = (uint32_t)id;
+    return true;
+}
+
 static int read_common(struct reader *r, struct model_config *c, const struct model_traits *t)
 {
     const char *act = "silu";
@@ -272,6 +286,7 @@ static int read_common(struct reader *r, struct model_config *c, const struct mo
     if (rc == 0 && strcmp(act, "silu") != 0 && strcmp(act, "swish") != 0)
         rc = err_set(r->err, ERR_UNSUPPORTED, r->at.file,
                      "hidden_act: found \"%.32s\", expected \"silu\"", act);
+    c->has_prefix_token = read_token(r, "bos_token_id", c) || read_token(r, "eos_token_id", c);
     return rc;
 }
 

@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "data/base/err.h"
 #include "data/base/hash.h"
@@ -47,7 +48,9 @@ struct model_config {
     double clip_qkv;
     double rms_norm_eps;
     double rope_theta;
-    size_t sliding_window;             /* 0: full attention */
+    size_t sliding_window; /* 0: full attention */
+    bool has_prefix_token; /* bos_token_id, else eos_token_id: stands for an empty context */
+    uint32_t prefix_token;
     bool has_dtype;                    /* config.json names it; checkpoint_open() fills it else */
     enum dtype dtype;                  /* of the checkpoint */
     bool is_moe[MODEL_LAYERS_MAX];     /* [layer]; false: a dense MLP */

@@ -1,23 +1,34 @@
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
+#include "data/base/sanitize.h"
 #include "src/calibration.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_progress.h"
 #include "src/eval/eval_json.h"
+#include "src/eval/task.h"
 #include "src/job.h"
 #include "src/model/texts.h"
 
+enum { SHOWN_MAX = 256 };
+
 struct arguments {
-    const char *model, *backend, *progress;
+    const char *model, *task, *data, *backend, *progress;
     struct cli_list text;
     struct cli_count window, samples, threads;
-    bool json;
+    bool json, details;
 };
 
 static const struct cli_option options[] = {
-    {"text", 't', "FILE...", CLI_LIST, offsetof(struct arguments, text), true,
-     "texts, joined in this order"},
+    {"text", 't', "FILE...", CLI_LIST, offsetof(struct arguments, text), false,
+     "perplexity on these texts, joined in this order"},
+    {"task", 0, "NAME", CLI_TEXT, offsetof(struct arguments, task), false,
+     "a zero-shot task: arc_easy, arc_challenge, piqa, rte, copa, cb; or pairs"},
+    {"data", 'd', "FILE", CLI_TEXT, offsetof(struct arguments, data), false,
+     "its questions: JSON lines with the data set's own fields"},
+    {"details", 0, NULL, CLI_FLAG, offsetof(struct arguments, details), false,
+     "of a task: the log-likelihood of every choice as well"},
     {"window", 'w', "TOKENS", CLI_COUNT, offsetof(struct arguments, window), false,
      "tokens a window (2048, or the model's limit if smaller)"},
     {"samples", 'n', "N", CLI_COUNT, offsetof(struct arguments, samples), false,
@@ -39,62 +50,164 @@ static const struct cli_option positional[] = {
 
 const struct cli_spec cmd_eval_spec = {
     "eval",
-    "Perplexity of a model on text, over windows that do not overlap. MODEL is a checkpoint "
-    "folder, plain or quantized (moqa, gptq).",
+    "Perplexity of a model on text, over windows that do not overlap, or its score on a zero-shot "
+    "task. MODEL is a checkpoint folder, plain or quantized (moqa, gptq).",
     "  moqa eval OLMoE-1B-7B --text wiki.txt\n"
-    "  moqa eval OLMoE-moqa --text wiki.txt --window 512 --json\n",
+    "  moqa eval OLMoE-moqa --text wiki.txt --window 512 --json\n"
+    "  moqa eval OLMoE-moqa --task arc_easy --data ARC-Easy-Test.jsonl\n"
+    "  moqa eval OLMoE-moqa --task piqa --data piqa.jsonl --json --details > piqa.json\n",
     options,
     positional,
     false,
 };
 
-static int print_result(const struct perplexity *p, bool as_json, struct err *err)
+static int print_json(json_t *object, struct err *err)
 {
-    char line[256];
-    if (!as_json) {
-        snprintf(line, sizeof line,
-                 "perplexity %.6f  (%zu windows of %zu tokens, %zu predicted, %.2f s)\n", p->value,
-                 p->windows, p->window, p->predicted, p->seconds);
-        return cli_print(line, err);
-    }
-    json_t *object = NULL;
-    int rc = eval_json(&object, p, err);
-    if (rc < 0)
-        return rc;
     char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
-    json_decref(object);
-    rc = text ? cli_print(text, err) : err_set(err, ERR_NOMEM, NULL, "no memory for JSON");
+    int rc = text ? cli_print(text, err) : err_set(err, ERR_NOMEM, NULL, "no memory for JSON");
     if (rc == 0)
         rc = cli_print("\n", err);
     free(text);
     return rc;
 }
 
+/* --- Perplexity --- */
+
+static int print_perplexity(const struct perplexity *p, bool as_json, struct err *err)
+{
+    char line[256];
+    json_t *object = NULL;
+    if (!as_json) {
+        snprintf(line, sizeof line,
+                 "perplexity %.6f  (%zu windows of %zu tokens, %zu predicted, %.2f s)\n", p->value,
+                 p->windows, p->window, p->predicted, p->seconds);
+        return cli_print(line, err);
+    }
+    int rc = eval_json(&object, p, err);
+    if (rc == 0)
+        rc = print_json(object, err);
+    json_decref(object);
+    return rc;
+}
+
+static int run_texts(const struct arguments *a, const struct model *m, struct backend *b,
+                     struct progress *progress, struct err *err)
+{
+    struct token_ids ids = {0};
+    struct perplexity result;
+    size_t window;
+    int rc = calibration_window(&window, m->config, a->window.value, err);
+    if (rc == 0)
+        rc = texts_encode(&ids, m->tokenizer, a->text.items, a->text.count, err);
+    if (rc == 0)
+        rc = perplexity_run(&result, m, b, ids.data, ids.count, window, a->samples.value, NULL,
+                            progress, err);
+    if (rc == 0)
+        rc = print_perplexity(&result, a->json, err);
+    token_ids_release(&ids);
+    return rc;
+}
+
+/* --- A task --- */
+
+static void append_items(struct str *out, const struct task *t)
+{
+    for (size_t i = 0; i < t->count; i++) {
+        const struct task_item *item = &t->items[i];
+        for (size_t c = 0; c < item->count; c++) {
+            const struct task_choice *choice = &item->choices[c];
+            char shown[SHOWN_MAX];
+            sanitize(shown, sizeof shown, choice->continuation, strlen(choice->continuation));
+            str_appendf(out, "%5zu  %c%c %12.4f  %3zu tokens %s\n", i,
+                        t->info->scored && c == item->right ? '*' : ' ',
+                        t->info->scored && c == item->predicted ? '>' : ' ', choice->result.value,
+                        choice->result.tokens, shown);
+        }
+    }
+    if (t->info->scored)
+        str_append(out, "(* the right choice, > the model's)\n");
+}
+
+static int print_task(const struct task *t, const struct arguments *a, struct err *err)
+{
+    json_t *object = NULL;
+    struct str text = {0};
+    int rc = 0;
+    if (a->json) {
+        rc = task_json(&object, t, a->details, err);
+        if (rc == 0)
+            rc = print_json(object, err);
+        json_decref(object);
+        return rc;
+    }
+    if (a->details || !t->info->scored)
+        append_items(&text, t);
+    str_appendf(&text, "%s", t->info->name);
+    if (t->info->scored)
+        str_appendf(&text, "  acc %.4f \u00b1 %.4f", t->acc, t->acc_error);
+    if (t->info->has_norm)
+        str_appendf(&text, "  acc_norm %.4f \u00b1 %.4f", t->acc_norm, t->acc_norm_error);
+    if (t->info->has_f1)
+        str_appendf(&text, "  f1 %.4f", t->f1);
+    str_appendf(&text, "  (%zu questions, %.2f s)\n", t->count, t->seconds);
+    rc = str_ok(&text, err);
+    if (rc == 0)
+        rc = cli_print(str_get(&text), err);
+    str_release(&text);
+    return rc;
+}
+
+static int run_task(const struct arguments *a, const struct model *m, struct backend *b,
+                    struct progress *progress, struct err *err)
+{
+    struct task task = {0};
+    int rc = task_load(&task, task_find(a->task), a->data, err);
+    if (rc == 0)
+        rc = task_run(&task, m, b, progress, err);
+    if (rc == 0)
+        rc = print_task(&task, a, err);
+    task_release(&task);
+    return rc;
+}
+
+static int check_task(const struct arguments *a, struct err *err)
+{
+    struct str known = {0};
+    if (!a->task && a->text.count == 0)
+        return err_set(err, ERR_USAGE, NULL, "expected --text FILE... or --task NAME --data FILE");
+    if (a->task && a->text.count)
+        return err_set(err, ERR_USAGE, NULL, "--text and --task are two evaluations: choose one");
+    if (a->task && !a->data)
+        return err_set(err, ERR_USAGE, NULL, "--task %s needs its questions: --data FILE", a->task);
+    if (!a->task && (a->data || a->details))
+        return err_set(err, ERR_USAGE, NULL, "--%s belongs to --task",
+                       a->data ? "data" : "details");
+    if (!a->task || task_find(a->task))
+        return 0;
+    for (size_t i = 0; i < task_count(); i++)
+        str_appendf(&known, "%s%s", i ? ", " : "", task_info(i)->name);
+    int rc = err_set(err, ERR_USAGE, NULL, "--task: found \"%s\", expected one of %s", a->task,
+                     str_get(&known));
+    str_release(&known);
+    return rc;
+}
+
 static int run(const struct arguments *a, struct progress *progress, struct err *err)
 {
     struct model model = {0};
-    struct token_ids ids = {0};
     struct backend *backend = NULL;
-    struct perplexity result;
-    size_t window, threads;
+    size_t threads;
     int rc = cli_threads(&threads, &a->threads, err);
     if (rc == 0)
         rc = model_open(&model, a->model, err);
-    if (rc == 0)
-        rc = calibration_window(&window, model.config, a->window.value, err);
     if (rc == 0 && !model.tokenizer)
         rc = err_set(err, ERR_INPUT, a->model, "has no tokenizer.json, which a text needs");
     if (rc == 0)
-        rc = texts_encode(&ids, model.tokenizer, a->text.items, a->text.count, err);
-    if (rc == 0)
         rc = job_backend(&backend, a->backend, threads, err);
     if (rc == 0)
-        rc = perplexity_run(&result, &model, backend, ids.data, ids.count, window, a->samples.value,
-                            NULL, progress, err);
-    if (rc == 0)
-        rc = print_result(&result, a->json, err);
+        rc = a->task ? run_task(a, &model, backend, progress, err)
+                     : run_texts(a, &model, backend, progress, err);
     backend_free(backend);
-    token_ids_release(&ids);
     model_release(&model);
     return rc;
 }
@@ -104,6 +217,8 @@ int cmd_eval(int argc, char **argv, struct err *err)
     struct arguments a = {0};
     struct progress progress;
     int rc = cli_parse(&cmd_eval_spec, argc, argv, &a, NULL, err);
+    if (rc == 0)
+        rc = check_task(&a, err);
     if (rc == 0)
         rc = cli_progress_begin(&progress, a.progress, err);
     if (rc == 0) {
