@@ -1,12 +1,8 @@
 /*
  * Speed of the analysis at the size of OLMoE-1B-7B: 16 layers, 64 experts, top-8, 50,304 token
  * types, 262,144 positions. Prints one JSON line a case: the median of several repeats in
- * milliseconds, and for slider moves the part of a 16 ms frame.
- *
- * The trace is synthetic: token ids follow Zipf's law, and every type has favourite experts that
- * a position takes most of the time, the rest is drawn from a skewed popularity.
+ * milliseconds, and for slider moves the part of a 16 ms frame. The trace: synthetic.h.
  */
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,83 +10,15 @@
 
 #include "analysis/analysis.h"
 #include "analysis/cosine.h"
-#include "data/base/mem.h"
+#include "synthetic.h"
 
-enum { LAYERS = 16, EXPERTS = 64, TOP_K = 8, TYPES = 50304, POSITIONS = 262144, REPEATS = 15 };
-
-static uint64_t random_state = 88172645463325252u;
-
-static uint64_t next_random(void)
-{
-    random_state ^= random_state << 13;
-    random_state ^= random_state >> 7;
-    random_state ^= random_state << 17;
-    return random_state;
-}
-
-static double uniform(void)
-{
-    return (double)(next_random() >> 11) * 0x1p-53;
-}
-
-static uint32_t hash(uint32_t x)
-{
-    x = (x ^ x >> 16) * 0x7feb352du;
-    x = (x ^ x >> 15) * 0x846ca68bu;
-    return x ^ x >> 16;
-}
+enum { LAYERS = SYNTHETIC_LAYERS, EXPERTS = SYNTHETIC_EXPERTS, REPEATS = 15 };
 
 static double now(void)
 {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
-}
-
-/* Every type occurs, the rest of the positions follows 1/rank. */
-static void fill_ids(struct trace *t)
-{
-    double *cumulative = malloc(TYPES * sizeof *cumulative), sum = 0;
-    for (size_t r = 0; r < TYPES; r++)
-        cumulative[r] = sum += 1 / (double)(r + 1);
-    for (size_t p = 0; p < t->positions; p++) {
-        size_t low = 0, high = TYPES - 1;
-        double x = uniform() * sum;
-        while (low < high) {
-            size_t middle = (low + high) / 2;
-            if (cumulative[middle] < x)
-                low = middle + 1;
-            else
-                high = middle;
-        }
-        t->ids[p] = (uint32_t)(p % 5 == 0 && p / 5 < TYPES ? p / 5 : low);
-    }
-    free(cumulative);
-}
-
-static uint16_t draw_expert(uint32_t id, size_t layer, size_t slot)
-{
-    if (uniform() < 0.6)
-        return (uint16_t)(hash(id * 31 + (uint32_t)(layer * 1009 + slot)) % EXPERTS);
-    double x = uniform();
-    return (uint16_t)((hash((uint32_t)layer) + (uint32_t)(x * x * EXPERTS)) % EXPERTS);
-}
-
-static void fill_routing(struct trace *t)
-{
-    for (size_t l = 0; l < LAYERS; l++)
-        for (size_t p = 0; p < t->positions; p++) {
-            size_t at = (l * t->positions + p) * TOP_K;
-            uint64_t taken = 0;
-            for (size_t k = 0; k < TOP_K; k++) {
-                uint16_t e = draw_expert(t->ids[p], l, k);
-                while (taken >> e & 1)
-                    e = (uint16_t)((e + 1) % EXPERTS);
-                taken |= (uint64_t)1 << e;
-                t->routed[at + k] = e;
-                t->gates[at + k] = (float)(0.3 / (double)(k + 1) * (0.5 + uniform()));
-            }
-        }
 }
 
 static int compare(const void *x, const void *y)
@@ -151,7 +79,7 @@ static void bench_cosine(void)
     float *weights = malloc(sizeof *weights * EXPERTS * WIDTH);
     const float *rows[EXPERTS];
     for (size_t i = 0; i < (size_t)EXPERTS * WIDTH; i++)
-        weights[i] = (float)(uniform() - 0.5);
+        weights[i] = (float)(synthetic_uniform() - 0.5);
     for (size_t e = 0; e < EXPERTS; e++)
         rows[e] = weights + e * WIDTH;
     for (size_t i = 0; i < 3; i++) {
@@ -183,23 +111,11 @@ int main(void)
         {"alpha, occurrences", "alpha", "occurrences", {"0.31", "0.32", "0.33", "0.34"}},
         {"alpha, gate", "alpha", "gate", {"0.31", "0.32", "0.33", "0.34"}},
     };
-    struct trace t = {.positions = POSITIONS,
-                      .windows = POSITIONS / 2048,
-                      .layers = LAYERS,
-                      .experts = EXPERTS,
-                      .top_k = TOP_K,
-                      .vocab = TYPES,
-                      .window = 2048};
+    struct trace t;
     struct err err = {0};
     struct analysis *a;
-    if (trace_alloc(&t, true, &err) < 0)
+    if (synthetic_trace(&t, &err) < 0)
         fail(&err);
-    fill_ids(&t);
-    fill_routing(&t);
-    for (size_t l = 0; l < LAYERS; l++)
-        t.layer_index[l] = (uint16_t)l;
-    for (size_t w = 0; w < t.windows; w++)
-        t.window_starts[w] = w * t.window;
     double start = now();
     if (analysis_new(&a, &t, &err) < 0)
         fail(&err);
