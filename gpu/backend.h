@@ -17,6 +17,7 @@
 #include "data/base/err.h"
 
 struct tensor; /* a matrix on the device; opaque */
+struct parallel;
 struct backend;
 
 enum tensor_kind { TENSOR_F32, TENSOR_F64 };
@@ -46,25 +47,32 @@ struct backend_attention {
 };
 
 /*
- * One GPTQ problem, already permuted so that columns are rounded from the last to the first:
+ * One GPTQ problem. Position k of the factor belongs to input order[k]; positions are rounded from
+ * the last to the first:
  *     q_k = clamp(rint((w_k - sum_{j>k} e_j L[j][k] / L[k][k]) / scale) + zero),  e = dequant(q) -
- * w with H = L L^T. Scale, zero point and largest code depend on the row and on the column's grid.
+ * w with H = L L^T. Scale, zero point and largest code depend on the row and on the input's grid.
  */
 struct backend_sweep {
     size_t rows, columns;    /* outputs, inputs */
     size_t grids;            /* grids a row (groups, and groups of channels) */
-    const double *weights;   /* [rows][columns] */
-    const double *factor;    /* L, [columns][columns], lower triangle */
-    const uint32_t *grid;    /* [column] -> grid */
+    const float *weights;    /* [rows][input] */
+    const double *factor;    /* L, [columns][columns], lower triangle, the upper one zero; linears
+                                that share one lie beside each other in a batch */
+    const uint32_t *order;   /* [columns] position -> input */
+    const uint32_t *grid;    /* [input] -> grid */
     const uint8_t *max_code; /* [grid] 2^bits - 1 */
     const double *scale;     /* [rows][grids], > 0 */
     const uint8_t *zero;     /* [rows][grids] */
-    uint8_t *codes;          /* out: [rows][columns] */
+    uint8_t *codes;          /* out: [rows][input] */
     bool nearest;            /* no compensation: plain rounding; the losses are those of H */
-    double *loss;            /* out: sum of (e_k as compensated)^2 L[k][k]^2: tr(E H E^T) */
-    double *square;          /* out: sum of e_k^2 */
+    double *loss;            /* out: tr(E H E^T) */
+    double *square;          /* out: sum of e^2 */
+    double *nearest_loss;    /* out: both for plain rounding, whatever `nearest` is; may be NULL, */
+    double *nearest_square;  /* then both are */
 };
 
+/* BACKEND_FP32: products in single precision; the factor is summed in double precision, a sweep in
+ * single precision. BACKEND_FP64: all in double precision. */
 enum backend_precision { BACKEND_FP32, BACKEND_FP64 };
 
 struct backend_ops {
@@ -72,6 +80,9 @@ struct backend_ops {
     void (*free)(struct backend *b);
     /* One line for a person: "2 threads, OpenBLAS 0.3.21 SkylakeX". */
     void (*describe)(const struct backend *b, char *out, size_t size);
+    /* Threads for the host's own work between operations (data/base/parallel.h). NULL, as the
+     * function or as its result: the caller's thread alone. */
+    struct parallel *(*pool)(struct backend *b);
 
     /* --- Tensors. Owned by the caller, freed before the backend. --- */
     int (*tensor_new)(struct backend *b, struct tensor **out, enum tensor_kind kind, size_t rows,
@@ -155,6 +166,11 @@ struct backend_ops {
 struct backend {
     const struct backend_ops *ops;
 };
+
+static inline struct parallel *backend_pool(struct backend *b)
+{
+    return b->ops->pool ? b->ops->pool(b) : NULL;
+}
 
 /*
  * To be called first in main(): OpenBLAS picks its kernels while the program is loaded, and old

@@ -29,6 +29,11 @@ static void cpu_describe(const struct backend *b, char *out, size_t size)
              version, openblas_get_corename());
 }
 
+static struct parallel *cpu_pool(struct backend *b)
+{
+    return cpu_self(b)->pool;
+}
+
 int cpu_scratch(struct cpu_backend *c, size_t floats, struct err *err)
 {
     for (size_t i = 0; i < c->threads; i++) {
@@ -48,6 +53,7 @@ static const struct backend_ops cpu_ops = {
     .name = "cpu",
     .free = cpu_free,
     .describe = cpu_describe,
+    .pool = cpu_pool,
     .tensor_new = cpu_tensor_new,
     .tensor_free = cpu_tensor_free,
     .upload = cpu_upload,

@@ -1,6 +1,5 @@
 /*
  * Exponential function for loops that the compiler turns into vector code: no branch, no call.
- * CPU_VECTOR compiles a function for wider vector units as well and picks at run time.
  */
 #ifndef MOQA_GPU_CPU_CPU_MATH_H
 #define MOQA_GPU_CPU_CPU_MATH_H
@@ -9,13 +8,9 @@
 #include <stdint.h>
 #include <string.h>
 
-/* Sanitizers and coverage instrument code that runs before they are ready if it is an ifunc. */
-#if defined(__x86_64__) && defined(__OPTIMIZE__) && !defined(__SANITIZE_ADDRESS__) && \
-    !defined(__SANITIZE_THREAD__)
-#define CPU_VECTOR __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
-#else
-#define CPU_VECTOR
-#endif
+#include "data/base/simd.h"
+
+#define CPU_VECTOR SIMD_CLONES
 
 /* e^x within 1.5 units in the last place; 0 below -87.3, infinity above 88.7; NaN stays NaN. */
 static inline float cpu_exp(float x)

@@ -14,9 +14,9 @@ static int errors_at(double *error, const struct channels_input *in, unsigned bi
         grid_fit(&grid, in->rule, &width, in->weights, in->rows, in->columns, in->diagonal, err);
     if (rc < 0)
         return rc;
-    grid_column_errors(&grid, in->weights, error);
+    rc = grid_column_errors(&grid, in->weights, error, err);
     grid_release(&grid);
-    return 0;
+    return rc;
 }
 
 static int score_error(double *score, const struct channels_input *in, struct err *err)

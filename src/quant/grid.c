@@ -4,9 +4,17 @@
 #include <stdlib.h>
 
 #include "data/base/mem.h"
+#include "data/base/simd.h"
 #include "data/safetensors.h"
 
-enum { SEARCH_STEPS = 13 };
+enum {
+    SEARCH_STEPS = 13,
+    LANES = 16 /* partial results of a reduction: the same at any width of the vector unit */
+};
+
+/* Adding and subtracting it rounds to an integer, halves to even; larger numbers are integers
+ * already, and stay beyond every code. */
+static const double rounding = 6755399441055744.0;
 
 struct cell {
     double scale;
@@ -42,43 +50,65 @@ static struct cell make_cell(const struct grid_rule *rule, double low, double hi
     return c;
 }
 
-static double round_error(double w, struct cell c, int top)
-{
-    double code = rint(w / c.scale) + c.zero;
-    code = code < 0.0 ? 0.0 : code;
-    code = code > top ? (double)top : code;
-    return (code - c.zero) * c.scale - w;
-}
-
-struct columns {
-    size_t first, end; /* of the group */
-    uint32_t grid;     /* only columns of this grid count */
-    const uint32_t *column;
-    const double *importance;
+/* Columns of one grid in one row, side by side. */
+struct span {
+    const float *w;
+    const double *importance; /* NULL: all alike */
+    size_t count;
 };
 
-static double cell_error(struct cell c, int top, const float *row, const struct columns *cols)
+static inline double round_error(double w, double scale, double zero, double top)
 {
-    double sum = 0.0;
-    for (size_t j = cols->first; j < cols->end; j++) {
-        if (cols->column[j] != cols->grid)
-            continue;
-        double e = round_error((double)row[j], c, top);
-        sum += e * e * (cols->importance ? cols->importance[j] : 1.0);
+    double code = ((w / scale + rounding) - rounding) + zero;
+    code = code < 0.0 ? 0.0 : code;
+    code = code > top ? top : code;
+    return (code - zero) * scale - w;
+}
+
+SIMD_CLONES static double span_error(const struct span *s, double scale, double zero, double top)
+{
+    double lanes[LANES] = {0}, sum = 0.0;
+    size_t whole = s->count - s->count % LANES;
+    for (size_t j = 0; j < whole; j += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            double e = round_error((double)s->w[j + l], scale, zero, top);
+            lanes[l] += s->importance ? e * e * s->importance[j + l] : e * e;
+        }
+    for (size_t j = whole; j < s->count; j++) {
+        double e = round_error((double)s->w[j], scale, zero, top);
+        lanes[j - whole] += s->importance ? e * e * s->importance[j] : e * e;
     }
+    for (size_t l = 0; l < LANES; l++)
+        sum += lanes[l];
     return sum;
 }
 
-static struct cell fit_cell(const struct grid_rule *rule, int top, const float *row,
-                            const struct columns *cols)
+/* Smallest and largest, and 0. */
+SIMD_CLONES static void span_range(const struct span *s, double *low, double *high)
 {
-    double low = 0.0, high = 0.0;
-    for (size_t j = cols->first; j < cols->end; j++) {
-        if (cols->column[j] != cols->grid)
-            continue;
-        low = fmin(low, (double)row[j]);
-        high = fmax(high, (double)row[j]);
+    float least[LANES] = {0}, most[LANES] = {0};
+    size_t whole = s->count - s->count % LANES;
+    for (size_t j = 0; j < whole; j += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            least[l] = s->w[j + l] < least[l] ? s->w[j + l] : least[l];
+            most[l] = s->w[j + l] > most[l] ? s->w[j + l] : most[l];
+        }
+    for (size_t j = whole; j < s->count; j++) {
+        least[0] = s->w[j] < least[0] ? s->w[j] : least[0];
+        most[0] = s->w[j] > most[0] ? s->w[j] : most[0];
     }
+    for (size_t l = 1; l < LANES; l++) {
+        least[0] = least[l] < least[0] ? least[l] : least[0];
+        most[0] = most[l] > most[0] ? most[l] : most[0];
+    }
+    *low = (double)least[0];
+    *high = (double)most[0];
+}
+
+static struct cell fit_cell(const struct grid_rule *rule, int top, const struct span *s)
+{
+    double low, high;
+    span_range(s, &low, &high);
     if (low == high) {
         low = -1.0;
         high = 1.0;
@@ -86,11 +116,11 @@ static struct cell fit_cell(const struct grid_rule *rule, int top, const float *
     struct cell best = make_cell(rule, low, high, top);
     if (!rule->search)
         return best;
-    double least = cell_error(best, top, row, cols);
+    double least = span_error(s, best.scale, best.zero, top);
     for (int i = 1; i < SEARCH_STEPS; i++) {
         double shrink = 1.0 - 0.04 * i;
         struct cell c = make_cell(rule, low * shrink, high * shrink, top);
-        double error = cell_error(c, top, row, cols);
+        double error = span_error(s, c.scale, c.zero, top);
         if (error < least) {
             least = error;
             best = c;
@@ -108,14 +138,30 @@ static int allocate(struct grid *g, struct err *err)
     g->max_code = mem_array(g->grids, sizeof *g->max_code, err);
     g->scale = mem_array(cells, sizeof *g->scale, err);
     g->zero = mem_array(cells, sizeof *g->zero, err);
-    if (g->column && g->max_code && g->scale && g->zero)
+    g->member = mem_array(g->columns, sizeof *g->member, err);
+    g->start = mem_array(g->grids + 1, sizeof *g->start, err);
+    if (g->column && g->max_code && g->scale && g->zero && g->member && g->start)
         return 0;
     grid_release(g);
     return ERR_NOMEM;
 }
 
-int grid_fit(struct grid *out, const struct grid_rule *rule, const struct grid_bits *bits,
-             const float *w, size_t rows, size_t columns, const double *importance, struct err *err)
+/* Counting sort of the columns by their grids. */
+static void list_members(struct grid *g)
+{
+    for (size_t j = 0; j < g->columns; j++)
+        g->start[g->column[j] + 1]++;
+    for (size_t i = 0; i < g->grids; i++)
+        g->start[i + 1] += g->start[i];
+    for (size_t j = 0; j < g->columns; j++)
+        g->member[g->start[g->column[j]]++] = (uint32_t)j;
+    for (size_t i = g->grids; i > 0; i--) /* each start has moved on to the next one's */
+        g->start[i] = g->start[i - 1];
+    g->start[0] = 0;
+}
+
+int grid_init(struct grid *out, const struct grid_rule *rule, const struct grid_bits *bits,
+              size_t rows, size_t columns, struct err *err)
 {
     size_t size = rule->group_size && rule->group_size < columns ? rule->group_size : columns;
     *out = (struct grid){.rows = rows, .columns = columns, .group_size = size};
@@ -134,16 +180,52 @@ int grid_fit(struct grid *out, const struct grid_rule *rule, const struct grid_b
         unsigned width = i < out->groups ? bits->bits : bits->channel_bits;
         out->max_code[i] = (uint8_t)((1u << width) - 1);
     }
-    for (size_t r = 0; r < rows; r++)
-        for (size_t i = 0; i < out->grids; i++) {
-            size_t first = i % out->groups * size;
-            size_t end = columns - first < size ? columns : first + size;
-            struct columns cols = {first, end, (uint32_t)i, out->column, importance};
-            struct cell c = fit_cell(rule, out->max_code[i], w + r * columns, &cols);
-            out->scale[r * out->grids + i] = c.scale;
-            out->zero[r * out->grids + i] = (uint8_t)c.zero;
-        }
+    list_members(out);
     return 0;
+}
+
+/* A row in the order of the grids, in `space` where that is not the row itself. */
+static const float *sorted_row(const struct grid *g, const float *row, float *space)
+{
+    if (g->grids == g->groups)
+        return row;
+    for (size_t i = 0; i < g->columns; i++)
+        space[i] = row[g->member[i]];
+    return space;
+}
+
+int grid_fit_rows(struct grid *g, const struct grid_rule *rule, const float *w,
+                  const double *importance, size_t first, size_t count, struct err *err)
+{
+    float *space = mem_aligned(g->columns, sizeof *space, err);
+    double *weighed = importance ? mem_aligned(g->columns, sizeof *weighed, err) : NULL;
+    int rc = space && (weighed || !importance) ? 0 : ERR_NOMEM;
+    for (size_t i = 0; rc == 0 && importance && i < g->columns; i++)
+        weighed[i] = importance[g->member[i]];
+    for (size_t r = first; rc == 0 && r < first + count; r++) {
+        const float *row = sorted_row(g, w + r * g->columns, space);
+        for (size_t i = 0; i < g->grids; i++) {
+            size_t at = g->start[i];
+            struct span s = {row + at, weighed ? weighed + at : NULL, g->start[i + 1] - at};
+            struct cell c = fit_cell(rule, g->max_code[i], &s);
+            g->scale[r * g->grids + i] = c.scale;
+            g->zero[r * g->grids + i] = (uint8_t)c.zero;
+        }
+    }
+    free(space);
+    free(weighed);
+    return rc;
+}
+
+int grid_fit(struct grid *out, const struct grid_rule *rule, const struct grid_bits *bits,
+             const float *w, size_t rows, size_t columns, const double *importance, struct err *err)
+{
+    int rc = grid_init(out, rule, bits, rows, columns, err);
+    if (rc == 0)
+        rc = grid_fit_rows(out, rule, w, importance, 0, rows, err);
+    if (rc < 0)
+        grid_release(out);
+    return rc;
 }
 
 void grid_release(struct grid *g)
@@ -152,18 +234,36 @@ void grid_release(struct grid *g)
     free(g->max_code);
     free(g->scale);
     free(g->zero);
+    free(g->member);
+    free(g->start);
     *g = (struct grid){0};
 }
 
-void grid_column_errors(const struct grid *g, const float *w, double *error)
+SIMD_CLONES static void add_errors(double *sum, const float *w, size_t count, double scale,
+                                   double zero, double top)
 {
-    for (size_t j = 0; j < g->columns; j++)
-        error[j] = 0.0;
-    for (size_t r = 0; r < g->rows; r++)
-        for (size_t j = 0; j < g->columns; j++) {
-            size_t grid = g->column[j], at = r * g->grids + grid;
-            struct cell c = {g->scale[at], g->zero[at]};
-            double e = round_error((double)w[r * g->columns + j], c, g->max_code[grid]);
-            error[j] += e * e;
+    for (size_t j = 0; j < count; j++) {
+        double e = round_error((double)w[j], scale, zero, top);
+        sum[j] += e * e;
+    }
+}
+
+int grid_column_errors(const struct grid *g, const float *w, double *error, struct err *err)
+{
+    float *space = mem_aligned(g->columns, sizeof *space, err);
+    double *sum = mem_array(g->columns, sizeof *sum, err); /* in the order of the grids */
+    int rc = space && sum ? 0 : ERR_NOMEM;
+    for (size_t r = 0; rc == 0 && r < g->rows; r++) {
+        const float *row = sorted_row(g, w + r * g->columns, space);
+        for (size_t i = 0; i < g->grids; i++) {
+            size_t at = g->start[i], cell = r * g->grids + i;
+            add_errors(sum + at, row + at, g->start[i + 1] - at, g->scale[cell], g->zero[cell],
+                       g->max_code[i]);
         }
+    }
+    for (size_t i = 0; rc == 0 && i < g->columns; i++)
+        error[g->member[i]] = sum[i];
+    free(space);
+    free(sum);
+    return rc;
 }

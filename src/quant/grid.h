@@ -43,16 +43,28 @@ struct grid {
     uint8_t *max_code; /* [grid] */
     double *scale;     /* [rows][grids] */
     uint8_t *zero;     /* [rows][grids] */
+    uint32_t *member;  /* [columns] columns in the order of their grids, rising in each */
+    uint32_t *start;   /* [grids + 1] grid i has member[start[i]] .. member[start[i + 1] - 1] */
 };
 
-/* w: [rows][columns], finite. importance: [columns], what the search weighs squared errors with
+/* Memory and columns; scales and zero points follow by grid_fit_rows(). */
+ERR_CHECK int grid_init(struct grid *out, const struct grid_rule *rule,
+                        const struct grid_bits *bits, size_t rows, size_t columns, struct err *err);
+
+/* Fits rows first .. first + count - 1; rows are independent, so threads can share a grid.
+ * w: [rows][columns], finite. importance: [columns], what the search weighs squared errors with
  * (the Hessian's diagonal), NULL: all alike. */
+ERR_CHECK int grid_fit_rows(struct grid *g, const struct grid_rule *rule, const float *w,
+                            const double *importance, size_t first, size_t count, struct err *err);
+
+/* Both, for all rows. */
 ERR_CHECK int grid_fit(struct grid *out, const struct grid_rule *rule, const struct grid_bits *bits,
                        const float *w, size_t rows, size_t columns, const double *importance,
                        struct err *err);
 void grid_release(struct grid *g);
 
 /* error[column] = sum over rows of (w - w rounded to nearest)^2. */
-void grid_column_errors(const struct grid *g, const float *w, double *error);
+ERR_CHECK int grid_column_errors(const struct grid *g, const float *w, double *error,
+                                 struct err *err);
 
 #endif

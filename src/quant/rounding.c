@@ -1,13 +1,27 @@
-/* Factors with the damping ladder, permutations, and the sweeps of a batch. */
+/* Factors with the damping ladder, grids, and the sweeps of a batch. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/base/mem.h"
+#include "data/base/parallel.h"
+#include "data/base/simd.h"
 #include "src/quant/quantizer.h"
 
 /* Factors held at a time. Items are independent, so the cut does not change results. */
 static const size_t factor_bytes_max = (size_t)512 << 20;
+
+enum { ITEM_ROWS = 64 }; /* of a matrix, an item of work for one thread */
+
+static size_t row_blocks(size_t rows)
+{
+    return (rows + ITEM_ROWS - 1) / ITEM_ROWS;
+}
+
+static size_t block_rows(size_t rows, size_t first)
+{
+    return rows - first < ITEM_ROWS ? rows - first : ITEM_ROWS;
+}
 
 struct key {
     double diagonal;
@@ -39,10 +53,12 @@ int rounding_order(size_t *order, const double *diagonal, size_t d, int setting,
 
 /* One Hessian on its way to a factor. */
 struct factor {
-    double *l;       /* [d][d] permuted; the damped Hessian, then its factor */
-    size_t *column;  /* [d] position -> input; the last position is rounded first */
-    double *diag;    /* [d] by input, dead columns as 1, undamped */
-    bool *dead;      /* [d] by input */
+    const struct quantizer_hessian *h;
+    double *l;        /* [d][d] permuted; the damped Hessian, then its factor */
+    uint32_t *column; /* [d] position -> input; the last position is rounded first */
+    double *diag;     /* [d] by input, dead columns as 1, undamped */
+    bool *dead;       /* [d] by input */
+    bool any_dead;
     double mean;     /* of diag */
     double absolute; /* damping in force, added to the diagonal */
     bool failed;
@@ -60,8 +76,9 @@ static int factor_init(struct factor *f, const struct quantizer_hessian *h, int 
                        struct err *err)
 {
     size_t d = h->d, size;
-    if (!mem_mul(&size, d, d))
+    if (d > UINT32_MAX || !mem_mul(&size, d, d))
         return err_set(err, ERR_USAGE, NULL, "a Hessian of %zu inputs overflows", d);
+    f->h = h;
     f->l = mem_aligned(size, sizeof *f->l, err);
     f->column = mem_array(d, sizeof *f->column, err);
     f->diag = mem_array(d, sizeof *f->diag, err);
@@ -72,30 +89,74 @@ static int factor_init(struct factor *f, const struct quantizer_hessian *h, int 
         goto cleanup;
     for (size_t j = 0; j < d; j++) {
         f->dead[j] = h->h[j * d + j] == 0.0;
+        f->any_dead = f->any_dead || f->dead[j];
         f->diag[j] = f->dead[j] ? 1.0 : h->h[j * d + j];
         f->mean += f->diag[j] / (double)d;
     }
     /* The same number added everywhere leaves the order as it is. */
     rc = rounding_order(first, f->diag, d, order, err);
     for (size_t j = 0; j < d; j++)
-        f->column[d - 1 - j] = first[j];
+        f->column[d - 1 - j] = (uint32_t)first[j];
 cleanup:
     free(first);
     return rc;
 }
 
-static void factor_fill(struct factor *f, const struct quantizer_hessian *h, double damping)
+SIMD_CLONES static void pick(double *out, const double *row, const uint32_t *column, size_t count)
 {
-    size_t d = h->d;
-    f->absolute = damping * f->mean;
-    for (size_t i = 0; i < d; i++) {
-        const double *row = h->h + f->column[i] * d;
-        for (size_t j = 0; j < i; j++)
-            f->l[i * d + j] = row[f->column[j]];
-        for (size_t j = i + 1; j < d; j++)
-            f->l[i * d + j] = 0.0;
+    for (size_t j = 0; j < count; j++)
+        out[j] = row[column[j]];
+}
+
+/* The damped Hessian, permuted: only what a factorization reads. */
+static void factor_fill(struct factor *f, size_t first, size_t count)
+{
+    size_t d = f->h->d;
+    for (size_t i = first; i < first + count; i++) {
+        pick(f->l + i * d, f->h->h + f->column[i] * d, f->column, i);
         f->l[i * d + i] = f->diag[f->column[i]] + f->absolute;
+        memset(f->l + i * d + i + 1, 0, (d - i - 1) * sizeof *f->l);
     }
+}
+
+/* Rows of factors or of linears as items: item i is in the block row that starts at first[i]. */
+struct rows_job {
+    void *target; /* what the rows are of */
+    size_t first, count;
+    struct err err;
+};
+
+static void fill_item(void *context, size_t item, size_t worker)
+{
+    (void)worker;
+    const struct rows_job *j = (const struct rows_job *)context + item;
+    factor_fill(j->target, j->first, j->count);
+}
+
+/* Appends the blocks of `rows` rows of `target`. */
+static size_t add_rows(struct rows_job *jobs, size_t at, void *target, size_t rows)
+{
+    for (size_t first = 0; first < rows; first += ITEM_ROWS)
+        jobs[at++] =
+            (struct rows_job){.target = target, .first = first, .count = block_rows(rows, first)};
+    return at;
+}
+
+static int fill_failed(struct backend *b, struct factor *factors, size_t count, struct err *err)
+{
+    size_t jobs_count = 0;
+    for (size_t i = 0; i < count; i++)
+        jobs_count += factors[i].failed ? row_blocks(factors[i].h->d) : 0;
+    struct rows_job *jobs = mem_array(jobs_count, sizeof *jobs, err);
+    if (!jobs)
+        return ERR_NOMEM;
+    size_t at = 0;
+    for (size_t i = 0; i < count; i++)
+        if (factors[i].failed)
+            at = add_rows(jobs, at, &factors[i], factors[i].h->d);
+    parallel_for(backend_pool(b), jobs_count, fill_item, jobs);
+    free(jobs);
+    return 0;
 }
 
 /* Factorizes all; those that fail are tried again with twice the damping, the others rest. */
@@ -117,14 +178,16 @@ static int factorize(struct backend *b, const struct quantizer_rule *rule, struc
                 continue;
             if (step > 0)
                 hessians[i].damping *= 2.0;
-            factor_fill(&factors[i], &hessians[i], hessians[i].damping);
+            factors[i].absolute = hessians[i].damping * factors[i].mean;
             l[left] = factors[i].l;
             d[left] = hessians[i].d;
             index[left++] = i;
         }
         if (left == 0)
             break;
-        rc = b->ops->cholesky(b, l, d, left, rule->precision, failed, err);
+        rc = fill_failed(b, factors, count, err);
+        if (rc == 0)
+            rc = b->ops->cholesky(b, l, d, left, rule->precision, failed, err);
         for (size_t i = 0; rc == 0 && i < left; i++)
             factors[index[i]].failed = failed[i];
     }
@@ -135,90 +198,81 @@ static int factorize(struct backend *b, const struct quantizer_rule *rule, struc
     return rc;
 }
 
-/* One linear as the backend wants it, in the factor's order of columns. */
-struct work {
-    double *weights;
-    uint32_t *grid;
-    uint8_t *codes;
-    double loss, square;
+/* --- Plain rounding, with the loss as a double sum: where there is no factor. --- */
+
+struct plain_rows {
+    struct quantizer_item *item;
+    const struct factor *f;
+    const float *weights;
+    double *error; /* [d] a worker */
+    double *loss;  /* [rows] */
 };
 
-static void work_release(struct work *w)
+enum { LANES = 8 };
+
+SIMD_CLONES static double dot(const double *a, const double *b, size_t count)
 {
-    free(w->weights);
-    free(w->grid);
-    free(w->codes);
+    double lanes[LANES] = {0}, sum = 0.0;
+    size_t whole = count - count % LANES;
+    for (size_t j = 0; j < whole; j += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            lanes[l] += a[j + l] * b[j + l];
+    for (size_t j = whole; j < count; j++)
+        lanes[j - whole] += a[j] * b[j];
+    for (size_t l = 0; l < LANES; l++)
+        sum += lanes[l];
+    return sum;
 }
 
-static int work_init(struct work *w, const struct quantizer_item *item, const struct factor *f,
-                     size_t d, struct err *err)
+static void plain_row(void *context, size_t r, size_t worker)
 {
-    w->weights = mem_aligned(item->rows * d, sizeof *w->weights, err);
-    w->grid = mem_array(d, sizeof *w->grid, err);
-    w->codes = mem_array(item->rows * d, sizeof *w->codes, err);
-    if (!w->weights || !w->grid || !w->codes)
-        return ERR_NOMEM;
-    for (size_t k = 0; k < d; k++)
-        w->grid[k] = item->grid.column[f->column[k]];
-    for (size_t r = 0; r < item->rows; r++)
-        for (size_t k = 0; k < d; k++) {
-            size_t j = f->column[k];
-            w->weights[r * d + k] = f->dead[j] ? 0.0 : (double)item->weights[r * d + j];
-        }
-    return 0;
-}
-
-static struct backend_sweep problem_of(struct work *w, const struct quantizer_item *item,
-                                       const struct factor *f, size_t d)
-{
-    return (struct backend_sweep){
-        .rows = item->rows,
-        .columns = d,
-        .grids = item->grid.grids,
-        .weights = w->weights,
-        .factor = f->l,
-        .grid = w->grid,
-        .max_code = item->grid.max_code,
-        .scale = item->grid.scale,
-        .zero = item->grid.zero,
-        .codes = w->codes,
-        .loss = &w->loss,
-        .square = &w->square,
-    };
-}
-
-/* Rounded by itself, with the loss as a plain double sum: where there is no factor. */
-static int round_plain(struct quantizer_item *item, const struct quantizer_hessian *h,
-                       const struct factor *f, struct err *err)
-{
-    size_t d = h->d;
-    const struct grid *g = &item->grid;
-    double *error = mem_array(d, sizeof *error, err);
-    if (!error)
-        return ERR_NOMEM;
-    item->loss = 0.0;
-    for (size_t r = 0; r < item->rows; r++) {
-        for (size_t j = 0; j < d; j++) {
-            size_t at = r * g->grids + g->column[j];
-            double w = f->dead[j] ? 0.0 : (double)item->weights[r * d + j];
-            double code = rint(w / g->scale[at]) + g->zero[at];
-            code = fmin(fmax(code, 0.0), (double)g->max_code[g->column[j]]);
-            item->codes[r * d + j] = (uint8_t)code;
-            error[j] = (code - g->zero[at]) * g->scale[at] - w;
-        }
-        for (size_t i = 0; i < d; i++) {
-            double sum = 0.0;
-            for (size_t j = 0; j < d; j++)
-                sum += error[j] * h->h[i * d + j];
-            item->loss += sum * error[i];
-        }
+    const struct plain_rows *p = context;
+    const struct grid *g = &p->item->grid;
+    size_t d = p->f->h->d;
+    double *error = p->error + worker * d;
+    for (size_t j = 0; j < d; j++) {
+        size_t at = r * g->grids + g->column[j];
+        double w = (double)p->weights[r * d + j];
+        double code = rint(w / g->scale[at]) + g->zero[at];
+        code = fmin(fmax(code, 0.0), (double)g->max_code[g->column[j]]);
+        p->item->codes[r * d + j] = (uint8_t)code;
+        error[j] = (code - g->zero[at]) * g->scale[at] - w;
     }
-    item->loss_rtn = item->loss;
-    free(error);
-    return 0;
+    for (size_t i = 0; i < d; i++)
+        p->loss[r] += dot(error, p->f->h->h + i * d, d) * error[i];
 }
 
-/* A slice of the batch: hessians first .. first + hessian_count - 1 and the items on them. */
+static int round_plain(struct backend *b, struct quantizer_item *item, const struct factor *f,
+                       const float *weights, struct err *err)
+{
+    struct parallel *pool = backend_pool(b);
+    struct plain_rows p = {.item = item, .f = f, .weights = weights};
+    p.error = mem_array(parallel_threads(pool) * f->h->d, sizeof *p.error, err);
+    p.loss = mem_array(item->rows, sizeof *p.loss, err);
+    int rc = p.error && p.loss ? 0 : ERR_NOMEM;
+    if (rc == 0)
+        parallel_for(pool, item->rows, plain_row, &p);
+    item->loss = 0.0;
+    for (size_t r = 0; rc == 0 && r < item->rows; r++)
+        item->loss += p.loss[r];
+    item->loss_rtn = item->loss;
+    free(p.error);
+    free(p.loss);
+    return rc;
+}
+
+/* --- Slices: hessians first .. first + hessian_count - 1 and the items on them --- */
+
+/* One linear on its way through the backend. */
+struct work {
+    struct quantizer_item *item;
+    const struct factor *f;
+    const struct grid_rule *rule;
+    float *live;          /* a copy of the weights where some inputs are dead, else NULL */
+    const float *weights; /* that or the item's own */
+    double loss, square, nearest_loss, nearest_square;
+};
+
 struct slice {
     struct backend *b;
     const struct quantizer_rule *rule;
@@ -231,75 +285,106 @@ struct slice {
     struct backend_sweep *problems;
 };
 
-static void take_results(struct slice *s, const struct work *w, size_t i, bool nearest)
-{
-    struct quantizer_item *item = &s->items[i];
-    size_t h = item->hessian - s->first, d = s->hessians[h].d;
-    const struct factor *f = &s->factors[h];
-    double loss = w->loss - f->absolute * w->square;
-    if (nearest)
-        item->loss_rtn = loss;
-    item->loss = loss;
-    for (size_t r = 0; r < item->rows; r++)
-        for (size_t k = 0; k < d; k++)
-            item->codes[r * d + f->column[k]] = w->codes[r * d + k];
-}
-
-static int sweep_slice(struct slice *s, bool nearest, struct err *err)
-{
-    size_t left = 0;
-    for (size_t i = 0; i < s->count; i++) {
-        size_t h = s->items[i].hessian - s->first;
-        if (s->factors[h].failed)
-            continue;
-        s->problems[left] =
-            problem_of(&s->works[i], &s->items[i], &s->factors[h], s->hessians[h].d);
-        s->problems[left++].nearest = nearest;
-    }
-    int rc = s->b->ops->sweep(s->b, s->problems, left, s->rule->precision, err);
-    for (size_t i = 0; rc == 0 && i < s->count; i++)
-        if (!s->factors[s->items[i].hessian - s->first].failed)
-            take_results(s, &s->works[i], i, nearest);
-    return rc;
-}
-
 /* Inputs that never fire get weight 0, also for the grids that they share. */
-static int fit_grid(const struct slice *s, struct quantizer_item *item, const struct factor *f,
-                    size_t d, struct err *err)
+static int drop_dead(struct work *w, struct err *err)
 {
-    const float *w = item->weights;
-    float *live = NULL;
-    for (size_t j = 0; j < d; j++) {
-        if (!f->dead[j])
-            continue;
-        if (!live) {
-            live = mem_array(item->rows * d, sizeof *live, err);
-            if (!live)
-                return ERR_NOMEM;
-            memcpy(live, item->weights, item->rows * d * sizeof *live);
-            w = live;
-        }
-        for (size_t r = 0; r < item->rows; r++)
-            live[r * d + j] = 0.0f;
-    }
-    int rc = grid_fit(&item->grid, &s->rule->grid, &item->bits, w, item->rows, d, f->diag, err);
-    free(live);
-    return rc;
+    size_t d = w->f->h->d;
+    w->weights = w->item->weights;
+    if (!w->f->any_dead)
+        return 0;
+    w->live = mem_aligned(w->item->rows * d, sizeof *w->live, err);
+    if (!w->live)
+        return ERR_NOMEM;
+    for (size_t r = 0; r < w->item->rows; r++)
+        for (size_t j = 0; j < d; j++)
+            w->live[r * d + j] = w->f->dead[j] ? 0.0f : w->item->weights[r * d + j];
+    w->weights = w->live;
+    return 0;
 }
 
-/* Grids, and either a place in the sweep or plain rounding. */
-static int prepare_items(struct slice *s, struct err *err)
+static void fit_item(void *context, size_t item, size_t worker)
 {
+    (void)worker;
+    struct rows_job *j = (struct rows_job *)context + item;
+    struct work *w = j->target;
+    (void)!grid_fit_rows(&w->item->grid, w->rule, w->weights, w->f->diag, j->first, j->count,
+                         &j->err);
+}
+
+static int fit_grids(struct slice *s, struct err *err)
+{
+    size_t jobs_count = 0, at = 0;
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < s->count; i++) {
-        struct quantizer_item *item = &s->items[i];
-        struct quantizer_hessian *h = &s->hessians[item->hessian - s->first];
-        struct factor *f = &s->factors[item->hessian - s->first];
-        rc = fit_grid(s, item, f, h->d, err);
-        if (rc == 0 && f->failed)
-            rc = round_plain(item, h, f, err);
-        else if (rc == 0)
-            rc = work_init(&s->works[i], item, f, h->d, err);
+        struct work *w = &s->works[i];
+        *w = (struct work){.item = &s->items[i],
+                           .f = &s->factors[s->items[i].hessian - s->first],
+                           .rule = &s->rule->grid};
+        rc = drop_dead(w, err);
+        if (rc == 0)
+            rc = grid_init(&w->item->grid, w->rule, &w->item->bits, w->item->rows, w->f->h->d, err);
+        jobs_count += row_blocks(w->item->rows);
+    }
+    struct rows_job *jobs = rc == 0 ? mem_array(jobs_count, sizeof *jobs, err) : NULL;
+    if (rc == 0 && !jobs)
+        rc = ERR_NOMEM;
+    for (size_t i = 0; rc == 0 && i < s->count; i++)
+        at = add_rows(jobs, at, &s->works[i], s->items[i].rows);
+    if (rc == 0)
+        parallel_for(backend_pool(s->b), jobs_count, fit_item, jobs);
+    for (size_t i = 0; rc == 0 && i < jobs_count; i++)
+        if (jobs[i].err.code)
+            rc = err_set(err, jobs[i].err.code, NULL, "%s", jobs[i].err.message);
+    free(jobs);
+    return rc;
+}
+
+static struct backend_sweep problem_of(struct work *w, enum rounding rounding)
+{
+    const struct grid *g = &w->item->grid;
+    bool nearest = rounding == ROUNDING_NEAREST;
+    return (struct backend_sweep){
+        .rows = w->item->rows,
+        .columns = w->f->h->d,
+        .grids = g->grids,
+        .weights = w->weights,
+        .factor = w->f->l,
+        .order = w->f->column,
+        .grid = g->column,
+        .max_code = g->max_code,
+        .scale = g->scale,
+        .zero = g->zero,
+        .codes = w->item->codes,
+        .nearest = nearest,
+        .loss = &w->loss,
+        .square = &w->square,
+        .nearest_loss = nearest ? NULL : &w->nearest_loss,
+        .nearest_square = nearest ? NULL : &w->nearest_square,
+    };
+}
+
+/* A place in the sweep, or plain rounding; then the sweep. */
+static int round_items(struct slice *s, enum rounding rounding, struct err *err)
+{
+    size_t left = 0;
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < s->count; i++) {
+        struct work *w = &s->works[i];
+        if (w->f->failed)
+            rc = round_plain(s->b, w->item, w->f, w->weights, err);
+        else
+            s->problems[left++] = problem_of(w, rounding);
+    }
+    if (rc == 0)
+        rc = s->b->ops->sweep(s->b, s->problems, left, s->rule->precision, err);
+    for (size_t i = 0; rc == 0 && i < s->count; i++) {
+        struct work *w = &s->works[i];
+        if (w->f->failed)
+            continue;
+        w->item->loss = w->loss - w->f->absolute * w->square;
+        w->item->loss_rtn = rounding == ROUNDING_NEAREST
+                                ? w->item->loss
+                                : w->nearest_loss - w->f->absolute * w->nearest_square;
     }
     return rc;
 }
@@ -317,15 +402,13 @@ static int run_slice(struct slice *s, size_t hessian_count, enum rounding roundi
     for (size_t i = 0; rc == 0 && i < hessian_count; i++)
         s->hessians[i].fallback = rounding == ROUNDING_COMPENSATED && s->factors[i].failed;
     if (rc == 0)
-        rc = prepare_items(s, err);
+        rc = fit_grids(s, err);
     if (rc == 0)
-        rc = sweep_slice(s, true, err);
-    if (rc == 0 && rounding == ROUNDING_COMPENSATED)
-        rc = sweep_slice(s, false, err);
+        rc = round_items(s, rounding, err);
     for (size_t i = 0; s->factors && i < hessian_count; i++)
         factor_release(&s->factors[i]);
     for (size_t i = 0; s->works && i < s->count; i++)
-        work_release(&s->works[i]);
+        free(s->works[i].live);
     free(s->factors);
     free(s->works);
     free(s->problems);
