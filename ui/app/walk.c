@@ -7,6 +7,7 @@
 #include "data/base/atomic_file.h"
 #include "ui/app/app.h"
 #include "ui/app/walk_parse.h"
+#include "ui/figure/cells_svg.h"
 
 enum { NAP_NS = 5000000 };
 
@@ -75,11 +76,17 @@ static int colour_text(struct str *out, const struct cells *c, const struct styl
     return str_ok(out, err);
 }
 
+static int drawing(struct str *out, const struct cells *c, const struct style_look *look,
+                   struct err *err)
+{
+    return cells_svg(out, c, look, "A screen of moqa's workbench", err);
+}
+
 static const struct {
     const char *ending;
     int (*make)(struct str *out, const struct cells *c, const struct style_look *look,
                 struct err *err);
-} kinds[] = {{".txt", plain_text}, {".ansi", colour_text}};
+} kinds[] = {{".svg", drawing}, {".txt", plain_text}, {".ansi", colour_text}};
 
 /* Index in kinds[]; a negative code for an unknown ending. */
 static int kind_of(const char *path, struct err *err)
@@ -91,7 +98,7 @@ static int kind_of(const char *path, struct err *err)
             return (int)i;
     }
     return err_set(err, ERR_USAGE, path,
-                   "not a kind of picture; expected a name that ends in .txt or .ansi");
+                   "not a kind of picture; expected a name that ends in .svg, .txt or .ansi");
 }
 
 int walk_picture(const char *path, const struct cells *c, const struct style_look *look,

@@ -1,0 +1,19 @@
+#!/usr/bin/env bash
+# Makes the pictures of this folder again from the bundled sample, by pressing keys in the
+# workbench itself. After a change of a screen: run it, look at the pictures, commit them.
+#
+#     docs/screens/make.sh [MOQA [FOLDER]]        build/release/moqa, this folder
+set -euo pipefail
+root=$(cd "$(dirname "$0")/../.." && pwd)
+moqa=$(realpath "${1:-$root/build/release/moqa}")
+out=$(realpath "${2:-$root/docs/screens}")
+cd "$root/data/sample"
+
+shot() { "$moqa" open trace.h5 --model tiny-olmoe --group-size 64 --size 110x32 --picture "$out/$1.svg" --keys "$2"; }
+
+shot data '1 Down*6'
+shot mapping '2 ]*2'
+shot significance '3 ]*2'
+shot similarity '4 ]*2'
+shot plan '5 A Tab*3 L*3 Down > > p'
+shot help '5 ?'
