@@ -93,7 +93,7 @@ static int prepare(struct job *j, const struct job_options *o, struct err *err)
         .starts = j->calibration.starts,
         .windows = j->calibration.windows,
         .window = j->calibration.window,
-        .precision = BACKEND_FP64,
+        .precision = BACKEND_FP32,
         .progress = o->progress,
     };
     return rc;

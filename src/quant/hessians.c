@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "data/base/mem.h"
+#include "data/base/parallel.h"
 
 static bool routed(enum hessians_kind kind)
 {
@@ -148,6 +149,49 @@ size_t hessians_tokens(const struct hessians *h, enum hessians_kind kind, size_t
     return routed(kind) ? h->tokens[unit] : h->positions;
 }
 
+/* --- Arithmetic on whole matrices, in items of cells --- */
+
+enum { ITEM_CELLS = 1 << 16 };
+
+struct cells_job {
+    double *out;      /* [cells] */
+    const double *in; /* [cells]; NULL: none */
+    size_t cells;
+    double factor, divisor;
+    bool *finite; /* [items] or NULL */
+};
+
+/* out += in */
+static void add_cells(void *context, size_t item, size_t worker)
+{
+    (void)worker;
+    const struct cells_job *j = context;
+    size_t first = item * ITEM_CELLS;
+    for (size_t i = first; i < j->cells && i < first + ITEM_CELLS; i++)
+        j->out[i] += j->in[i];
+}
+
+/* out = (out + factor * in) / divisor */
+static void blend_cells(void *context, size_t item, size_t worker)
+{
+    (void)worker;
+    const struct cells_job *j = context;
+    size_t first = item * ITEM_CELLS;
+    bool finite = true;
+    for (size_t i = first; i < j->cells && i < first + ITEM_CELLS; i++) {
+        double in = j->in ? j->in[i] : 0.0;
+        j->out[i] = (j->out[i] + j->factor * in) / j->divisor;
+        finite = finite && isfinite(j->out[i]);
+    }
+    if (j->finite)
+        j->finite[item] = finite;
+}
+
+static void run_cells(struct hessians *h, parallel_fn fn, struct cells_job *job)
+{
+    parallel_for(backend_pool(h->b), (job->cells + ITEM_CELLS - 1) / ITEM_CELLS, fn, job);
+}
+
 /* Sum over the units' raw sums by the sum of their tokens: the token-weighted mean. */
 static int layer_mean(struct hessians *h, enum hessians_kind kind, struct err *err)
 {
@@ -157,17 +201,19 @@ static int layer_mean(struct hessians *h, enum hessians_kind kind, struct err *e
     size_t cells = s->d * s->d, tokens = 0;
     double *part = mem_array(cells, sizeof *part, err);
     double *mean = mem_array(cells, sizeof *mean, err);
+    struct cells_job job = {.out = mean, .in = part, .cells = cells};
     int rc = part && mean ? 0 : ERR_NOMEM;
     for (size_t e = 0; rc == 0 && e < s->units; e++) {
         tokens += h->tokens[e];
         if (h->tokens[e] == 0)
             continue;
         rc = h->b->ops->download_f64(h->b, s->sum[e], 0, s->d, part, err);
-        for (size_t i = 0; rc == 0 && i < cells; i++)
-            mean[i] += part[i];
+        if (rc == 0)
+            run_cells(h, add_cells, &job);
     }
-    for (size_t i = 0; rc == 0 && tokens && i < cells; i++)
-        mean[i] /= (double)tokens;
+    job = (struct cells_job){.out = mean, .cells = cells, .divisor = (double)tokens};
+    if (rc == 0 && tokens)
+        run_cells(h, blend_cells, &job);
     free(part);
     if (rc < 0)
         free(mean);
@@ -176,20 +222,29 @@ static int layer_mean(struct hessians *h, enum hessians_kind kind, struct err *e
     return rc;
 }
 
-static int check_finite(const double *h, size_t cells, struct err *err)
+/* out = (out + borrowed * mean) / divisor; ERR_NUMERIC where that is not finite. */
+static int blend(struct hessians *h, const struct hessians_set *s, double *out, double borrowed,
+                 double divisor, struct err *err)
 {
-    for (size_t i = 0; i < cells; i++)
-        if (!isfinite(h[i]))
-            return err_set(err, ERR_NUMERIC, NULL,
-                           "the activations of the calibration text are not finite");
-    return 0;
+    size_t cells = s->d * s->d, items = (cells + ITEM_CELLS - 1) / ITEM_CELLS;
+    bool *finite = mem_array(items, sizeof *finite, err);
+    if (!finite)
+        return ERR_NOMEM;
+    struct cells_job job = {out, s->mean, cells, borrowed, divisor, finite};
+    run_cells(h, blend_cells, &job);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < items; i++)
+        if (!finite[i])
+            rc = err_set(err, ERR_NUMERIC, NULL,
+                         "the activations of the calibration text are not finite");
+    free(finite);
+    return rc;
 }
 
 int hessians_take(struct hessians *h, enum hessians_kind kind, size_t unit, double shrink,
                   double *out, struct err *err)
 {
     struct hessians_set *s = &h->set[kind];
-    size_t cells = s->d * s->d;
     double n = (double)hessians_tokens(h, kind, unit);
     double borrowed = routed(kind) ? shrink * (double)s->d : 0.0;
     int rc = routed(kind) ? layer_mean(h, kind, err) : 0;
@@ -201,11 +256,7 @@ int hessians_take(struct hessians *h, enum hessians_kind kind, size_t unit, doub
     s->sum[unit] = NULL;
     if (n == 0.0)
         borrowed = 1.0;
-    for (size_t i = 0; i < cells; i++) {
-        double mean = s->mean ? s->mean[i] : 0.0;
-        out[i] = (out[i] + borrowed * mean) / (n + borrowed);
-    }
-    return check_finite(out, cells, err);
+    return blend(h, s, out, borrowed, n + borrowed, err);
 }
 
 int hessians_absolute(const struct hessians *h, enum hessians_kind kind, size_t unit, double *out,

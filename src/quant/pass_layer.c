@@ -6,6 +6,7 @@
 
 #include "data/base/log.h"
 #include "data/base/mem.h"
+#include "data/base/parallel.h"
 #include "src/quant/channels.h"
 #include "src/quant/pass_internal.h"
 
@@ -51,8 +52,11 @@ struct part {
     size_t unit;
     size_t in, out;
     enum dtype dtype;
-    float *weights; /* [out][in], later the dequantized ones */
+    float *weights;   /* [out][in], later the dequantized ones */
+    double *absolute; /* [in] mean |x|, where channels are chosen by it; else NULL */
     struct packed_linear packed;
+    struct pass_bits bits;
+    struct err err; /* of the thread that works on it */
 };
 
 struct batch {
@@ -79,6 +83,7 @@ static void batch_release(struct batch *b)
         free(b->h[i]);
     for (size_t i = 0; i < b->count; i++) {
         free(b->parts[i].weights);
+        free(b->parts[i].absolute);
         packed_release(&b->parts[i].packed);
         grid_release(&b->items[i].grid);
     }
@@ -120,59 +125,56 @@ static int read_weights(struct part *t, const struct model *m, struct err *err)
     return rc;
 }
 
-static int pick_channels(struct layer_job *j, const struct batch *b, struct part *t,
-                         enum hessians_kind kind, const struct pass_bits *bits, struct err *err)
+static int pick_channels(const struct layer_job *j, struct part *t, const double *h,
+                         struct err *err)
 {
-    const struct settings *s = &j->p->o.plan->settings;
     double *diagonal = mem_array(t->in, sizeof *diagonal, err);
-    double *absolute = mem_array(t->in, sizeof *absolute, err);
     double *score = mem_array(t->in, sizeof *score, err);
-    int rc = diagonal && absolute && score ? 0 : ERR_NOMEM;
+    int rc = diagonal && score ? 0 : ERR_NOMEM;
     for (size_t i = 0; rc == 0 && i < t->in; i++)
-        diagonal[i] = b->h[b->units - 1][i * t->in + i];
-    if (rc == 0 && s->channel_score == SCORE_AWQ)
-        rc = hessians_absolute(j->hessians, kind, t->unit, absolute, err);
-    struct channels_input in = {.score = (enum setting_channel_score)s->channel_score,
-                                .rule = &j->p->rule.grid,
-                                .bits = bits->bits,
-                                .channel_bits = bits->channel_bits,
-                                .weights = t->weights,
-                                .rows = t->out,
-                                .columns = t->in,
-                                .diagonal = diagonal,
-                                .mean_absolute = absolute};
+        diagonal[i] = h[i * t->in + i];
+    struct channels_input in = {
+        .score = (enum setting_channel_score)j->p->o.plan->settings.channel_score,
+        .rule = &j->p->rule.grid,
+        .bits = t->bits.bits,
+        .channel_bits = t->bits.channel_bits,
+        .weights = t->weights,
+        .rows = t->out,
+        .columns = t->in,
+        .diagonal = diagonal,
+        .mean_absolute = t->absolute};
     if (rc == 0)
         rc = channels_score(score, &in, err);
     if (rc == 0)
-        rc = channels_pick(t->packed.channel_index, bits->channels, score, t->in, err);
+        rc = channels_pick(t->packed.channel_index, t->bits.channels, score, t->in, err);
     free(diagonal);
-    free(absolute);
     free(score);
     return rc;
 }
 
+/* Room for a linear; what it holds follows on all threads. */
 static int add_part(struct layer_job *j, struct batch *b, const struct linear_group *group,
                     enum model_linear linear, size_t unit, struct err *err)
 {
     const struct pass_options *o = &j->p->o;
-    struct pass_bits bits = pass_bits_of(o, j->layer->index, linear, unit);
     struct part *t = &b->parts[b->count];
     struct quantizer_item *item = &b->items[b->count++];
     t->linear = linear;
     t->unit = unit;
+    t->bits = pass_bits_of(o, j->layer->index, linear, unit);
     model_linear_name(t->name, j->p->config, j->layer->index, linear, unit);
     model_linear_shape(j->p->config, linear, &t->in, &t->out);
-    int rc = read_weights(t, o->model, err);
-    if (rc == 0)
-        rc = packed_alloc(&t->packed, t->in, t->out, bits.bits, o->plan->settings.group_size,
-                          bits.channel_bits, bits.channels, err);
-    if (rc == 0 && bits.channels)
-        rc = pick_channels(j, b, t, group->kind, &bits, err);
+    int rc = packed_alloc(&t->packed, t->in, t->out, t->bits.bits, o->plan->settings.group_size,
+                          t->bits.channel_bits, t->bits.channels, err);
+    if (rc == 0 && t->bits.channels && o->plan->settings.channel_score == SCORE_AWQ) {
+        t->absolute = mem_array(t->in, sizeof *t->absolute, err);
+        rc = t->absolute ? hessians_absolute(j->hessians, group->kind, unit, t->absolute, err)
+                         : ERR_NOMEM;
+    }
     *item = (struct quantizer_item){
         .rows = t->out,
-        .weights = t->weights,
         .hessian = b->units - 1,
-        .bits = {bits.bits, bits.channel_bits, bits.channels, t->packed.channel_index},
+        .bits = {t->bits.bits, t->bits.channel_bits, t->bits.channels, t->packed.channel_index},
         .codes = t->packed.codes};
     return rc;
 }
@@ -207,18 +209,70 @@ static void fill_packed(struct part *t, const struct quantizer_item *item)
         }
 }
 
-/* Encodes a linear for the shard and, where the next layer shall see it, puts it in place. */
-static int take_part(struct layer_job *j, struct part *t, const struct quantizer_item *item,
-                     struct err *err)
+/* A batch on all threads, a linear an item. */
+struct parts_job {
+    struct layer_job *j;
+    struct batch *b;
+    size_t first; /* of the batch's linears in the shard's list */
+};
+
+static void prepare_part(void *context, size_t i, size_t worker)
 {
-    struct pass *p = j->p;
-    fill_packed(t, item);
-    int rc = writer_list_add(j->list, p->o.format, &t->packed, t->name, t->dtype, err);
-    if (rc < 0 || p->o.plan->settings.propagation != PROPAGATION_QUANT)
-        return rc;
-    packed_dequantize(&t->packed, t->weights);
-    struct tensor *tensor = model_layer_linear(j->layer, t->linear, t->unit);
-    return p->o.backend->ops->upload(p->o.backend, tensor, 0, t->out, SOURCE_F32, t->weights, err);
+    (void)worker;
+    const struct parts_job *job = context;
+    struct part *t = &job->b->parts[i];
+    int rc = read_weights(t, job->j->p->o.model, &t->err);
+    job->b->items[i].weights = t->weights;
+    if (rc == 0 && t->bits.channels)
+        (void)!pick_channels(job->j, t, job->b->h[job->b->items[i].hessian], &t->err);
+}
+
+static bool propagates(const struct pass *p)
+{
+    return p->o.plan->settings.propagation == PROPAGATION_QUANT;
+}
+
+static void encode_part(void *context, size_t i, size_t worker)
+{
+    (void)worker;
+    const struct parts_job *job = context;
+    struct part *t = &job->b->parts[i];
+    const struct pass *p = job->j->p;
+    fill_packed(t, &job->b->items[i]);
+    if (writer_list_encode(job->j->list, job->first + i, p->o.format, &t->packed, t->name, t->dtype,
+                           &t->err) == 0 &&
+        propagates(p))
+        packed_dequantize(&t->packed, t->weights);
+}
+
+static int run_parts(struct parts_job *job, parallel_fn fn, struct err *err)
+{
+    const struct batch *b = job->b;
+    parallel_for(backend_pool(job->j->p->o.backend), b->count, fn, job);
+    for (size_t i = 0; i < b->count; i++)
+        if (b->parts[i].err.code) {
+            if (err)
+                *err = b->parts[i].err;
+            return b->parts[i].err.code;
+        }
+    return 0;
+}
+
+/* Encodes the linears for the shard and, where the next layer shall see them, puts them in place.
+ */
+static int take_parts(struct layer_job *j, struct batch *b, struct err *err)
+{
+    struct backend *device = j->p->o.backend;
+    struct parts_job job = {j, b, j->list->count};
+    int rc = writer_list_reserve(j->list, b->count, err);
+    if (rc == 0)
+        rc = run_parts(&job, encode_part, err);
+    for (size_t i = 0; rc == 0 && propagates(j->p) && i < b->count; i++) {
+        const struct part *t = &b->parts[i];
+        struct tensor *tensor = model_layer_linear(j->layer, t->linear, t->unit);
+        rc = device->ops->upload(device, tensor, 0, t->out, SOURCE_F32, t->weights, err);
+    }
+    return rc;
 }
 
 static void note_unit(struct layer_job *j, const struct batch *b, enum hessians_kind kind, size_t i)
@@ -243,10 +297,13 @@ static int finish_batch(struct layer_job *j, struct batch *b, const struct linea
     struct pass *p = j->p;
     if (progress_cancelled(p->o.progress))
         return err_set(err, ERR_CANCELLED, NULL, "stopped");
-    int rc =
-        p->quantizer->run(p->o.backend, &p->rule, b->hessians, b->units, b->items, b->count, err);
-    for (size_t i = 0; rc == 0 && i < b->count; i++)
-        rc = take_part(j, &b->parts[i], &b->items[i], err);
+    struct parts_job job = {j, b, 0};
+    int rc = run_parts(&job, prepare_part, err);
+    if (rc == 0)
+        rc = p->quantizer->run(p->o.backend, &p->rule, b->hessians, b->units, b->items, b->count,
+                               err);
+    if (rc == 0)
+        rc = take_parts(j, b, err);
     for (size_t i = 0; rc == 0 && i < b->units; i++)
         note_unit(j, b, group->kind, i);
     return rc;
@@ -297,11 +354,6 @@ static unsigned wanted_kinds(const struct pass *p, size_t layer, const struct li
                 wanted |= 1u << groups[g].kind;
     }
     return wanted;
-}
-
-static bool quantized_propagation(const struct pass *p)
-{
-    return p->o.plan->settings.propagation == PROPAGATION_QUANT;
 }
 
 static int run_attention(struct layer_job *j, bool move, struct err *err)
@@ -360,7 +412,7 @@ static int run_mlp(struct layer_job *j, bool move, struct err *err)
     int rc = hessians_init(&h, p->o.backend, p->config, wanted, s->channel_score == SCORE_AWQ, err);
     struct forward_tap tap = hessians_tap(&h);
     j->hessians = &h;
-    bool moved = move && !quantized_propagation(p);
+    bool moved = move && !propagates(p);
     if (rc == 0)
         rc = forward_mlp(p->forward, j->layer, &tap, moved, err);
     if (rc == 0)

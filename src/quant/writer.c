@@ -66,23 +66,26 @@ const struct writer_format writer_formats[PASS_FORMAT_COUNT] = {
     [PASS_HF] = {CHECKPOINT_PLAIN, true, false, 0, false, encode_plain},
 };
 
-int writer_list_add(struct writer_list *list, enum pass_format format,
-                    const struct packed_linear *p, const char *linear, enum dtype dtype,
-                    struct err *err)
+int writer_list_reserve(struct writer_list *list, size_t more, struct err *err)
 {
     void *items = list->items;
-    int rc = mem_grow(&items, &list->capacity, list->count + 1, sizeof *list->items, err);
+    int rc = mem_grow(&items, &list->capacity, list->count + more, sizeof *list->items, err);
     list->items = items;
     if (rc < 0)
         return rc;
-    struct writer_linear *item = &list->items[list->count];
-    *item = (struct writer_linear){0};
-    snprintf(item->name, sizeof item->name, "%s", linear);
+    for (size_t i = 0; i < more; i++)
+        list->items[list->count++] = (struct writer_linear){0};
+    return 0;
+}
+
+int writer_list_encode(struct writer_list *list, size_t i, enum pass_format format,
+                       const struct packed_linear *p, const char *linear, enum dtype dtype,
+                       struct err *err)
+{
+    struct writer_linear *item = &list->items[i];
     const struct writer_format *f = &writer_formats[format];
-    rc = f->encode(&item->tensors, p, linear, f->checkpoint, dtype, err);
-    if (rc == 0)
-        list->count++;
-    return rc;
+    snprintf(item->name, sizeof item->name, "%s", linear);
+    return f->encode(&item->tensors, p, linear, f->checkpoint, dtype, err);
 }
 
 void writer_list_release(struct writer_list *list)

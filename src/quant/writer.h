@@ -37,10 +37,13 @@ struct writer_list {
     size_t count, capacity;
 };
 
-/* dtype: of the plain tensor that the linear replaces. */
-ERR_CHECK int writer_list_add(struct writer_list *list, enum pass_format format,
-                              const struct packed_linear *p, const char *linear, enum dtype dtype,
-                              struct err *err);
+/* `more` empty places at the end. */
+ERR_CHECK int writer_list_reserve(struct writer_list *list, size_t more, struct err *err);
+/* Fills place i; different places can be filled by different threads. dtype: of the plain tensor
+ * that the linear replaces. */
+ERR_CHECK int writer_list_encode(struct writer_list *list, size_t i, enum pass_format format,
+                                 const struct packed_linear *p, const char *linear,
+                                 enum dtype dtype, struct err *err);
 void writer_list_release(struct writer_list *list);
 
 enum { WRITER_NAME_MAX = 64 };
