@@ -176,6 +176,7 @@ struct chart_heat {
     const char *const *row_labels; /* [rows] or NULL: numbers */
     const char *const *col_labels; /* [cols] or NULL: numbers */
     size_t first_row, first_col;   /* scroll position */
+    int zoom;                      /* steps above the size at which all would fit */
     bool has_selected;
     size_t selected_row, selected_col;
 };
@@ -183,6 +184,10 @@ struct chart_heat {
  * there are more values than cells, it scrolls. map gives (col, row) for a screen cell. */
 void chart_heat(struct cells *c, struct rect r, const struct style_look *look,
                 const struct chart_heat *chart, struct chart_map *map);
+
+/* The row under the screen row `sy` of a heat map's map: where a character holds two, the upper
+ * one, and the lower one when the upper is `current`. False outside. */
+bool chart_heat_row(const struct chart_map *m, int sy, size_t current, size_t *row);
 
 /* --- grid of tiles (Fig. 6) -------------------------------------------------------------- */
 
@@ -197,6 +202,7 @@ struct chart_tiles {
     const char *row_title, *col_title; /* "layer", "expert" */
     const char *const *row_labels;     /* [rows] or NULL: numbers */
     size_t first_row, first_col;
+    int zoom; /* steps above the size at which all would fit */
     bool has_selected;
     size_t selected_row, selected_col;
 };

@@ -35,6 +35,8 @@ struct chart_frame {
     const struct style_look *look;
     struct rect all, plot, header, marker_rows, strip;
     struct chart_axis x, y;
+    bool edges;              /* bars: the tick of a value stands in the row whose upper edge it is,
+                                so that 0 is the line under the plot */
     bool no_y;               /* rows are categories: no ticks, the left margin is given */
     int left;                /* columns left of the plot, with the axis line */
     int tick_row, title_row; /* -1: left out */

@@ -148,6 +148,10 @@ static void draw_y_axis(const struct chart_frame *f)
     size_t n = chart_ticks(tick, f->y.lo, f->y.hi, f->y.log, f->y.integer, p.h, false, 0);
     for (size_t i = 0; i < n; i++) {
         int row = p.y + p.h - 1 - tick[i].cell;
+        if (f->edges)
+            row = p.y + p.h - (int)lround(chart_place(&f->y, tick[i].value) * p.h);
+        if (row >= f->all.y + f->all.h)
+            continue;
         cells_put(f->c, p.x - 1, row, style_glyph(f->look, STYLE_G_TICK_LEFT), s);
         cells_label(f->c, (struct rect){f->all.x, row, f->left - 1, 1}, CELLS_RIGHT, tick[i].text,
                     f->look, s);
@@ -179,10 +183,10 @@ void chart_frame_axes(const struct chart_frame *f)
     if (rect_empty(p))
         return;
     int row = p.y + p.h + (rect_empty(f->strip) ? 0 : f->strip.h);
-    draw_y_axis(f);
     if (!rect_empty(f->strip))
         cells_put(f->c, p.x - 1, f->strip.y, style_glyph(f->look, STYLE_G_VLINE),
                   STYLE(STYLE_AXIS));
+    draw_y_axis(f);
     if (row < f->all.y + f->all.h)
         draw_x_axis(f, row);
     if (f->title_row >= 0 && f->x.title)

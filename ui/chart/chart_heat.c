@@ -60,6 +60,11 @@ static struct mosaic lay_out(const struct chart_heat *heat, struct rect r, bool 
         return m;
     m.kx = clamp(width / (int)(cols < 100000 ? cols : 100000), halves ? 1 : 2, 16);
     m.ky = clamp(height / (int)(rows < 100000 ? rows : 100000), unit, 8);
+    /* Each step of zoom makes the tiles half as wide and high again, at least by one cell. */
+    for (int i = 0; i < heat->zoom; i++) {
+        m.kx = clamp(m.kx + (m.kx + 1) / 2, 1, width);
+        m.ky = clamp(m.ky + (m.ky + 1) / 2, unit, height);
+    }
     /* Half rows are about as high as a column is wide: keep the tiles from becoming strips. */
     m.kx = clamp(m.kx, 1, m.ky > 1 ? 2 * m.ky + 2 : 2);
     m.ky = clamp(m.ky, unit, m.kx > unit ? m.kx : unit);
@@ -246,6 +251,19 @@ static void draw_colour_bar(struct cells *c, const struct chart_heat *heat, cons
     x += cells_text(c, x, m->bar_row, -1, hi, s) + 2;
     if (title)
         cells_text(c, x, m->bar_row, -1, heat->title, STYLE(STYLE_TEXT_DIM));
+}
+
+bool chart_heat_row(const struct chart_map *m, int sy, size_t current, size_t *row)
+{
+    double x, y;
+    if (!chart_map_at(m, m->plot.x, sy, &x, &y))
+        return false;
+    /* Two rows in a character: its middle lies half between them. */
+    bool two = m->y.lo - m->y.hi > 1.5 * m->plot.h;
+    *row = y > 0 ? (size_t)(two ? y : y + 0.5) : 0;
+    if (two && *row == current && (double)(*row + 1) < m->y.lo)
+        ++*row;
+    return true;
 }
 
 void chart_heat(struct cells *c, struct rect r, const struct style_look *look,

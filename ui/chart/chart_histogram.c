@@ -199,7 +199,7 @@ void chart_histogram(struct cells *c, struct rect r, const struct style_look *lo
                      const struct chart_histogram *chart, struct chart_map *map)
 {
     struct rect clip = c->clip;
-    struct chart_frame f = {.c = c, .look = look, .all = r, .x = chart->x};
+    struct chart_frame f = {.c = c, .look = look, .all = r, .x = chart->x, .edges = true};
     struct chart_span span = {0};
     struct bins b;
     for (size_t i = 0; i < chart->n; i++)

@@ -34,7 +34,14 @@ static int pitch_of(const struct chart_tiles *t, int room)
     int pitch = widest + 1;
     while (pitch < 4 && (int)t->cols * (pitch + 1) <= room)
         pitch++;
-    return pitch;
+    pitch += 2 * t->zoom;
+    return pitch < room || room < 1 ? pitch : room;
+}
+
+/* Rows from one tile to the next: zoomed ones stand apart. */
+static int row_pitch(const struct chart_tiles *t)
+{
+    return 1 + t->zoom / 2;
 }
 
 static void draw_header(struct cells *c, struct rect r, const struct style_look *look,
@@ -67,13 +74,13 @@ static void draw_header(struct cells *c, struct rect r, const struct style_look 
 }
 
 static void draw_row(struct cells *c, struct rect r, const struct style_look *look,
-                     const struct chart_tiles *t, const struct chart_map *m, int pitch, int dy,
+                     const struct chart_tiles *t, const struct chart_map *m, int pitch, size_t i,
                      size_t visible)
 {
-    size_t row = t->first_row + (size_t)dy;
+    size_t row = t->first_row + i;
     bool on_row = t->has_selected && t->selected_row == row;
     char text[64];
-    int y = m->plot.y + dy;
+    int y = m->plot.y + (int)i * row_pitch(t);
     row_label(text, sizeof text, t, row);
     cells_label(c, (struct rect){r.x, y, m->plot.x - r.x - 1, 1}, CELLS_RIGHT, text, look,
                 STYLE(on_row ? STYLE_CURSOR : STYLE_AXIS));
@@ -96,11 +103,12 @@ void chart_tiles(struct cells *c, struct rect r, const struct style_look *look,
     int pitch = pitch_of(t, r.w - left);
     size_t rows = t->first_row < t->rows ? t->rows - t->first_row : 0;
     size_t cols = t->first_col < t->cols ? t->cols - t->first_col : 0;
-    int room = r.w - left > 0 ? (r.w - left + 1) / pitch : 0, height = r.h - head;
+    int room = r.w - left > 0 ? (r.w - left + 1) / pitch : 0;
+    int height = r.h > head ? (r.h - head + row_pitch(t) - 1) / row_pitch(t) : 0;
     cols = (size_t)room < cols ? (size_t)room : cols;
-    rows = height < 0 ? 0 : (size_t)height < rows ? (size_t)height : rows;
+    rows = (size_t)height < rows ? (size_t)height : rows;
     double x = (double)t->first_col - 0.5, y = (double)t->first_row - 0.5;
-    struct rect plot = {r.x + left, r.y + head, (int)cols * pitch, (int)rows};
+    struct rect plot = {r.x + left, r.y + head, (int)cols * pitch, (int)rows * row_pitch(t)};
     struct chart_map m = {.plot = plot,
                           .x = {.lo = x, .hi = x + (double)cols},
                           .y = {.lo = y + (double)rows, .hi = y}};
@@ -112,8 +120,8 @@ void chart_tiles(struct cells *c, struct rect r, const struct style_look *look,
     } else {
         if (head)
             draw_header(c, r, look, t, &m, pitch, cols);
-        for (int dy = 0; dy < (int)rows; dy++)
-            draw_row(c, r, look, t, &m, pitch, dy, cols);
+        for (size_t i = 0; i < rows; i++)
+            draw_row(c, r, look, t, &m, pitch, i, cols);
         if (t->first_row + rows < t->rows)
             cells_put(c, r.x, r.y + r.h - 1, style_glyph(look, STYLE_G_ARROW_DOWN),
                       STYLE(STYLE_AXIS));
