@@ -13,7 +13,9 @@
 /* A run of the results' figure. */
 struct figure_run {
     const char *name;
-    double nominal_bits, effective_bits;
+    const char *method;  /* its points share a colour and a name in the legend; may be NULL */
+    double nominal_bits; /* 0, or 16 and more: the original, a horizontal line */
+    double effective_bits;
     uint64_t bytes;
     bool has_perplexity;
     double perplexity;
@@ -32,9 +34,13 @@ struct figure_source {
     bool ascii;        /* words without Greek letters and signs */
     bool linear;       /* linear axes where they are logarithmic by default */
     bool all_experts;  /* similarity: all instead of eight at equal quantiles of S */
-    int zoom;          /* 0: all; each step shows half of it */
+    int zoom;          /* 0: all; each step shows half of it, around what is pointed at */
     bool has_selected; /* the expert pointed at */
     size_t expert;
+    bool has_other; /* the expert that it is compared with */
+    size_t other;
+    bool has_run; /* the run pointed at */
+    size_t run;
     size_t token_rank; /* the rank pointed at; 0: none */
 };
 
@@ -64,5 +70,15 @@ const struct figure_info *figures_find(const char *name); /* or NULL */
  * says what. On error *out holds nothing. */
 ERR_CHECK int figures_make(struct figure *out, const char *name, const struct figure_source *s,
                            struct err *err);
+
+/* Experts by falling significance, equal ones by number. order: [experts] */
+void figures_rank(size_t *order, const double *significance, size_t experts);
+/* The experts of `similarity` in the order of its rows: eight, or all. out: [experts]; returns
+ * their number. */
+size_t figures_pick(size_t *out, const struct figure_source *s);
+/* Classes of the rule in force; "high", "low", or "class 2 of 3" between them; their colour. */
+size_t figures_groups(const struct analysis_layer *l);
+void figures_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group);
+uint16_t figures_group_colour(size_t group);
 
 #endif

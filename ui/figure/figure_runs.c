@@ -1,0 +1,196 @@
+/* Figures over a plan and over the runs. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "ui/figure/figure_parts.h"
+
+enum { ORIGINAL_BITS = 16, METHODS_MAX = 8 };
+
+int figure_make_bits(struct figure *f, const struct figure_source *s, struct err *err)
+{
+    const struct plan *p = s->plan;
+    struct chart_tile *tile = figure_array(f, p->layers_count * p->experts, sizeof *tile, err);
+    const char **label = figure_array(f, p->layers_count, sizeof *label, err);
+    size_t pinned = 0;
+    if (!tile || !label)
+        return ERR_NOMEM;
+    for (size_t l = 0; l < p->layers_count; l++) {
+        label[l] = figure_text(f, "%zu", p->layers[l].layer);
+        for (size_t e = 0; e < p->experts; e++) {
+            const struct plan_expert *x = &p->layers[l].experts[e];
+            struct chart_tile *t = &tile[l * p->experts + e];
+            *t = (struct chart_tile){.colour = (uint16_t)(STYLE_BITS + x->bits),
+                                     .marked = x->pinned};
+            snprintf(t->text, sizeof t->text, "%u", x->bits % 100);
+            pinned += x->pinned;
+        }
+    }
+    f->kind = FIGURE_TILES;
+    f->tiles = (struct chart_tiles){.tile = tile,
+                                    .rows = p->layers_count,
+                                    .cols = p->experts,
+                                    .row_title = "layer",
+                                    .col_title = "expert",
+                                    .row_labels = label,
+                                    .zoom = s->zoom,
+                                    .has_selected = s->has_selected,
+                                    .selected_row = s->layer,
+                                    .selected_col = s->expert};
+    figure_title(f, "Bits of the experts");
+    figure_say(f, "%s: %.4f nominal bits, %.4f effective; %zu experts pinned.", p->method,
+               p->summary.nominal_bits, p->summary.effective_bits, pinned);
+    return 0;
+}
+
+/* --- results --- */
+
+static bool is_original(const struct figure_run *r)
+{
+    return r->has_perplexity && isfinite(r->perplexity) &&
+           (r->nominal_bits <= 0 || r->nominal_bits >= ORIGINAL_BITS);
+}
+
+static bool is_point(const struct figure_run *r)
+{
+    return r->has_perplexity && isfinite(r->perplexity) && !is_original(r);
+}
+
+static const char *method_of(const struct figure_run *r)
+{
+    return r->method && r->method[0] ? r->method : "runs";
+}
+
+/* Its place among the distinct methods of the points, in the order in which they come; methods
+ * beyond the last share its place. */
+static size_t place_of(const struct figure_source *s, size_t run, size_t *methods)
+{
+    const char *seen[METHODS_MAX];
+    size_t n = 0, place = 0;
+    for (size_t i = 0; i < s->run_count; i++) {
+        size_t k = 0;
+        if (!is_point(&s->runs[i]))
+            continue;
+        while (k < n && strcmp(seen[k], method_of(&s->runs[i])) != 0)
+            k++;
+        if (k == n && n < METHODS_MAX)
+            seen[n++] = method_of(&s->runs[i]);
+        k = k < METHODS_MAX ? k : METHODS_MAX - 1;
+        place = i == run ? k : place;
+    }
+    *methods = n;
+    return place;
+}
+
+static size_t fill_series(struct figure *f, const struct figure_source *s,
+                          struct chart_series *series, double *x, double *y)
+{
+    size_t methods = 0, used = 0;
+    place_of(s, 0, &methods);
+    for (size_t k = 0; k < methods; k++) {
+        size_t begin = used, unused;
+        const char *name = NULL;
+        for (size_t i = 0; i < s->run_count; i++)
+            if (is_point(&s->runs[i]) && place_of(s, i, &unused) == k) {
+                name = name ? name : method_of(&s->runs[i]);
+                x[used] = s->runs[i].nominal_bits;
+                y[used++] = s->runs[i].perplexity;
+            }
+        series[k] = (struct chart_series){.name = figure_text(f, "%s", name ? name : ""),
+                                          .x = x + begin,
+                                          .y = y + begin,
+                                          .n = used - begin,
+                                          .mark = CHART_POINTS,
+                                          .big = true};
+    }
+    return methods;
+}
+
+/* An axis around some values that leaves none of them on its edge. */
+static void pad_axis(struct chart_axis *axis, double lo, double hi, double around)
+{
+    if (!(hi >= lo))
+        return;
+    double room = hi > lo ? (hi - lo) * 0.08 : fmax(fabs(hi) * around, 1e-9);
+    double factor = hi > lo && lo > 0 ? pow(hi / lo, 0.08) : 1 + around;
+    axis->lo = axis->log ? lo / factor : fmax(lo - room, 0);
+    axis->hi = axis->log ? hi * factor : hi + room;
+}
+
+static void fit_axes(struct figure *f, const struct figure_source *s)
+{
+    double from[2] = {INFINITY, INFINITY}, to[2] = {-INFINITY, -INFINITY};
+    for (size_t i = 0; i < s->run_count; i++) {
+        const struct figure_run *r = &s->runs[i];
+        if (is_point(r)) {
+            from[0] = fmin(from[0], r->nominal_bits);
+            to[0] = fmax(to[0], r->nominal_bits);
+        }
+        if (is_point(r) || is_original(r)) {
+            from[1] = fmin(from[1], r->perplexity);
+            to[1] = fmax(to[1], r->perplexity);
+        }
+    }
+    pad_axis(&f->xy.x, from[0], to[0], 0.25);
+    pad_axis(&f->xy.y, from[1], to[1], 0.25);
+    if (f->xy.cursor.shown && s->zoom > 0) {
+        figure_zoom(&f->xy.x, s->zoom, f->xy.cursor.x);
+        figure_zoom(&f->xy.y, s->zoom, f->xy.cursor.y);
+    }
+}
+
+static const char *base_name(const char *path)
+{
+    const char *slash = path ? strrchr(path, '/') : NULL;
+    return slash && slash[1] ? slash + 1 : path ? path : "";
+}
+
+static void say_results(struct figure *f, const struct figure_source *s)
+{
+    const struct figure_run *best = NULL;
+    size_t points = 0;
+    for (size_t i = 0; i < s->run_count; i++) {
+        const struct figure_run *r = &s->runs[i];
+        points += is_point(r);
+        if (is_point(r) && (!best || r->perplexity < best->perplexity))
+            best = r;
+    }
+    figure_title(f, "Bits against perplexity");
+    figure_say(f, "%zu of %zu runs have both.", points, s->run_count);
+    if (best)
+        figure_say(f, " The least perplexity, %.4f, is that of %.200s at %.3f bits.",
+                   best->perplexity, base_name(best->name), best->nominal_bits);
+}
+
+int figure_make_results(struct figure *f, const struct figure_source *s, struct err *err)
+{
+    size_t n = s->run_count;
+    struct chart_series *series = figure_array(f, METHODS_MAX, sizeof *series, err);
+    struct chart_marker *marker = figure_array(f, n, sizeof *marker, err);
+    double *x = figure_array(f, n, sizeof *x, err), *y = figure_array(f, n, sizeof *y, err);
+    if (!series || !marker || !x || !y)
+        return ERR_NOMEM;
+    f->kind = FIGURE_XY;
+    f->xy = (struct chart_xy){.x = {.title = "nominal bits"},
+                              .y = {.log = !s->linear, .title = "perplexity"},
+                              .series = series,
+                              .count = fill_series(f, s, series, x, y),
+                              .markers = marker};
+    for (size_t i = 0; i < n; i++)
+        if (is_original(&s->runs[i]))
+            marker[f->xy.marker_count++] = (struct chart_marker){
+                .horizontal = true,
+                .at = s->runs[i].perplexity,
+                .label = figure_text(f, "original %.4f", s->runs[i].perplexity),
+                .colour = STYLE_CURVE};
+    if (s->has_run && s->run < n && is_point(&s->runs[s->run])) {
+        const struct figure_run *r = &s->runs[s->run];
+        f->xy.cursor =
+            (struct chart_cursor){true, r->nominal_bits, r->perplexity,
+                                  figure_text(f, "%s: %.3f bits, perplexity %.4f",
+                                              base_name(r->name), r->nominal_bits, r->perplexity)};
+    }
+    fit_axes(f, s);
+    say_results(f, s);
+    return 0;
+}
