@@ -2,6 +2,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 bool mem_mul(size_t *out, size_t a, size_t b)
 {
@@ -25,14 +26,25 @@ void *mem_array(size_t count, size_t size, struct err *err)
     return p ? p : refuse(count, size, err);
 }
 
+enum { HUGE_PAGE = 2 << 20 };
+
 void *mem_aligned(size_t count, size_t size, struct err *err)
 {
     size_t bytes, rounded;
     if (!mem_mul(&bytes, count, size) || !mem_add(&rounded, bytes, 63))
         return refuse(count, size, err);
     rounded &= ~(size_t)63;
-    void *p = aligned_alloc(64, rounded ? rounded : 64);
-    return p ? p : refuse(count, size, err);
+    if (rounded < HUGE_PAGE) {
+        void *p = aligned_alloc(64, rounded ? rounded : 64);
+        return p ? p : refuse(count, size, err);
+    }
+    /* A fault a page is a good part of the time of filling gigabytes. Only whole huge pages are
+     * asked for, so that no memory is held beyond the end. */
+    void *p = NULL;
+    if (posix_memalign(&p, HUGE_PAGE, rounded) != 0)
+        return refuse(count, size, err);
+    madvise(p, rounded & ~(size_t)(HUGE_PAGE - 1), MADV_HUGEPAGE);
+    return p;
 }
 
 char *mem_strdup(const char *text, struct err *err)
