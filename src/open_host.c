@@ -10,9 +10,11 @@
 
 #include "data/base/log.h"
 #include "data/base/mem.h"
+#include "src/ask.h"
 #include "src/cli/cli.h"
 #include "src/job.h"
 #include "src/runs.h"
+#include "src/runs_watch.h"
 #include "src/similarity.h"
 
 /* A thread of the host and what it tells. All but `progress` is guarded by the host's lock. */
@@ -39,8 +41,8 @@ struct open_host {
     bool resume;
     struct perplexity perplexity;
     bool has_perplexity;
-    struct app_result *results;
-    size_t results_count;
+    struct ask *ask;         /* dry runs */
+    struct runs_watch *runs;
     char log[APP_LOG_LINES][APP_LOG_WIDTH];
     size_t log_count;
     pthread_mutex_t log_lock; /* of its own: a line may come while anything else is locked */
@@ -150,7 +152,7 @@ static int job_of_plan(struct job_options *o, char *out, size_t out_size, struct
     return 0;
 }
 
-static int host_dry_run(void *context, const struct plan *plan, struct str *text, struct err *err)
+static int dry_run_text(void *context, const struct plan *plan, struct str *text, struct err *err)
 {
     char out[512];
     struct job_options o;
@@ -159,6 +161,12 @@ static int host_dry_run(void *context, const struct plan *plan, struct str *text
     int rc = job_of_plan(&o, out, sizeof out, context, plan, err);
     o.resume = true; /* as the run itself: it goes on with what is there */
     return rc < 0 ? rc : job_dry_run(text, &o, err);
+}
+
+static enum app_ask host_dry_run(void *context, const struct plan *plan, const char **text)
+{
+    struct open_host *h = context;
+    return ask_put(h->ask, plan, text);
 }
 
 static void *run_main(void *argument)
@@ -306,18 +314,26 @@ static void host_run_cancel(void *context)
     atomic_store(&h->run.progress.cancel, true);
 }
 
+/* The first time when the session is loaded, which it is not yet when the host is made. */
+static struct runs_watch *runs_of(struct open_host *h)
+{
+    if (!h->runs &&
+        runs_watch_new(&h->runs, h->options.runs_dir, h->session->config.sha256, NULL) < 0)
+        h->runs = NULL;
+    return h->runs;
+}
+
 static size_t host_results(void *context, const struct app_result **out)
 {
-    struct open_host *h = context;
-    free(h->results);
-    h->results = NULL;
-    h->results_count = 0;
-    struct err err = {0};
-    if (runs_list(&h->results, &h->results_count, h->options.runs_dir, h->session->config.sha256,
-                  &err) < 0)
-        h->results_count = 0;
-    *out = h->results;
-    return h->results_count;
+    struct runs_watch *runs = runs_of(context);
+    *out = NULL;
+    return runs ? runs_watch_get(runs, out) : 0;
+}
+
+static bool host_results_pending(void *context)
+{
+    struct runs_watch *runs = runs_of(context);
+    return runs && runs_watch_pending(runs);
 }
 
 static void append_quoted(struct str *out, const char *text)
@@ -404,13 +420,20 @@ int open_host_new(struct open_host **out, const struct open_host_options *option
     log_set_sink(keep_line, h);
     progress_init(&h->similarity.progress);
     progress_init(&h->run.progress);
-    return 0;
+    int rc = ask_new(&h->ask, dry_run_text, h, err);
+    if (rc < 0) {
+        open_host_free(h);
+        *out = NULL;
+    }
+    return rc;
 }
 
 void open_host_free(struct open_host *h)
 {
     if (!h)
         return;
+    ask_free(h->ask);
+    runs_watch_free(h->runs);
     stop(&h->similarity);
     atomic_store(&h->run.progress.cancel, true);
     forget_run(h);
@@ -420,7 +443,6 @@ void open_host_free(struct open_host *h)
     rmdir(h->options.runs_dir); /* only an empty folder goes */
     pthread_mutex_destroy(&h->log_lock);
     pthread_mutex_destroy(&h->lock);
-    free(h->results);
     free(h->cosine);
     free(h);
 }
@@ -430,10 +452,12 @@ void open_host_callbacks(struct open_host *h, struct app_host *out)
     *out = (struct app_host){.context = h, .command_line = host_command_line};
     if (!h->options.model_dir)
         return;
+    runs_of(h);
     out->cosine = host_cosine;
     out->dry_run = host_dry_run;
     out->run_start = host_run_start;
     out->run_poll = host_run_poll;
     out->run_cancel = host_run_cancel;
     out->results = host_results;
+    out->results_pending = host_results_pending;
 }

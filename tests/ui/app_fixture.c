@@ -31,13 +31,15 @@ static enum app_cosine_phase host_cosine(void *context, const double **cosine, d
     return f->cosine_phase;
 }
 
-static int host_dry_run(void *context, const struct plan *plan, struct str *text, struct err *err)
+static enum app_ask host_dry_run(void *context, const struct plan *plan, const char **text)
 {
-    (void)context;
-    (void)err;
-    str_appendf(text, "%zu layers of %zu experts\nwrites to runs/001\n", plan->layers_count,
-                plan->experts);
-    return 0;
+    static char answer[128];
+    struct fixture *f = context;
+    if (plan)
+        snprintf(answer, sizeof answer, "%zu layers of %zu experts\nwrites to runs/001\n",
+                 plan->layers_count, plan->experts);
+    *text = f->dry_run_phase == APP_ASK_FAILED ? "no tokenizer.json" : answer;
+    return f->dry_run_phase;
 }
 
 static int host_run_start(void *context, const struct plan *plan, bool resume, struct err *err)
@@ -179,6 +181,7 @@ void fixture_open(struct fixture *f, const char *name, const char *model)
     }
     load_cosine(f, name);
     fill_results(f);
+    f->dry_run_phase = APP_ASK_READY;
     fill_run(f);
     f->look = (struct style_look){STYLE_DARK, STYLE_DEPTH_256, STYLE_BRAILLE};
     f->options = (struct app_options){
@@ -187,8 +190,14 @@ void fixture_open(struct fixture *f, const char *name, const char *model)
         .trace_sha256 = "9f64a747e1b97f131fabb6b447296c9b6f0201e79fb3c5356e6c77e89b6a806a",
         .config = model ? &f->config : NULL,
         .plan_path = f->plan_path,
-        .host = {f, model ? host_cosine : NULL, host_dry_run, host_run_start, host_run_poll,
-                 host_run_cancel, host_results, host_command_line}};
+        .host = {.context = f,
+                 .cosine = model ? host_cosine : NULL,
+                 .dry_run = host_dry_run,
+                 .run_start = host_run_start,
+                 .run_poll = host_run_poll,
+                 .run_cancel = host_run_cancel,
+                 .results = host_results,
+                 .command_line = host_command_line}};
     settings_defaults(&f->options.settings);
     check(cells_init(&f->cells, 80, 24, &err), &err);
     fixture_restart(f);

@@ -20,6 +20,7 @@ struct fixture {
 
     /* What the host says and has seen. */
     enum app_cosine_phase cosine_phase;
+    enum app_ask dry_run_phase;
     struct app_run run;
     size_t starts, cancels, results;
     bool resumed;

@@ -249,6 +249,32 @@ static void test_a_run_starts_only_on_yes(void **state)
     assert_int_equal(f->starts, 1);
 }
 
+static void test_nobody_agrees_to_a_dry_run_that_is_not_there_yet(void **state)
+{
+    struct fixture *f = *state;
+    f->dry_run_phase = APP_ASK_WORKING;
+    fixture_type(f, "x");
+    assert_shows(f, "Working out");
+    assert_true(app_busy(f->app));
+    fixture_type(f, "y");
+    assert_int_equal(f->starts, 0);
+    f->dry_run_phase = APP_ASK_READY;
+    assert_shows(f, "writes to runs/001");
+    fixture_type(f, "y");
+    assert_int_equal(f->starts, 1);
+}
+
+static void test_a_dry_run_that_fails_says_why(void **state)
+{
+    struct fixture *f = *state;
+    f->dry_run_phase = APP_ASK_WORKING;
+    fixture_type(f, "x");
+    f->dry_run_phase = APP_ASK_FAILED;
+    assert_shows(f, "cannot run: no tokenizer.json");
+    fixture_type(f, "y");
+    assert_int_equal(f->starts, 0);
+}
+
 static void test_ctrl_c_cancels_the_run_and_r_resumes(void **state)
 {
     struct fixture *f = *state;
@@ -524,6 +550,8 @@ int main(void)
         WITH(open_olmoe, test_leaving_with_unwritten_changes_asks),
         WITH(open_olmoe, test_a_plan_that_cannot_be_written_stays_unwritten),
         WITH(open_olmoe, test_a_run_starts_only_on_yes),
+        WITH(open_olmoe, test_nobody_agrees_to_a_dry_run_that_is_not_there_yet),
+        WITH(open_olmoe, test_a_dry_run_that_fails_says_why),
         WITH(open_olmoe, test_ctrl_c_cancels_the_run_and_r_resumes),
         WITH(open_olmoe, test_leaving_during_a_run_asks),
         WITH(open_without_model, test_without_a_model_it_says_what_to_pass),

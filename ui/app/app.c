@@ -12,7 +12,7 @@ const struct view *const views[APP_VIEWS] = {
     &view_plan, &view_run,     &view_results,
 };
 
-enum { VIEW_SIMILARITY = 3, VIEW_RUN = 5, PANEL_WIDTH = 38, PANEL_MIN = 30 };
+enum { VIEW_SIMILARITY = 3, VIEW_RUN = 5, VIEW_RESULTS = 6, PANEL_WIDTH = 38, PANEL_MIN = 30 };
 
 /* --- Life --- */
 
@@ -116,14 +116,22 @@ static bool run_is_active(const struct app *a)
     return a->run.phase == APP_RUN_RUNNING || a->run.phase == APP_RUN_CANCELLING;
 }
 
+static bool is_computing(const struct app *a)
+{
+    bool asked = a->mode == APP_CONFIRM_RUN && a->dry_run_phase == APP_ASK_WORKING;
+    return asked || a->cosine_phase == APP_COSINE_RUNNING;
+}
+
 bool app_busy(const struct app *a)
 {
-    return run_is_active(a) || app_waiting(a);
+    return run_is_active(a) || is_computing(a);
 }
 
 bool app_waiting(const struct app *a)
 {
-    return a->cosine_phase == APP_COSINE_RUNNING;
+    const struct app_host *h = &a->options->host;
+    return is_computing(a) ||
+           (a->view == VIEW_RESULTS && h->results_pending && h->results_pending(h->context));
 }
 
 static void tell_end_of_run(struct app *a, enum app_run_phase before)
@@ -139,10 +147,26 @@ static void tell_end_of_run(struct app *a, enum app_run_phase before)
         app_say(a, STYLE_ERROR, "the run failed: %s", a->run.message);
 }
 
+/* Looks whether the dry run's text is there; `plan`: asks for it. */
+static void ask_dry_run(struct app *a, const struct plan *plan)
+{
+    const struct app_host *h = &a->options->host;
+    const char *text;
+    a->dry_run_phase = h->dry_run(h->context, plan, &text);
+    str_clear(&a->dry_run);
+    str_append(&a->dry_run, text);
+    if (a->dry_run_phase != APP_ASK_FAILED)
+        return;
+    a->mode = APP_NORMAL;
+    app_say(a, STYLE_ERROR, "cannot run: %s", text);
+}
+
 bool app_tick(struct app *a)
 {
     const struct app_host *h = &a->options->host;
     bool was_busy = app_busy(a);
+    if (a->mode == APP_CONFIRM_RUN && a->dry_run_phase == APP_ASK_WORKING)
+        ask_dry_run(a, NULL);
     if (h->cosine && (a->view == VIEW_SIMILARITY || a->cosine_phase == APP_COSINE_RUNNING) &&
         a->cosine_phase != APP_COSINE_READY)
         a->cosine_phase =
@@ -176,7 +200,6 @@ void app_start_run(struct app *a, bool resume)
 static void ask_run(struct app *a)
 {
     const struct app_host *h = &a->options->host;
-    struct err err = {0};
     if (!h->dry_run || !a->has_plan) {
         app_say(a, STYLE_WARN, "a run needs the model: start with --model DIR");
         return;
@@ -185,12 +208,8 @@ static void ask_run(struct app *a)
         app_say(a, STYLE_WARN, "a run is under way; Ctrl-C cancels it");
         return;
     }
-    str_clear(&a->dry_run);
-    if (h->dry_run(h->context, &a->plan, &a->dry_run, &err) < 0) {
-        app_say_err(a, "cannot run: ", &err);
-        return;
-    }
     app_prompt_begin(a, APP_CONFIRM_RUN, "");
+    ask_dry_run(a, &a->plan);
 }
 
 /* --- Keys --- */

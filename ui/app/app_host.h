@@ -62,6 +62,9 @@ struct app_result {
     char settings[512]; /* what differs from the defaults: "alpha=0.5 min_count=3" */
 };
 
+/* A question that the host answers in the background. */
+enum app_ask { APP_ASK_WORKING, APP_ASK_READY, APP_ASK_FAILED };
+
 enum app_cosine_phase { APP_COSINE_NONE, APP_COSINE_RUNNING, APP_COSINE_READY, APP_COSINE_FAILED };
 
 struct app_host {
@@ -70,14 +73,19 @@ struct app_host {
      * stays valid once READY. progress 0..1. NULL callbacks: no model was given. */
     enum app_cosine_phase (*cosine)(void *context, const double **cosine, double *progress,
                                     const char **message);
-    /* The text of a dry run of this plan: what would be done, sizes, what would be refused. */
-    int (*dry_run)(void *context, const struct plan *plan, struct str *text, struct err *err);
+    /* The text of a dry run: what would be done, sizes, what would be refused; FAILED: the text
+     * says why. plan: begins the work, on a copy, and drops what was asked before; NULL: how far
+     * it is. *text is borrowed until the next call. */
+    enum app_ask (*dry_run)(void *context, const struct plan *plan, const char **text);
     /* Starts the pass in the background. resume: go on with the unfinished run in its folder. */
     int (*run_start)(void *context, const struct plan *plan, bool resume, struct err *err);
     void (*run_poll)(void *context, struct app_run *out); /* refreshes *out, keeps out->expert */
     void (*run_cancel)(void *context);
     /* Results so far, borrowed until the next call. */
     size_t (*results)(void *context, const struct app_result **out);
+    /* True until results() has what the folder held when this was first called; may be NULL. Only
+     * who presses keys without looking (walk.h) waits for that. */
+    bool (*results_pending)(void *context);
     /* The command line that repeats what the screen shows, with these settings. */
     void (*command_line)(void *context, const struct plan *plan, const char *verb, struct str *out);
 };
@@ -93,7 +101,7 @@ struct app_options {
     struct settings settings;          /* to start with */
     const bool *given; /* [settings_count()] named on the command line: a saved session does not
                           change them; NULL: none */
-    bool no_session; /* the saved state of this trace is neither read nor written */
+    bool no_session;   /* the saved state of this trace is neither read nor written */
     struct app_host host;
 };
 

@@ -199,8 +199,11 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
     if (mode == APP_CONFIRM_QUIT)
         return answer_quit(a, e->key);
     if (mode == APP_CONFIRM_RUN) {
+        bool yes = e->key == 'y' || e->key == 'Y';
+        if (yes && a->dry_run_phase != APP_ASK_READY)
+            return true; /* nobody agrees to what is not on the screen yet */
         a->mode = APP_NORMAL;
-        if (e->key == 'y' || e->key == 'Y')
+        if (yes)
             app_start_run(a, true);
         else
             app_say(a, STYLE_TEXT_DIM, "not started");
@@ -283,16 +286,19 @@ static void draw_help(struct app *a, struct cells *c)
 static void draw_run_question(struct app *a, struct cells *c)
 {
     int rows = 6;
-    for (const char *p = str_get(&a->dry_run); *p; p++)
+    bool ready = a->dry_run_phase == APP_ASK_READY;
+    const char *text = ready ? str_get(&a->dry_run) : "Working out what it would do ...\n";
+    for (const char *p = text; *p; p++)
         rows += *p == '\n';
     struct rect r = window(a, c, 90, rows, "Run this plan?");
     int y = r.y;
-    for (const char *line = str_get(&a->dry_run); *line && y < r.y + r.h - 2; y++) {
+    for (const char *line = text; *line && y < r.y + r.h - 2; y++) {
         size_t length = strcspn(line, "\n");
         cells_textf(c, r.x, y, r.w, STYLE(STYLE_DEFAULT), "%.*s", (int)length, line);
         line += length + (line[length] == '\n');
     }
-    cells_text(c, r.x, r.y + r.h - 1, r.w, "y runs it, any other key does not",
+    cells_text(c, r.x, r.y + r.h - 1, r.w,
+               ready ? "y runs it, any other key does not" : "any key but y closes",
                STYLE(STYLE_ACCENT));
 }
 

@@ -67,6 +67,7 @@ struct app {
     char message[APP_TEXT_MAX];
     uint16_t message_colour;
     struct str dry_run; /* text of the run that is asked about */
+    enum app_ask dry_run_phase;
     struct str copy;
     bool copy_pending;
     size_t help_scroll;

@@ -1,0 +1,192 @@
+#include "src/runs_watch.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+
+#include "data/base/mem.h"
+#include "src/eval/eval_json.h"
+
+enum { AGAIN_MS = 1000 };
+
+struct runs_watch {
+    const char *dir, *config_sha256;
+    pthread_t thread;
+    bool started;
+    pthread_mutex_t lock;
+    pthread_cond_t wake;
+    bool stop, wanted;         /* all below under the lock */
+    unsigned long begun, done; /* looks at the folder */
+    unsigned long awaited;     /* the look that somebody waits for; 0: none */
+    int64_t last_ms;
+    struct app_result *next; /* read, not yet taken */
+    size_t next_count;
+    bool has_next;
+    struct app_result *list; /* the caller's */
+    size_t count;
+};
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static uint64_t mixed(uint64_t h, uint64_t x)
+{
+    return (h ^ x) * 0x9e3779b97f4a7c15u;
+}
+
+static uint64_t mixed_file(uint64_t h, int dir, const char *run, const char *name)
+{
+    char path[1024];
+    struct stat st;
+    if (snprintf(path, sizeof path, "%s/%s", run, name) >= (int)sizeof path ||
+        fstatat(dir, path, &st, 0) < 0)
+        return mixed(h, 1);
+    h = mixed(h, (uint64_t)st.st_mtim.tv_sec);
+    h = mixed(h, (uint64_t)st.st_mtim.tv_nsec);
+    return mixed(h, (uint64_t)st.st_size);
+}
+
+/* Changes when a run comes, goes, ends or is evaluated; never 0. The order of names is the
+ * folder's, so each run is mixed by itself. */
+static uint64_t fingerprint(const char *path)
+{
+    static const char *const files[] = {"config.json", "moqa_plan.json", EVAL_JSON_FILE};
+    uint64_t sum = 1;
+    DIR *d = opendir(path);
+    for (struct dirent *entry = d ? readdir(d) : NULL; entry; entry = readdir(d)) {
+        uint64_t h = 14695981039346656037u;
+        if (entry->d_name[0] == '.')
+            continue;
+        for (const char *p = entry->d_name; *p; p++)
+            h = mixed(h, (unsigned char)*p);
+        for (size_t i = 0; i < sizeof files / sizeof *files; i++)
+            h = mixed_file(h, dirfd(d), entry->d_name, files[i]);
+        sum += h;
+    }
+    if (d)
+        closedir(d);
+    return sum ? sum : 1;
+}
+
+static void look(struct runs_watch *w, uint64_t *seen)
+{
+    struct app_result *list = NULL;
+    size_t count = 0;
+    uint64_t now = fingerprint(w->dir);
+    bool read = now != *seen && runs_list(&list, &count, w->dir, w->config_sha256, NULL) == 0;
+    pthread_mutex_lock(&w->lock);
+    if (read) {
+        free(w->next);
+        w->next = list;
+        w->next_count = count;
+        w->has_next = true;
+        *seen = now;
+    }
+    w->done = w->begun;
+    w->last_ms = now_ms();
+    pthread_mutex_unlock(&w->lock);
+}
+
+static void *watch_main(void *argument)
+{
+    struct runs_watch *w = argument;
+    uint64_t seen = 0;
+    for (;;) {
+        pthread_mutex_lock(&w->lock);
+        while (!w->wanted && !w->stop)
+            pthread_cond_wait(&w->wake, &w->lock);
+        bool stop = w->stop;
+        w->wanted = false;
+        w->begun++;
+        pthread_mutex_unlock(&w->lock);
+        if (stop)
+            return NULL;
+        look(w, &seen);
+    }
+}
+
+int runs_watch_new(struct runs_watch **out, const char *dir, const char *config_sha256,
+                   struct err *err)
+{
+    sigset_t all, before;
+    struct runs_watch *w = mem_array(1, sizeof *w, err);
+    *out = w;
+    if (!w)
+        return ERR_NOMEM;
+    w->dir = dir;
+    w->config_sha256 = config_sha256;
+    w->wanted = true;
+    pthread_mutex_init(&w->lock, NULL);
+    pthread_cond_init(&w->wake, NULL);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&w->thread, NULL, watch_main, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    w->started = !failed;
+    if (!failed)
+        return 0;
+    runs_watch_free(w);
+    *out = NULL;
+    return err_set(err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed));
+}
+
+void runs_watch_free(struct runs_watch *w)
+{
+    if (!w)
+        return;
+    pthread_mutex_lock(&w->lock);
+    w->stop = true;
+    pthread_cond_signal(&w->wake);
+    pthread_mutex_unlock(&w->lock);
+    if (w->started)
+        pthread_join(w->thread, NULL);
+    free(w->next);
+    free(w->list);
+    pthread_cond_destroy(&w->wake);
+    pthread_mutex_destroy(&w->lock);
+    free(w);
+}
+
+size_t runs_watch_get(struct runs_watch *w, const struct app_result **out)
+{
+    pthread_mutex_lock(&w->lock);
+    if (w->has_next) {
+        free(w->list);
+        w->list = w->next;
+        w->count = w->next_count;
+        w->next = NULL;
+        w->has_next = false;
+    }
+    if (!w->wanted && w->done == w->begun && now_ms() - w->last_ms > AGAIN_MS) {
+        w->wanted = true;
+        pthread_cond_signal(&w->wake);
+    }
+    pthread_mutex_unlock(&w->lock);
+    *out = w->list;
+    return w->count;
+}
+
+bool runs_watch_pending(struct runs_watch *w)
+{
+    pthread_mutex_lock(&w->lock);
+    if (!w->awaited) {
+        w->awaited = w->begun + 1; /* one in work may have looked too early */
+        w->wanted = true;
+        pthread_cond_signal(&w->wake);
+    }
+    bool pending = w->done < w->awaited;
+    if (!pending)
+        w->awaited = 0;
+    pthread_mutex_unlock(&w->lock);
+    return pending;
+}

@@ -1,0 +1,24 @@
+/*
+ * The list of runs (runs.h), kept up to date by a thread: reading the plans of a study takes
+ * longer than a frame. The folder is looked at while somebody asks, and read again when it has
+ * changed.
+ */
+#ifndef MOQA_SRC_RUNS_WATCH_H
+#define MOQA_SRC_RUNS_WATCH_H
+
+#include "src/runs.h"
+
+struct runs_watch;
+
+/* `dir` and `config_sha256` are borrowed. Starts reading at once. */
+ERR_CHECK int runs_watch_new(struct runs_watch **out, const char *dir, const char *config_sha256,
+                             struct err *err);
+void runs_watch_free(struct runs_watch *w);
+
+/* The runs as last seen, borrowed until the next call. Returns at once. */
+size_t runs_watch_get(struct runs_watch *w, const struct app_result **out);
+/* For those who need the list as it is now: true until a look at the folder that began after the
+ * first such call is done; then false, and the next runs_watch_get() has it. */
+bool runs_watch_pending(struct runs_watch *w);
+
+#endif
