@@ -2,6 +2,7 @@
 #include "gpu/cpu/cpu_ops.h"
 
 #include <cblas.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -18,6 +19,9 @@ static void cpu_free(struct backend *b)
     free(c->scratch_size);
     parallel_free(c->pool);
     free(c);
+#if defined(__GLIBC__)
+    malloc_trim(0); /* see backend_cpu_prepare() */
+#endif
 }
 
 static void cpu_describe(const struct backend *b, char *out, size_t size)
