@@ -63,6 +63,8 @@ struct app {
     int zoom;
     size_t scroll; /* first row of a list, kept in sight by the views */
     size_t result_selected;
+    bool has_other; /* the selected expert is compared with another of its layer */
+    size_t other;
     char typed[APP_TEXT_MAX]; /* text in work of a prompt */
     char message[APP_TEXT_MAX];
     uint16_t message_colour;
@@ -80,9 +82,10 @@ struct app {
 
     /* Of the last frame, for the mouse. */
     struct rect tabs[APP_VIEWS], slider_rows;
-    struct chart_map map; /* of the view's main chart; empty plot: none */
-    bool dragging;        /* the threshold line: its moves are one step of undo */
-    bool drag_changed;    /* this drag has already been remembered */
+    struct chart_map map;       /* of the view's main chart; empty plot: none */
+    struct chart_map other_map; /* of its second chart */
+    bool dragging;              /* the threshold line: its moves are one step of undo */
+    bool drag_changed;          /* this drag has already been remembered */
 };
 
 /* A screen. sliders: names of settings, NULL-terminated. */

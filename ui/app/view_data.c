@@ -5,112 +5,31 @@
 #include "analysis/reweight.h"
 #include "ui/app/view_parts.h"
 
-/* Curves are drawn from this many ranks: more than any terminal has columns of dots. */
-enum { SAMPLES = 2048, SPLIT_ROWS = 10, COMMONEST = 200 };
+enum { SPLIT_ROWS = 10 };
 
-struct curve {
-    size_t n;
-    double rank[SAMPLES], first[SAMPLES], second[SAMPLES];
-};
-
-static size_t shown_ranks(const struct app *a)
+static void draw_zipf(struct app *a, struct cells *c, struct rect r)
 {
-    size_t types = a->result->types >> a->zoom;
-    return types > 1 ? types : a->result->types < 2 ? a->result->types : 2;
-}
-
-/* Ranks at equal distances on the axis, the first and the last among them. Counts fall with the
- * rank, so what lies between two dots of one column changes no picture. */
-static void sample_ranks(const struct app *a, struct curve *k)
-{
-    size_t types = shown_ranks(a), last = 0;
-    k->n = 0;
-    for (size_t i = 0; i < SAMPLES; i++) {
-        double place = (double)i / (SAMPLES - 1);
-        double at = a->linear_axis ? 1 + place * (double)(types - 1) : pow((double)types, place);
-        size_t rank = (size_t)llround(at);
-        rank = rank > types ? types : rank;
-        if (rank <= last)
-            continue;
-        last = rank;
-        k->rank[k->n++] = (double)rank;
+    struct figure f;
+    char token[128];
+    if (!view_figure(&f, a, c, r, "zipf"))
+        return;
+    if (f.xy.cursor.shown) {
+        app_token_text(a, a->result->rank_id[a->token_rank - 1], token, sizeof token);
+        f.xy.cursor.text = figure_text(&f, "%s  %s", token, f.xy.cursor.text);
     }
-}
-
-static void draw_zipf(struct app *a, struct cells *c, struct rect r, struct curve *k)
-{
-    const struct analysis_result *d = a->result;
-    char name[64], text[192], token[128];
-    for (size_t i = 0; i < k->n; i++) {
-        size_t at = (size_t)k->rank[i] - 1;
-        k->first[i] = (double)d->rank_count[at];
-        k->second[i] = (double)d->positions * d->zipf.c * pow(k->rank[i], -d->zipf.beta);
-    }
-    snprintf(name, sizeof name, "Zipf, %s = %.3f", view_word(a, "\u03b2", "beta"), d->zipf.beta);
-    const struct chart_series series[] = {
-        {.name = "tokens", .x = k->rank, .y = k->first, .n = k->n, .mark = CHART_POINTS},
-        {.name = name, .x = k->rank, .y = k->second, .n = k->n, .colour = STYLE_CURVE}};
-    struct chart_xy chart = {.x = {.lo = 1,
-                                   .hi = (double)shown_ranks(a),
-                                   .log = !a->linear_axis,
-                                   .integer = true,
-                                   .title = "rank"},
-                             .y = {.log = !a->linear_axis, .title = "occurrences"},
-                             .series = series,
-                             .count = 2};
-    if (a->token_rank > 0 && a->token_rank <= shown_ranks(a)) {
-        size_t at = a->token_rank - 1;
-        app_token_text(a, d->rank_id[at], token, sizeof token);
-        snprintf(text, sizeof text, "%s  rank %zu  %llu times", token, a->token_rank,
-                 (unsigned long long)d->rank_count[at]);
-        chart.cursor =
-            (struct chart_cursor){true, (double)a->token_rank, (double)d->rank_count[at], text};
-    }
-    chart_xy(c, r, &a->look, &chart, &a->map);
-}
-
-static double sum_of(const double *v, size_t n)
-{
-    double sum = 0;
-    for (size_t i = 0; i < n; i++)
-        sum += v[i];
-    return sum > 0 ? sum : 1;
-}
-
-static void draw_utilization(struct app *a, struct cells *c, struct rect r, struct curve *k,
-                             struct chart_map *map)
-{
-    const struct analysis_result *d = a->result;
-    double sum_u = sum_of(d->utilization, d->types), sum_r = sum_of(d->reweighted, d->types);
-    for (size_t i = 0; i < k->n; i++) {
-        size_t at = (size_t)k->rank[i] - 1;
-        k->first[i] = d->utilization[at] / sum_u;
-        k->second[i] = d->reweighted[at] / sum_r;
-    }
-    const struct chart_series series[] = {
-        {.name = "U before", .x = k->rank, .y = k->first, .n = k->n},
-        {.name = "R after", .x = k->rank, .y = k->second, .n = k->n, .colour = STYLE_SERIES + 1}};
-    struct chart_xy chart = {.x = {.lo = 1,
-                                   .hi = (double)shown_ranks(a),
-                                   .log = !a->linear_axis,
-                                   .integer = true,
-                                   .title = "rank"},
-                             .y = {.log = !a->linear_axis, .title = "share of the sum"},
-                             .series = series,
-                             .count = 2};
-    chart_xy(c, r, &a->look, &chart, map);
+    figure_draw(c, r, &a->look, &f, &a->map);
+    figure_release(&f);
 }
 
 static void draw(struct app *a, struct cells *c, struct rect r)
 {
     struct rect part[2];
-    struct curve k;
     view_split(a, r, false, SPLIT_ROWS, part);
-    sample_ranks(a, &k);
+    a->other_map = (struct chart_map){0};
     if (!rect_empty(part[0]))
-        draw_zipf(a, c, part[0], &k);
+        draw_zipf(a, c, part[0]);
     if (!rect_empty(part[1]))
-        draw_utilization(a, c, part[1], &k, rect_empty(part[0]) ? &a->map : NULL);
+        view_chart(a, c, part[1], "utilization", rect_empty(part[0]) ? &a->map : &a->other_map);
 }
 
 static void direction_fact(struct view_facts *f)
@@ -186,7 +105,7 @@ static void point_at(struct app *a, double rank)
 static bool event(struct app *a, const struct term_event *e)
 {
     double x, y, at = (double)a->token_rank;
-    if (view_pressed(a, e, &x, &y)) {
+    if (view_pressed(a, e, &x, &y) || view_pressed_in(&a->other_map, e, &x, &y)) {
         point_at(a, round(x));
         return true;
     }

@@ -1,64 +1,22 @@
 /* Screen 2: which ranks each expert serves (Fig. 3). */
 #include <stdio.h>
-#include <stdlib.h>
 
-#include "data/base/mem.h"
 #include "ui/app/view_parts.h"
 
-enum { LABEL = 24, TOKENS_MAX = 40 };
-
-static void fill_rows(const struct app *a, struct chart_interval *row, char (*label)[LABEL],
-                      char (*note)[LABEL])
-{
-    const struct analysis_layer *l = view_layer(a);
-    for (size_t g = 1; g <= SETTINGS_CLASSES_MAX; g++)
-        view_group_name(note[g], LABEL, l, g);
-    for (size_t e = 0; e < a->result->experts; e++) {
-        const struct analysis_interval *v = &l->interval[e];
-        snprintf(label[e], LABEL, "%zu", e);
-        row[e] = (struct chart_interval){.label = label[e],
-                                         .valid = v->valid,
-                                         .lowest = (double)v->lowest,
-                                         .tenth = (double)v->tenth,
-                                         .median = (double)v->median,
-                                         .ninetieth = (double)v->ninetieth,
-                                         .highest = (double)v->highest,
-                                         .colour = view_group_colour(l->group[e]),
-                                         .note = note[l->group[e]]};
-    }
-}
+enum { TOKENS_MAX = 40 };
 
 static void draw(struct app *a, struct cells *c, struct rect r)
 {
-    size_t n = a->result->experts, types = a->result->types >> a->zoom;
-    char note[SETTINGS_CLASSES_MAX + 1][LABEL];
-    char(*label)[LABEL] = mem_array(n, sizeof *label, NULL);
-    struct chart_interval *row = mem_array(n, sizeof *row, NULL);
-    struct chart_marker marker = {.at = (double)a->token_rank, .label = "token"};
-    if (!label || !row) {
-        app_draw_empty(a, c, r, "No memory for this chart.");
-        goto cleanup;
-    }
-    fill_rows(a, row, label, note);
-    struct chart_intervals chart = {.x = {.lo = 1,
-                                          .hi = (double)(types > 2 ? types : 2),
-                                          .log = !a->linear_axis,
-                                          .integer = true,
-                                          .title = "rank"},
-                                    .row = row,
-                                    .n = n,
-                                    .has_selected = true,
-                                    .selected = a->expert,
-                                    .markers = &marker,
-                                    .marker_count = a->token_rank ? 1 : 0};
+    struct figure f;
+    if (!view_figure(&f, a, c, r, "mapping"))
+        return;
     /* The label of a marker takes a row of its own. */
-    int height = r.h - (chart.marker_count ? 1 : 0);
-    a->scroll = app_scroll_to(a->scroll, a->expert, n, chart_intervals_rows(&chart, height));
-    chart.first = a->scroll;
-    chart_intervals(c, r, &a->look, &chart, &a->map);
-cleanup:
-    free(label);
-    free(row);
+    int height = r.h - (f.intervals.marker_count ? 1 : 0);
+    a->scroll = app_scroll_to(a->scroll, a->expert, f.intervals.n,
+                              chart_intervals_rows(&f.intervals, height));
+    f.intervals.first = a->scroll;
+    figure_draw(c, r, &a->look, &f, &a->map);
+    figure_release(&f);
 }
 
 static size_t types_of(const struct app *a)

@@ -48,7 +48,7 @@ const struct analysis_layer *view_layer(const struct app *a)
 
 size_t view_groups(const struct analysis_layer *l)
 {
-    return l->rule == RULE_JENKS ? l->breaks + 1 : 2;
+    return figures_groups(l);
 }
 
 size_t view_group_count(const struct app *a, const struct analysis_layer *l, size_t group)
@@ -61,16 +61,61 @@ size_t view_group_count(const struct app *a, const struct analysis_layer *l, siz
 
 void view_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group)
 {
-    size_t groups = view_groups(l);
-    if (group > 1 && groups > 2)
-        snprintf(out, size, "class %zu of %zu", group, groups);
-    else
-        snprintf(out, size, group == 1 ? "high" : "low");
+    figures_group_name(out, size, l, group);
 }
 
 uint16_t view_group_colour(size_t group)
 {
-    return (uint16_t)(STYLE_GROUP + (group < 4 ? group : 4));
+    return figures_group_colour(group);
+}
+
+struct figure_source view_source(const struct app *a)
+{
+    size_t n = a->result->experts;
+    return (struct figure_source){.analysis = a->analysis,
+                                  .cosine = a->cosine_phase == APP_COSINE_READY ? a->cosine : NULL,
+                                  .plan = a->has_plan ? &a->plan : NULL,
+                                  .layer = a->layer,
+                                  .ascii = a->look.glyphs == STYLE_ASCII,
+                                  .linear = a->linear_axis,
+                                  .all_experts = a->all_experts,
+                                  .zoom = a->zoom,
+                                  .has_selected = true,
+                                  .expert = a->expert,
+                                  .has_other = a->has_other && a->other < n,
+                                  .other = a->other,
+                                  .threshold_held = a->dragging,
+                                  .token_rank = a->token_rank};
+}
+
+bool view_figure(struct figure *f, struct app *a, struct cells *c, struct rect r, const char *name)
+{
+    struct figure_source source = view_source(a);
+    struct err err = {0};
+    if (figures_make(f, name, &source, &err) == 0)
+        return true;
+    app_draw_empty(a, c, r, err.message);
+    return false;
+}
+
+void view_chart(struct app *a, struct cells *c, struct rect r, const char *name,
+                struct chart_map *map)
+{
+    struct figure f;
+    if (!view_figure(&f, a, c, r, name))
+        return;
+    figure_draw(c, r, &a->look, &f, map);
+    figure_release(&f);
+}
+
+struct chart_map view_measure(struct app *a, struct cells *c, struct rect r, const struct figure *f)
+{
+    struct rect clip = c->clip;
+    struct chart_map map = {0};
+    c->clip = (struct rect){0};
+    figure_draw(c, r, &a->look, f, &map);
+    c->clip = clip;
+    return map;
 }
 
 void view_expert_facts(struct view_facts *f)
@@ -128,10 +173,16 @@ bool view_move_expert(struct app *a, const struct term_event *e, size_t page)
     return true;
 }
 
+bool view_pressed_in(const struct chart_map *m, const struct term_event *e, double *x, double *y)
+{
+    return e->key == TERM_KEY_MOUSE &&
+           (e->mouse == TERM_MOUSE_PRESS || e->mouse == TERM_MOUSE_DRAG) && e->button == 1 &&
+           chart_map_at(m, e->x, e->y, x, y);
+}
+
 bool view_pressed(const struct app *a, const struct term_event *e, double *x, double *y)
 {
-    return e->key == TERM_KEY_MOUSE && e->mouse == TERM_MOUSE_PRESS && e->button == 1 &&
-           chart_map_at(&a->map, e->x, e->y, x, y);
+    return view_pressed_in(&a->map, e, x, y);
 }
 
 void view_split(const struct app *a, struct rect r, bool beside, int min, struct rect out[2])

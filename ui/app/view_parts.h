@@ -3,6 +3,7 @@
 #define MOQA_UI_APP_VIEW_PARTS_H
 
 #include "ui/app/app_state.h"
+#include "ui/figure/figures.h"
 
 /* Rows of facts one below the other; what does not fit is left out. */
 struct view_facts {
@@ -27,14 +28,27 @@ size_t view_group_count(const struct app *a, const struct analysis_layer *l, siz
 /* "high", "low", or "class 2 of 3" between them. */
 void view_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group);
 uint16_t view_group_colour(size_t group);
+/* What the figures of this screen are made from. */
+struct figure_source view_source(const struct app *a);
+/* Makes a figure, or says in `r` why there is none. Released by the caller if true. */
+bool view_figure(struct figure *f, struct app *a, struct cells *c, struct rect r, const char *name);
+/* The same, drawn at once. */
+void view_chart(struct app *a, struct cells *c, struct rect r, const char *name,
+                struct chart_map *map);
+/* Where a figure would be drawn, without drawing it. */
+struct chart_map view_measure(struct app *a, struct cells *c, struct rect r,
+                              const struct figure *f);
+
 /* S, group and tokens of the selected expert under a heading; in one row where room is short. */
 void view_expert_facts(struct view_facts *f);
 
 /* Selects another expert by the up and down keys, pages of `page`, Home, End, `<` and `>`, and
  * the wheel over the main chart. */
 bool view_move_expert(struct app *a, const struct term_event *e, size_t page);
-/* True for a press of the left button in the main chart; its place in *x, *y. */
+/* True for the left button in the main chart, also while it moves; its place in *x, *y. */
 bool view_pressed(const struct app *a, const struct term_event *e, double *x, double *y);
+/* The same in another chart of the last frame. */
+bool view_pressed_in(const struct chart_map *m, const struct term_event *e, double *x, double *y);
 
 /* Cuts `r` into two charts, one above the other (`beside`: next to each other), where the second
  * has at least `min` rows (columns); else one of them gets all: the second when other_chart. */

@@ -7,65 +7,21 @@
 #include "ui/app/view_parts.h"
 
 static const unsigned widths[] = {2, 3, 4, 8, 16};
-enum { WIDTHS = sizeof widths / sizeof *widths, LABEL = 24 };
-
-static void fill_tiles(const struct app *a, struct chart_tile *tile, char (*label)[LABEL],
-                       const char **labels)
-{
-    const struct plan *p = &a->plan;
-    for (size_t l = 0; l < p->layers_count; l++) {
-        snprintf(label[l], LABEL, "%zu", p->layers[l].layer);
-        labels[l] = label[l];
-        for (size_t e = 0; e < p->experts; e++) {
-            const struct plan_expert *x = &p->layers[l].experts[e];
-            struct chart_tile *t = &tile[l * p->experts + e];
-            *t = (struct chart_tile){.colour = (uint16_t)(STYLE_BITS + x->bits),
-                                     .marked = x->pinned};
-            snprintf(t->text, sizeof t->text, "%u", x->bits % 100);
-        }
-    }
-}
-
-/* Draws once outside every clip to learn how many rows and columns fit, then in place. */
-static void draw_scrolled(struct app *a, struct cells *c, struct rect r, struct chart_tiles *t)
-{
-    struct rect clip = c->clip;
-    c->clip = (struct rect){0};
-    chart_tiles(c, r, &a->look, t, &a->map);
-    c->clip = clip;
-    size_t rows = (size_t)fmax(a->map.y.lo - a->map.y.hi, 1);
-    size_t cols = (size_t)fmax(a->map.x.hi - a->map.x.lo, 1);
-    t->first_row = app_scroll_to(a->scroll, t->selected_row, t->rows, rows);
-    t->first_col = app_scroll_to(0, t->selected_col, t->cols, cols);
-    a->scroll = t->first_row;
-    chart_tiles(c, r, &a->look, t, &a->map);
-}
+enum { WIDTHS = sizeof widths / sizeof *widths };
 
 static void draw_grid(struct app *a, struct cells *c, struct rect r)
 {
-    const struct plan *p = &a->plan;
-    struct chart_tile *tile = mem_array(p->layers_count * p->experts, sizeof *tile, NULL);
-    char(*label)[LABEL] = mem_array(p->layers_count, sizeof *label, NULL);
-    const char **labels = mem_array(p->layers_count, sizeof *labels, NULL);
-    if (!tile || !label || !labels) {
-        app_draw_empty(a, c, r, "No memory for this grid.");
-        goto cleanup;
-    }
-    fill_tiles(a, tile, label, labels);
-    struct chart_tiles chart = {.tile = tile,
-                                .rows = p->layers_count,
-                                .cols = p->experts,
-                                .row_title = "layer",
-                                .col_title = "expert",
-                                .row_labels = labels,
-                                .has_selected = true,
-                                .selected_row = a->layer,
-                                .selected_col = a->expert};
-    draw_scrolled(a, c, r, &chart);
-cleanup:
-    free(tile);
-    free(label);
-    free(labels);
+    struct figure f;
+    if (!view_figure(&f, a, c, r, "bits"))
+        return;
+    struct chart_map map = view_measure(a, c, r, &f);
+    struct chart_tiles *t = &f.tiles;
+    t->first_row =
+        app_scroll_to(a->scroll, t->selected_row, t->rows, (size_t)fmax(map.y.lo - map.y.hi, 1));
+    t->first_col = app_scroll_to(0, t->selected_col, t->cols, (size_t)fmax(map.x.hi - map.x.lo, 1));
+    a->scroll = t->first_row;
+    figure_draw(c, r, &a->look, &f, &a->map);
+    figure_release(&f);
 }
 
 /* "2 3 4 8 16 bits, underlined: pinned" in their colours. */
@@ -108,7 +64,8 @@ static void draw(struct app *a, struct cells *c, struct rect r)
         r.h -= 2;
     }
     draw_grid(a, c, r);
-    draw_averages(a, c, view_below(r, a->plan.layers_count + HEAD));
+    if (a->zoom == 0)
+        draw_averages(a, c, view_below(r, a->plan.layers_count + HEAD));
 }
 
 static void width_facts(struct view_facts *f)

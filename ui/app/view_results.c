@@ -8,7 +8,7 @@
 #include "ui/app/view_parts.h"
 #include "ui/cells/table.h"
 
-enum { COLUMNS = 8, CHART_ROWS = 9, METHODS_MAX = 8 };
+enum { COLUMNS = 8, CHART_ROWS = 9 };
 
 static size_t results_of(const struct app *a, const struct app_result **out)
 {
@@ -68,60 +68,39 @@ static void draw_table(struct app *a, struct cells *c, struct rect r, const stru
     free(text);
 }
 
-static bool has_point(const struct app_result *x)
+static bool has_points(const struct app_result *x, size_t n)
 {
-    return x->has_perplexity && x->nominal_bits > 0 && isfinite(x->perplexity);
-}
-
-/* Distinct methods in the order in which they come; those beyond the last share its place. */
-static size_t methods_of(const struct app_result *x, size_t n, const char *method[METHODS_MAX])
-{
-    size_t count = 0;
-    for (size_t i = 0; i < n; i++) {
-        size_t k = 0;
-        while (k < count && strcmp(method[k], x[i].method) != 0)
-            k++;
-        if (has_point(&x[i]) && k == count && count < METHODS_MAX)
-            method[count++] = x[i].method;
-    }
-    return count;
+    size_t points = 0;
+    for (size_t i = 0; i < n; i++)
+        points += x[i].has_perplexity && isfinite(x[i].perplexity);
+    return points > 0;
 }
 
 static void draw_points(struct app *a, struct cells *c, struct rect r, const struct app_result *x,
                         size_t n)
 {
-    const char *method[METHODS_MAX];
-    struct chart_series series[METHODS_MAX];
-    size_t methods = methods_of(x, n, method), used = 0;
-    double *bits = mem_array(n, sizeof *bits, NULL), *loss = mem_array(n, sizeof *loss, NULL);
-    const struct app_result *selected = &x[a->result_selected];
-    if (!bits || !loss)
-        goto cleanup;
-    for (size_t k = 0; k < methods; k++) {
-        size_t begin = used;
-        for (size_t i = 0; i < n; i++)
-            if (has_point(&x[i]) && strcmp(x[i].method, method[k]) == 0) {
-                bits[used] = x[i].nominal_bits;
-                loss[used++] = x[i].perplexity;
-            }
-        series[k] = (struct chart_series){.name = method[k],
-                                          .x = bits + begin,
-                                          .y = loss + begin,
-                                          .n = used - begin,
-                                          .mark = CHART_POINTS,
-                                          .big = true};
-    }
-    struct chart_xy chart = {.x = {.title = "nominal bits"},
-                             .y = {.log = !a->linear_axis, .title = "perplexity"},
-                             .series = series,
-                             .count = methods};
-    if (has_point(selected))
-        chart.cursor = (struct chart_cursor){true, selected->nominal_bits, selected->perplexity,
-                                             base_name(selected->name)};
-    chart_xy(c, r, &a->look, &chart, &a->map);
-cleanup:
-    free(bits);
-    free(loss);
+    struct figure_source source = view_source(a);
+    struct figure_run *run = mem_array(n, sizeof *run, NULL);
+    struct figure f = {0};
+    struct err err = {0};
+    for (size_t i = 0; run && i < n; i++)
+        run[i] = (struct figure_run){.name = x[i].name,
+                                     .method = x[i].method,
+                                     .nominal_bits = x[i].nominal_bits,
+                                     .effective_bits = x[i].effective_bits,
+                                     .bytes = x[i].bytes,
+                                     .has_perplexity = x[i].has_perplexity,
+                                     .perplexity = x[i].perplexity};
+    source.runs = run;
+    source.run_count = run ? n : 0;
+    source.has_run = true;
+    source.run = a->result_selected;
+    if (figures_make(&f, "results", &source, &err) < 0)
+        app_draw_empty(a, c, r, err.message);
+    else
+        figure_draw(c, r, &a->look, &f, &a->map);
+    figure_release(&f);
+    free(run);
 }
 
 /* The table takes what its rows need, up to half; the chart the rest, or one of them all. */
@@ -142,7 +121,6 @@ static void draw(struct app *a, struct cells *c, struct rect r)
 {
     const struct app_result *x;
     struct rect part[2] = {r, {0}};
-    const char *method[METHODS_MAX];
     size_t n = results_of(a, &x);
     if (n == 0) {
         app_draw_empty(a, c, r,
@@ -153,7 +131,7 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     }
     if (a->result_selected >= n)
         a->result_selected = n - 1;
-    if (methods_of(x, n, method) > 0)
+    if (has_points(x, n))
         split(a, r, n, part);
     if (!rect_empty(part[0]))
         draw_table(a, c, part[0], x, n);

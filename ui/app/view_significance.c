@@ -6,113 +6,37 @@
 #include "data/base/mem.h"
 #include "ui/app/view_parts.h"
 
-enum { LABEL = 24, SPLIT_ROWS = 10 };
+enum { SPLIT_ROWS = 10 };
 
-static size_t fill_markers(const struct app *a, struct chart_marker *marker)
+static void draw_list(struct app *a, struct cells *c, struct rect r, struct chart_map *map)
 {
-    const struct analysis_layer *l = view_layer(a);
-    bool jenks = l->rule == RULE_JENKS;
-    size_t n = 0;
-    marker[n++] = (struct chart_marker){.at = l->threshold,
-                                        .label = "T",
-                                        .colour = jenks ? STYLE_TEXT_DIM : STYLE_MARKER,
-                                        .focus = !jenks || a->dragging};
-    for (size_t i = 0; i < l->breaks; i++)
-        marker[n++] = (struct chart_marker){.at = l->break_at[i],
-                                            .label = "break",
-                                            .colour = jenks ? STYLE_MARKER : STYLE_TEXT_DIM,
-                                            .focus = jenks};
-    marker[n++] = (struct chart_marker){
-        .at = l->mu, .label = view_word(a, "\u03bc", "mu"), .colour = STYLE_CURVE};
-    return n;
-}
-
-static void draw_histogram(struct app *a, struct cells *c, struct rect r, struct chart_map *map)
-{
-    const struct analysis_layer *l = view_layer(a);
-    struct chart_marker marker[SETTINGS_CLASSES_MAX + 2];
-    struct chart_histogram chart = {.x = {.title = "significance S"},
-                                    .y = {.title = "experts"},
-                                    .value = l->significance,
-                                    .n = a->result->experts,
-                                    .group = l->group,
-                                    .curve = true,
-                                    .mu = l->mu,
-                                    .sigma = l->sigma,
-                                    .markers = marker,
-                                    .marker_count = fill_markers(a, marker),
-                                    .selected = &a->expert};
-    chart_histogram(c, r, &a->look, &chart, map);
-}
-
-struct place {
-    double significance;
-    size_t expert;
-};
-
-static int falling(const void *x, const void *y)
-{
-    const struct place *a = x, *b = y;
-    if (a->significance != b->significance)
-        return a->significance < b->significance ? 1 : -1;
-    return a->expert < b->expert ? -1 : 1;
-}
-
-/* Experts by falling significance; NULL without memory. Freed by the caller. */
-static struct place *sorted(const struct app *a)
-{
-    const struct analysis_layer *l = view_layer(a);
-    struct place *place = mem_array(a->result->experts, sizeof *place, NULL);
-    for (size_t e = 0; place && e < a->result->experts; e++)
-        place[e] = (struct place){l->significance[e], e};
-    if (place)
-        qsort(place, a->result->experts, sizeof *place, falling);
-    return place;
-}
-
-static void draw_list(struct app *a, struct cells *c, struct rect r)
-{
-    const struct analysis_layer *l = view_layer(a);
-    size_t n = a->result->experts, selected = 0;
-    char note[SETTINGS_CLASSES_MAX + 1][LABEL];
-    struct place *place = sorted(a);
-    char(*label)[LABEL] = mem_array(n, sizeof *label, NULL);
-    struct chart_bar *bar = mem_array(n, sizeof *bar, NULL);
-    if (!place || !label || !bar)
-        goto cleanup;
-    for (size_t g = 1; g <= SETTINGS_CLASSES_MAX; g++)
-        view_group_name(note[g], LABEL, l, g);
-    for (size_t i = 0; i < n; i++) {
-        size_t e = place[i].expert;
-        snprintf(label[i], LABEL, "expert %zu", e);
-        bar[i] = (struct chart_bar){.label = label[i],
-                                    .value = place[i].significance,
-                                    .colour = view_group_colour(l->group[e]),
-                                    .note = note[l->group[e]]};
-        selected = e == a->expert ? i : selected;
-    }
-    a->scroll = app_scroll_to(a->scroll, selected, n, r.h > 0 ? (size_t)r.h : 0);
-    chart_bars(c, r, &a->look,
-               &(struct chart_bars){.bar = bar,
-                                    .n = n,
-                                    .first = a->scroll,
-                                    .has_selected = true,
-                                    .selected = selected,
-                                    .digits = 4});
-cleanup:
-    free(place);
-    free(label);
-    free(bar);
+    struct figure f;
+    if (!view_figure(&f, a, c, r, "experts"))
+        return;
+    a->scroll = app_scroll_to(a->scroll, f.bars.selected, f.bars.n, r.h > 0 ? (size_t)r.h : 0);
+    f.bars.first = a->scroll;
+    figure_draw(c, r, &a->look, &f, map);
+    figure_release(&f);
 }
 
 static void draw(struct app *a, struct cells *c, struct rect r)
 {
     struct rect part[2];
     view_split(a, r, false, SPLIT_ROWS, part);
+    a->other_map = (struct chart_map){0};
     if (!rect_empty(part[0]))
-        draw_histogram(a, c, part[0], &a->map);
+        view_chart(a, c, part[0], "significance", &a->map);
     if (!rect_empty(part[1]))
-        draw_list(a, c, part[1]);
+        draw_list(a, c, part[1], &a->other_map);
+}
+
+/* Experts in the order of the list; NULL without memory. Freed by the caller. */
+static size_t *ranked(const struct app *a)
+{
+    size_t *order = mem_array(a->result->experts, sizeof *order, NULL);
+    if (order)
+        figures_rank(order, view_layer(a)->significance, a->result->experts);
+    return order;
 }
 
 static void rule_facts(struct view_facts *f)
@@ -202,17 +126,17 @@ static bool drag(struct app *a, const struct term_event *e)
 /* To the next expert in the order of the list. */
 static bool move(struct app *a, const struct term_event *e)
 {
-    struct place *place = sorted(a);
+    size_t *order = ranked(a);
     size_t at = 0;
-    if (!place)
+    if (!order)
         return false;
-    while (at + 1 < a->result->experts && place[at].expert != a->expert)
+    while (at + 1 < a->result->experts && order[at] != a->expert)
         at++;
     size_t before = a->expert;
     a->expert = at;
     bool taken = view_move_expert(a, e, a->map.plot.h > 1 ? (size_t)a->map.plot.h : 1);
-    a->expert = taken ? place[a->expert].expert : before;
-    free(place);
+    a->expert = taken ? order[a->expert] : before;
+    free(order);
     return taken;
 }
 
@@ -224,6 +148,14 @@ static void select_nearest(struct app *a, double value)
             a->expert = e;
 }
 
+static void select_row(struct app *a, double y)
+{
+    size_t *order = ranked(a), row = y > 0 ? (size_t)(y + 0.5) : 0;
+    if (order && row < a->result->experts)
+        a->expert = order[row];
+    free(order);
+}
+
 static bool event(struct app *a, const struct term_event *e)
 {
     double x, y;
@@ -233,6 +165,10 @@ static bool event(struct app *a, const struct term_event *e)
         return true;
     if (view_pressed(a, e, &x, &y)) {
         select_nearest(a, x);
+        return true;
+    }
+    if (view_pressed_in(&a->other_map, e, &x, &y)) {
+        select_row(a, y);
         return true;
     }
     if (e->key == 'o') {

@@ -7,7 +7,7 @@
 #include "data/base/mem.h"
 #include "ui/app/view_parts.h"
 
-enum { LABEL = 24, EIGHT = 8, SPLIT_ROWS = 11, SPLIT_COLUMNS = 44, WIDE = 110, HEAT_FOOT = 2 };
+enum { EIGHT = 8, SPLIT_ROWS = 11, SPLIT_COLUMNS = 44, WIDE = 110, HEAT_FOOT = 2 };
 
 static const double *layer_cosine(const struct app *a)
 {
@@ -15,128 +15,44 @@ static const double *layer_cosine(const struct app *a)
     return a->cosine + a->layer * n * n;
 }
 
-/* One domain for the whole model, so that layers can be compared; the diagonal, 1 by definition,
- * would hide the differences between the others. */
-static void domain(const struct app *a, double *lo, double *hi)
-{
-    size_t n = a->result->experts;
-    double min = 1, max = -1;
-    for (size_t l = 0; l < a->result->layers; l++)
-        for (size_t i = 0; i < n; i++)
-            for (size_t j = 0; j < i; j++) {
-                double v = a->cosine[(l * n + i) * n + j];
-                min = fmin(min, v);
-                max = fmax(max, v);
-            }
-    double step = max > min ? pow(10, floor(log10(max - min))) : 0.1;
-    *lo = fmax(floor(min / step) * step, -1);
-    *hi = fmin(ceil(max / step) * step, 1);
-    if (n < 2)
-        *lo = 0, *hi = 1;
-}
-
-/* The experts shown: eight at equal quantiles of S, rising, or all of them. */
-static size_t choose(const struct app *a, size_t pick[EIGHT])
-{
-    size_t n = a->result->experts;
-    if (a->all_experts || n <= EIGHT ||
-        cosine_pick(pick, EIGHT, view_layer(a)->significance, n, NULL) < 0)
-        return n;
-    return EIGHT;
-}
-
 static bool is_picked(const struct app *a)
 {
     return !a->all_experts && a->result->experts > EIGHT;
 }
 
-/* Keeps the selected expert among the rows and columns that fit. */
-static void scroll_heat(const struct app *a, struct chart_heat *heat, const struct chart_map *map)
+/* Keeps the selected pair among the rows and columns that fit. */
+static void scroll_heat(struct app *a, struct cells *c, struct rect r, struct figure *f)
 {
-    size_t rows = (size_t)fmax(map->y.lo - map->y.hi, 1),
-           cols = (size_t)fmax(map->x.hi - map->x.lo, 1);
-    heat->first_row = app_scroll_to(0, a->expert, heat->rows, rows);
-    heat->first_col = app_scroll_to(0, a->expert, heat->cols, cols);
+    struct chart_map map = view_measure(a, c, r, f);
+    struct chart_heat *heat = &f->heat;
+    if (!heat->has_selected)
+        return;
+    heat->first_row =
+        app_scroll_to(0, heat->selected_row, heat->rows, (size_t)fmax(map.y.lo - map.y.hi, 1));
+    heat->first_col =
+        app_scroll_to(0, heat->selected_col, heat->cols, (size_t)fmax(map.x.hi - map.x.lo, 1));
 }
 
-/* Returns the rows that it takes. */
-static int draw_heat(struct app *a, struct cells *c, struct rect r)
+static void draw_heat(struct app *a, struct cells *c, struct rect r)
 {
-    size_t n = a->result->experts, pick[EIGHT], shown = choose(a, pick);
-    double eight[EIGHT * EIGHT];
-    char text[EIGHT][LABEL];
-    const char *label[EIGHT];
-    struct chart_heat heat = {.value = layer_cosine(a),
-                              .rows = shown,
-                              .cols = shown,
-                              .title = "cosine",
-                              .has_selected = true,
-                              .selected_row = a->expert,
-                              .selected_col = a->expert};
-    domain(a, &heat.lo, &heat.hi);
-    if (is_picked(a)) {
-        heat.value = eight;
-        heat.row_labels = heat.col_labels = label;
-        heat.has_selected = false;
-        for (size_t i = 0; i < EIGHT; i++) {
-            snprintf(text[i], LABEL, "%zu", pick[i]);
-            label[i] = text[i];
-            for (size_t j = 0; j < EIGHT; j++)
-                eight[i * EIGHT + j] = layer_cosine(a)[pick[i] * n + pick[j]];
-            if (pick[i] == a->expert) {
-                heat.has_selected = true;
-                heat.selected_row = heat.selected_col = i;
-            }
-        }
-    }
-    struct rect clip = c->clip;
-    c->clip = (struct rect){0};
-    chart_heat(c, r, &a->look, &heat, &a->map); /* only measures */
-    c->clip = clip;
-    if (!is_picked(a))
-        scroll_heat(a, &heat, &a->map);
-    chart_heat(c, r, &a->look, &heat, &a->map);
-    int rows = a->map.plot.y + a->map.plot.h - r.y + HEAT_FOOT;
-    return rows < r.h ? rows : r.h;
+    struct figure f;
+    if (!view_figure(&f, a, c, r, "similarity"))
+        return;
+    scroll_heat(a, c, r, &f);
+    figure_draw(c, r, &a->look, &f, &a->map);
+    figure_release(&f);
 }
 
-/* Draws outside every clip to learn it. */
+/* The rows that the heat map would take of `r`. */
 static int heat_rows(struct app *a, struct cells *c, struct rect r)
 {
-    struct rect clip = c->clip;
-    c->clip = (struct rect){0};
-    int rows = draw_heat(a, c, r);
-    c->clip = clip;
-    return rows;
-}
-
-static void draw_scatter(struct app *a, struct cells *c, struct rect r, struct chart_map *map)
-{
-    const struct analysis_layer *l = view_layer(a);
-    const double *cosine = layer_cosine(a);
-    size_t n = a->result->experts, k = 0;
-    double correlation, *x = mem_array(n * (n - 1) / 2 + 1, sizeof *x, NULL);
-    double *y = mem_array(n * (n - 1) / 2 + 1, sizeof *y, NULL);
-    char name[64] = "pairs of experts";
-    if (!x || !y)
-        goto cleanup;
-    for (size_t i = 0; i < n; i++)
-        for (size_t j = 0; j < i; j++, k++) {
-            x[k] = fabs(l->significance[i] - l->significance[j]);
-            y[k] = cosine[i * n + j];
-        }
-    if (cosine_correlation(&correlation, cosine, l->significance, n))
-        snprintf(name, sizeof name, "pairs, r = %+.3f", correlation);
-    const struct chart_series series = {.name = name, .x = x, .y = y, .n = k, .mark = CHART_POINTS};
-    chart_xy(c, r, &a->look,
-             &(struct chart_xy){.x = {.title = "difference of significance |dS|"},
-                                .y = {.title = "cosine"},
-                                .series = &series,
-                                .count = 1},
-             map);
-cleanup:
-    free(x);
-    free(y);
+    struct figure f;
+    if (!view_figure(&f, a, c, r, "similarity"))
+        return r.h;
+    struct chart_map map = view_measure(a, c, r, &f);
+    figure_release(&f);
+    int rows = map.plot.y + map.plot.h - r.y + HEAT_FOOT;
+    return rows < r.h ? rows : r.h;
 }
 
 static void draw_ready(struct app *a, struct cells *c, struct rect r)
@@ -150,10 +66,11 @@ static void draw_ready(struct app *a, struct cells *c, struct rect r)
         part[0].h = used;
         part[1] = rect_inset(r, 0, used + 1, 0, 0);
     }
+    a->other_map = (struct chart_map){0};
     if (!rect_empty(part[0]))
         draw_heat(a, c, part[0]);
     if (!rect_empty(part[1]))
-        draw_scatter(a, c, part[1], rect_empty(part[0]) ? &a->map : NULL);
+        view_chart(a, c, part[1], "difference", &a->other_map);
 }
 
 static void draw_progress(struct app *a, struct cells *c, struct rect r)
@@ -204,6 +121,20 @@ static void neighbour_facts(struct view_facts *f)
     view_fact(f, "least like", STYLE_DEFAULT, "expert %zu, %.4f", least, row[least]);
 }
 
+/* The selected expert and the one that it is compared with. */
+static void compared_facts(struct view_facts *f)
+{
+    const struct app *a = f->a;
+    const double *s = view_layer(a)->significance;
+    size_t n = a->result->experts;
+    if (!a->has_other || a->other >= n || a->other == a->expert)
+        return;
+    char name[48];
+    snprintf(name, sizeof name, "with expert %zu", a->other);
+    view_fact(f, name, STYLE_ACCENT, "%.4f, |dS| %.5f", layer_cosine(a)[a->expert * n + a->other],
+              fabs(s[a->expert] - s[a->other]));
+}
+
 static void pair_facts(struct view_facts *f)
 {
     const struct app *a = f->a;
@@ -238,22 +169,66 @@ static int facts(struct app *a, struct cells *c, struct rect r)
         pair_facts(&f);
     }
     view_expert_facts(&f);
-    if (ready)
+    if (ready) {
+        compared_facts(&f);
         neighbour_facts(&f);
+    }
     return f.row;
 }
 
-static void select_row(struct app *a, double y)
+/* The pair under the mouse: the row's expert and the one it is compared with. */
+static void select_in_heat(struct app *a, const struct term_event *e, double x)
 {
-    size_t pick[EIGHT], shown = choose(a, pick), row = y > 0 ? (size_t)(y + 0.5) : 0;
-    if (row < shown)
-        a->expert = is_picked(a) ? pick[row] : row;
+    struct figure_source source = view_source(a);
+    size_t *pick = mem_array(a->result->experts, sizeof *pick, NULL), row, at = 0;
+    size_t shown = pick ? figures_pick(pick, &source) : 0, col = x > 0 ? (size_t)(x + 0.5) : 0;
+    while (at < shown && pick[at] != a->expert)
+        at++;
+    if (chart_heat_row(&a->map, e->y, at, &row) && row < shown && col < shown) {
+        a->expert = pick[row];
+        a->other = pick[col];
+        a->has_other = true;
+    }
+    free(pick);
+}
+
+/* The pair whose point is nearest on the screen, where a row is as high as two columns. */
+static void select_in_scatter(struct app *a, double x, double y)
+{
+    const struct chart_map *m = &a->other_map;
+    const double *s = view_layer(a)->significance, *cosine = layer_cosine(a);
+    double at_x = chart_place(&m->x, x), at_y = chart_place(&m->y, y), least = INFINITY;
+    size_t n = a->result->experts;
+    for (size_t i = 0; i < n; i++)
+        for (size_t j = 0; j < i; j++) {
+            double dx = m->plot.w * (chart_place(&m->x, fabs(s[i] - s[j])) - at_x);
+            double dy = 2 * m->plot.h * (chart_place(&m->y, cosine[i * n + j]) - at_y);
+            if (dx * dx + dy * dy >= least)
+                continue;
+            least = dx * dx + dy * dy;
+            a->expert = i;
+            a->other = j;
+            a->has_other = true;
+        }
+}
+
+/* True if a chart took it. */
+static bool point_at(struct app *a, const struct term_event *e)
+{
+    double x, y;
+    if (a->cosine_phase != APP_COSINE_READY || !a->cosine)
+        return false;
+    if (view_pressed(a, e, &x, &y))
+        select_in_heat(a, e, x);
+    else if (view_pressed_in(&a->other_map, e, &x, &y))
+        select_in_scatter(a, x, y);
+    else
+        return false;
+    return true;
 }
 
 static bool event(struct app *a, const struct term_event *e)
 {
-    double x, y;
-    bool ready = a->cosine_phase == APP_COSINE_READY && a->cosine;
     if (e->key == 'a') {
         a->all_experts = !a->all_experts;
         app_say(a, STYLE_TEXT_DIM,
@@ -264,10 +239,8 @@ static bool event(struct app *a, const struct term_event *e)
         a->other_chart = !a->other_chart;
         return true;
     }
-    if (ready && view_pressed(a, e, &x, &y)) {
-        select_row(a, y);
+    if (point_at(a, e))
         return true;
-    }
     return view_move_expert(a, e, 8);
 }
 

@@ -25,6 +25,10 @@ struct chart_axis {
     const char *title; /* with its unit: "rank", "loss (mean squared)"; NULL: none */
 };
 
+/* Position of a value on an axis with ends: 0 at lo, 1 at hi; NaN where it has none. */
+double chart_place(const struct chart_axis *axis, double value);
+double chart_value(const struct chart_axis *axis, double place);
+
 enum { CHART_TICK_TEXT = 24, CHART_TICKS_MAX = 64 };
 
 struct chart_tick {

@@ -9,9 +9,6 @@
 
 /* --- scales (chart_scale.c) --- */
 
-/* Position of a value on an axis: 0 at lo, 1 at hi; NaN where it has none. */
-double chart_place(const struct chart_axis *axis, double value);
-double chart_value(const struct chart_axis *axis, double place);
 /* Cell 0 .. length-1 of a place, clamped. */
 int chart_cell(double place, int length);
 /* First column of a tick's text relative to the axis, inside -margin .. length+margin. */

@@ -256,9 +256,11 @@ void chart_frame_markers(const struct chart_frame *f, const struct chart_marker 
                          size_t count)
 {
     int at;
-    for (size_t i = 0; i < count; i++)
-        if (marker_at(f, &marker[i], &at))
-            draw_marker(f, &marker[i], at);
+    /* The one in focus last: of lines in one column it is the one to be seen. */
+    for (int focus = 0; focus <= 1; focus++)
+        for (size_t i = 0; i < count; i++)
+            if (marker[i].focus == (focus == 1) && marker_at(f, &marker[i], &at))
+                draw_marker(f, &marker[i], at);
     label_markers(f, marker, count, true);
 }
 

@@ -143,7 +143,6 @@ void chart_intervals(struct cells *c, struct rect r, const struct style_look *lo
     c->clip = rect_intersect(clip, r);
     chart_frame_axes(&f);
     draw_header(&f, chart, visible);
-    chart_frame_markers(&f, chart->markers, chart->marker_count);
     for (size_t i = 0; i < visible; i++) {
         const struct chart_interval *row = &chart->row[chart->first + i];
         int y = f.plot.y + (int)i;
@@ -152,9 +151,12 @@ void chart_intervals(struct cells *c, struct rect r, const struct style_look *lo
         draw_row(&f, row, y);
         if (note && row->note)
             cells_text(c, f.all.x + f.all.w + 1, y, note, row->note, STYLE(STYLE_TEXT_DIM));
-        if (chart->has_selected && chart->selected == chart->first + i)
-            cells_highlight(c, (struct rect){r.x, y, r.w, 1}, STYLE_SELECT);
     }
+    chart_frame_markers(&f, chart->markers, chart->marker_count);
+    if (chart->has_selected && chart->selected - chart->first < visible)
+        cells_highlight(
+            c, (struct rect){r.x, f.plot.y + (int)(chart->selected - chart->first), r.w, 1},
+            STYLE_SELECT);
     if (chart->n == 0)
         chart_nothing(c, f.plot, look, "no data");
     chart_frame_hidden(&f, hidden);

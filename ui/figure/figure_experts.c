@@ -13,7 +13,7 @@ static size_t fill_markers(const struct figure_source *s, struct chart_marker *m
     marker[n++] = (struct chart_marker){.at = l->threshold,
                                         .label = "T",
                                         .colour = jenks ? STYLE_TEXT_DIM : STYLE_MARKER,
-                                        .focus = !jenks};
+                                        .focus = !jenks || s->threshold_held};
     for (size_t i = 0; i < l->breaks; i++)
         marker[n++] = (struct chart_marker){.at = l->break_at[i],
                                             .label = "break",

@@ -7,7 +7,6 @@
 #include <string.h>
 
 #include "data/base/mem.h"
-#include "ui/chart/chart_draw.h"
 
 const struct analysis_layer *figure_layer(const struct figure_source *s)
 {

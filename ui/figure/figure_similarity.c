@@ -94,6 +94,9 @@ int figure_make_similarity(struct figure *f, const struct figure_source *s, stru
     f->heat.selected_col = place_of(pick, shown, s->has_other ? s->other : s->expert);
     f->heat.has_selected =
         s->has_selected && f->heat.selected_row < shown && f->heat.selected_col < shown;
+    if (f->heat.has_selected && s->has_other)
+        f->heat.title = figure_text(f, "cosine; %zu and %zu: %.4f", s->expert, s->other,
+                                    layer_cosine(s)[s->expert * n + s->other]);
     domain(s, &f->heat.lo, &f->heat.hi);
     figure_title(f, "Similarity of experts, layer %zu", figure_layer(s)->layer);
     if (shown < n)

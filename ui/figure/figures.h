@@ -41,7 +41,8 @@ struct figure_source {
     size_t other;
     bool has_run; /* the run pointed at */
     size_t run;
-    size_t token_rank; /* the rank pointed at; 0: none */
+    bool threshold_held; /* it is being moved */
+    size_t token_rank;   /* the rank pointed at; 0: none */
 };
 
 enum figure_needs {
