@@ -4,8 +4,11 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "data/base/mem.h"
+
+enum { FORK_NS = 100000000 };
 
 struct open_load {
     struct open_request request;
@@ -19,7 +22,9 @@ struct open_load {
     pthread_t thread;
     bool started; /* the thread exists and was not joined */
     pthread_mutex_t lock;
-    struct app_load state; /* under the lock, as all below */
+    pthread_cond_t wake; /* `begun` or the end */
+    bool begun;          /* under the lock, as all below: the reader has been forked */
+    struct app_load state;
     int rc;
     struct err err;
 };
@@ -32,6 +37,8 @@ static void tell(void *context, enum watch_step step, uint64_t done, uint64_t to
     if (done >= s->done) /* several threads tell at once */
         *s = (struct app_load_step){s->name, s->unit, done, total};
     l->state.current = step;
+    l->begun = true;
+    pthread_cond_signal(&l->wake);
     pthread_mutex_unlock(&l->lock);
 }
 
@@ -49,6 +56,7 @@ int open_load_new(struct open_load **out, const struct open_request *request, st
         return ERR_NOMEM;
     l->request = *request;
     pthread_mutex_init(&l->lock, NULL);
+    pthread_cond_init(&l->wake, NULL);
     memcpy(l->state.step, steps, sizeof steps);
     l->state.count = WATCH_STEPS;
     l->watch = (struct watch){&l->cancel, tell, l};
@@ -77,6 +85,7 @@ void open_load_free(struct open_load *l)
     open_host_free(l->host);
     plan_release(&l->plan);
     session_release(&l->session);
+    pthread_cond_destroy(&l->wake);
     pthread_mutex_destroy(&l->lock);
     free(l);
 }
@@ -117,6 +126,8 @@ static void *load_main(void *argument)
     l->rc = rc;
     l->err = err;
     l->state.ended = true;
+    l->begun = true;
+    pthread_cond_signal(&l->wake);
     pthread_mutex_unlock(&l->lock);
     return NULL;
 }
@@ -139,6 +150,21 @@ static int finish_load(void *context, const struct app_options **out, struct err
     return l->rc;
 }
 
+/* A process is best forked while no other thread does anything: the screen, which allocates, waits
+ * for that moment, but not for a slow disk. */
+static void wait_for_fork(struct open_load *l)
+{
+    struct timespec end;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_nsec += FORK_NS;
+    end.tv_sec += end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    pthread_mutex_lock(&l->lock);
+    while (!l->begun && pthread_cond_timedwait(&l->wake, &l->lock, &end) == 0)
+        continue;
+    pthread_mutex_unlock(&l->lock);
+}
+
 int open_load_start(struct open_load *l, struct app_loader *out, struct err *err)
 {
     sigset_t all, before;
@@ -150,6 +176,7 @@ int open_load_start(struct open_load *l, struct app_loader *out, struct err *err
     if (failed)
         return err_set(err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed));
     l->started = true;
+    wait_for_fork(l);
     return 0;
 }
 

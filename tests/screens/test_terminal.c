@@ -161,7 +161,7 @@ static void test_every_kind_of_terminal_shows_follows_and_is_given_back(void **s
         tried++;
         start(&program, terms[i], "C.UTF-8", "trace.h5");
         await(&program, 0, "Significance");
-        await(&program, 0, "reweight"); /* a slider: the trace is there */
+        await(&program, 0, "layer 0"); /* in the title: the trace is there */
         size_t from = program.size;
         type(&program, "3");
         await(&program, from, "min_count");
@@ -196,7 +196,7 @@ static void test_a_terminal_without_colours_gets_none(void **state)
 {
     (void)state;
     start(&program, "vt100", "C.UTF-8", "trace.h5");
-    await(&program, 0, "reweight");
+    await(&program, 0, "layer 0");
     type(&program, "3");
     await(&program, 0, "min_count");
     type(&program, "q");
@@ -208,7 +208,7 @@ static void test_a_locale_without_utf8_gets_ascii(void **state)
 {
     (void)state;
     start(&program, "xterm-256color", "C", "trace.h5");
-    await(&program, 0, "reweight");
+    await(&program, 0, "layer 0");
     type(&program, "3");
     await(&program, 0, "min_count");
     type(&program, "q");
@@ -223,7 +223,7 @@ static void test_sigterm_and_sighup_give_the_terminal_back(void **state)
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         start(&program, "xterm-256color", "C.UTF-8", "trace.h5");
-        await(&program, 0, "reweight");
+        await(&program, 0, "layer 0");
         kill(program.pid, signals[i]);
         assert_int_equal(end(&program), 0);
         assert_non_null(strstr(program.sent, "\033[?1049l"));
@@ -263,7 +263,7 @@ static void test_keys_that_come_together_share_a_frame(void **state)
     char keys[301];
     (void)state;
     start(&program, "xterm-256color", "C.UTF-8", "trace.h5");
-    await(&program, 0, "reweight");
+    await(&program, 0, "layer 0");
     type(&program, "3");
     await(&program, 0, "min_count");
     for (int i = 0; i < 10; i++)
