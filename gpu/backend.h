@@ -177,7 +177,6 @@ static inline struct parallel *backend_pool(struct backend *b)
  * versions pick ones of half the speed on CPUs that are newer than they are. Where that is so and
  * the user has not set OPENBLAS_CORETYPE, sets it and starts the program once more in the same
  * process. Returns where nothing is to be done (or the start fails: slow kernels are right, too).
- * Freed memory stays with the process from here on; malloc_trim() gives it back.
  */
 void backend_cpu_prepare(char **argv);
 

@@ -20,7 +20,7 @@ static void cpu_free(struct backend *b)
     parallel_free(c->pool);
     free(c);
 #if defined(__GLIBC__)
-    malloc_trim(0); /* see backend_cpu_prepare() */
+    malloc_trim(0); /* see keep_memory() */
 #endif
 }
 

@@ -1,7 +1,5 @@
-/* What a process needs before its first product: kernels of OpenBLAS for CPUs that it does not
- * know yet, and memory that it keeps. */
+/* Kernels of OpenBLAS for CPUs that it does not know yet. */
 #include <cblas.h>
-#include <malloc.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
@@ -29,19 +27,8 @@ static bool core_uses_avx512(const char *core)
     return false;
 }
 
-/* Matrices of many megabytes come and go in equal sizes. Given back to the system and asked for
- * again, every page of theirs is cleared again, which can take longer than the arithmetic. */
-static void keep_memory(void)
-{
-#if defined(__GLIBC__)
-    mallopt(M_MMAP_MAX, 0);
-    mallopt(M_TRIM_THRESHOLD, -1);
-#endif
-}
-
 void backend_cpu_prepare(char **argv)
 {
-    keep_memory();
     if (getenv("OPENBLAS_CORETYPE") || !has_avx512() || core_uses_avx512(openblas_get_corename()))
         return;
     /* The variable also marks that this was done: the second start returns above. */

@@ -1,9 +1,25 @@
 /* Tensors of the CPU backend: plain arrays, aligned for vector loads. */
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/base/mem.h"
 #include "gpu/cpu/cpu_backend.h"
+
+enum { BIG_BYTES = 16 << 20 };
+
+/* Matrices of many megabytes come and go in equal sizes. Given back to the system and asked for
+ * again, every page of theirs is cleared again, which can take longer than the arithmetic. From the
+ * first of them on freed memory stays with the process, until cpu_free(). */
+static void keep_memory(size_t bytes)
+{
+#if defined(__GLIBC__)
+    if (bytes < BIG_BYTES)
+        return;
+    mallopt(M_MMAP_MAX, 0);
+    mallopt(M_TRIM_THRESHOLD, -1);
+#endif
+}
 
 int cpu_tensor_new(struct backend *b, struct tensor **out, enum tensor_kind kind, size_t rows,
                    size_t columns, struct err *err)
@@ -21,6 +37,8 @@ int cpu_tensor_new(struct backend *b, struct tensor **out, enum tensor_kind kind
     t->rows = rows;
     t->columns = columns;
     size_t size = kind == TENSOR_F64 ? sizeof(double) : sizeof(float);
+    if (count < SIZE_MAX / size)
+        keep_memory(count * size);
     void *data = mem_aligned(count, size, err);
     if (!data) {
         free(t);

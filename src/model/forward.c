@@ -12,11 +12,11 @@ enum { CHUNK_TOKENS = 4096 }; /* whole windows, at least one */
 /* What one chunk needs; rows are positions, or slots (position, chosen expert). */
 enum work {
     WORK_NORM,     /* [position][hidden] */
+    WORK_OUT,      /* the same */
     WORK_Q,        /* [position][heads * head_dim] */
     WORK_K,        /* [position][kv_heads * head_dim] */
     WORK_V,        /* the same */
     WORK_MID,      /* [position][heads * head_dim] attention before o */
-    WORK_OUT,      /* [position][hidden] */
     WORK_ROUTER,   /* [position][experts] */
     WORK_SLOTS,    /* [slot][hidden] gathered inputs, later the experts' outputs */
     WORK_GATE,     /* [slot][expert_size] */
@@ -26,7 +26,12 @@ enum work {
     WORK_DENSE_GATE,
     WORK_DENSE_UP,
     WORK_LOGIT, /* [position][1] weight of the shared expert */
-    WORK_COUNT
+    WORK_COUNT,
+    /* Attention's and the MLP's parts exist while they run: they are never needed together. */
+    WORK_ATTENTION_FIRST = WORK_Q,
+    WORK_ATTENTION_LAST = WORK_MID,
+    WORK_MLP_FIRST = WORK_ROUTER,
+    WORK_MLP_LAST = WORK_LOGIT
 };
 
 struct forward {
@@ -55,7 +60,8 @@ static int check_cancel(const struct forward *f, struct err *err)
     return 0;
 }
 
-static int make_work(struct forward *f, struct err *err)
+/* Tensors first .. last of the workspace. */
+static int make_work(struct forward *f, enum work first, enum work last, struct err *err)
 {
     const struct model_config *c = f->model->config;
     size_t n = chunk_rows(f, 0), slots;
@@ -82,11 +88,19 @@ static int make_work(struct forward *f, struct err *err)
         [WORK_LOGIT] = {n, 1},
     };
     int rc = 0;
-    for (size_t i = 0; rc == 0 && i < WORK_COUNT; i++)
+    for (size_t i = first; rc == 0 && i <= last; i++)
         if (shape[i].columns)
             rc = f->ops->tensor_new(f->b, &f->work[i], TENSOR_F32, shape[i].rows, shape[i].columns,
                                     err);
     return rc;
+}
+
+static void free_work(struct forward *f, enum work first, enum work last)
+{
+    for (size_t i = first; i <= last; i++) {
+        f->ops->tensor_free(f->b, f->work[i]);
+        f->work[i] = NULL;
+    }
 }
 
 static int embed_chunk(struct forward *f, size_t chunk, const struct tensor *table, uint32_t *ids,
@@ -135,7 +149,7 @@ int forward_new(struct forward **out, const struct model *m, struct backend *b, 
     f->chunk_windows = window < CHUNK_TOKENS ? CHUNK_TOKENS / window : 1;
     f->chunks = (windows + f->chunk_windows - 1) / f->chunk_windows;
     f->hidden = mem_array(f->chunks, sizeof(struct tensor *), err);
-    int rc = f->hidden ? make_work(f, err) : ERR_NOMEM;
+    int rc = f->hidden ? make_work(f, WORK_NORM, WORK_OUT, err) : ERR_NOMEM;
     if (rc == 0)
         rc = embed_all(f, err);
     if (rc < 0)
@@ -227,12 +241,13 @@ static const struct forward_tap no_tap = {0};
 int forward_attention(struct forward *f, const struct model_layer *l, const struct forward_tap *tap,
                       bool apply, struct err *err)
 {
-    int rc = 0;
+    int rc = make_work(f, WORK_ATTENTION_FIRST, WORK_ATTENTION_LAST, err);
     for (size_t c = 0; rc == 0 && c < f->chunks; c++) {
         rc = check_cancel(f, err);
         if (rc == 0)
             rc = attention_chunk(f, l, tap ? tap : &no_tap, apply, c, err);
     }
+    free_work(f, WORK_ATTENTION_FIRST, WORK_ATTENTION_LAST);
     return rc;
 }
 
@@ -340,7 +355,7 @@ int forward_mlp(struct forward *f, const struct model_layer *l, const struct for
     const struct model_config *c = f->model->config;
     if (!tap)
         tap = &no_tap;
-    int rc = 0;
+    int rc = make_work(f, WORK_MLP_FIRST, WORK_MLP_LAST, err);
     for (size_t i = 0; rc == 0 && i < f->chunks; i++) {
         rc = check_cancel(f, err);
         if (rc == 0)
@@ -349,6 +364,7 @@ int forward_mlp(struct forward *f, const struct model_layer *l, const struct for
         if (rc == 0)
             rc = l->is_moe ? moe_chunk(f, l, tap, apply, i, err) : dense_chunk(f, l, apply, i, err);
     }
+    free_work(f, WORK_MLP_FIRST, WORK_MLP_LAST);
     return rc;
 }
 
@@ -429,6 +445,23 @@ int forward_get_hidden(struct forward *f, float *out, struct err *err)
         rc = f->ops->download(f->b, f->hidden[c], 0, chunk_rows(f, c),
                               out + c * chunk_rows(f, 0) * f->model->config->hidden, err);
     return rc;
+}
+
+size_t forward_chunks(const struct forward *f)
+{
+    return f->chunks;
+}
+
+size_t forward_chunk_positions(const struct forward *f)
+{
+    return chunk_rows(f, 0);
+}
+
+int forward_get_chunk(struct forward *f, size_t chunk, float *out, size_t *positions,
+                      struct err *err)
+{
+    *positions = chunk_rows(f, chunk);
+    return f->ops->download(f->b, f->hidden[chunk], 0, *positions, out, err);
 }
 
 int forward_set_hidden(struct forward *f, const float *in, struct err *err)

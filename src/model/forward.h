@@ -60,6 +60,11 @@ ERR_CHECK int forward_logits(struct forward *f, size_t w, size_t count, float *o
 
 /* Hidden states out and in, [positions][hidden] float32: what a resumed run starts from. */
 ERR_CHECK int forward_get_hidden(struct forward *f, float *out, struct err *err);
+/* The same in chunks, in order: forward_chunk_positions() at most of them in each. */
+size_t forward_chunks(const struct forward *f);
+size_t forward_chunk_positions(const struct forward *f);
+ERR_CHECK int forward_get_chunk(struct forward *f, size_t chunk, float *out, size_t *positions,
+                                struct err *err);
 ERR_CHECK int forward_set_hidden(struct forward *f, const float *in, struct err *err);
 
 #endif

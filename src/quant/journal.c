@@ -226,16 +226,45 @@ static char *hidden_path(const struct journal *j, size_t layers, struct err *err
     return str_path(j->dir, name, err);
 }
 
-int journal_save_hidden(struct journal *j, size_t layers, const float *hidden, size_t count,
+static int write_hidden(struct atomic_file *f, struct hash *h, const struct journal_hidden *hidden,
+                        struct err *err)
+{
+    float *part = mem_aligned(hidden->part_count, sizeof *part, err);
+    int rc = part ? 0 : ERR_NOMEM;
+    for (size_t i = 0; rc == 0 && i < hidden->parts; i++) {
+        size_t count = 0;
+        rc = hidden->read(hidden->context, i, part, &count, err);
+        if (rc == 0)
+            rc = hash_update(h, part, count * sizeof *part, err);
+        if (rc == 0)
+            rc = atomic_file_write(f, part, count * sizeof *part, err);
+    }
+    free(part);
+    return rc;
+}
+
+int journal_save_hidden(struct journal *j, size_t layers, const struct journal_hidden *hidden,
                         struct err *err)
 {
     char sum[HASH_HEX_SIZE];
+    struct hash *h = NULL;
+    struct atomic_file f = {.fd = -1};
     char *path = hidden_path(j, layers, err);
-    int rc = path ? hash_bytes(sum, hidden, count * sizeof *hidden, err) : ERR_NOMEM;
+    int rc = path ? hash_new(&h, err) : ERR_NOMEM;
     if (rc == 0)
-        rc = atomic_file_save(path, hidden, count * sizeof *hidden, err);
+        rc = atomic_file_open(&f, path, err);
+    if (rc == 0) {
+        rc = write_hidden(&f, h, hidden, err);
+        if (rc == 0)
+            rc = hash_finish(h, sum, err);
+        if (rc == 0)
+            rc = atomic_file_commit(&f, err);
+        else
+            atomic_file_abort(&f);
+    }
     if (rc == 0 && json_object_set_new(j->root, "hidden_sha256", json_string(sum)) < 0)
         rc = no_memory(err);
+    hash_free(h);
     free(path);
     return rc;
 }

@@ -38,8 +38,14 @@ const json_t *journal_layer(const struct journal *j, size_t index); /* report, b
 const json_t *journal_reports(const struct journal *j);
 
 /* Hidden states behind layer number `layers` - 1. Load verifies the checksum. */
-ERR_CHECK int journal_save_hidden(struct journal *j, size_t layers, const float *hidden,
-                                  size_t count, struct err *err);
+/* Hidden states in parts of at most part_count floats; `read` gives the count of each. */
+struct journal_hidden {
+    size_t parts, part_count;
+    void *context;
+    int (*read)(void *context, size_t part, float *out, size_t *count, struct err *err);
+};
+ERR_CHECK int journal_save_hidden(struct journal *j, size_t layers,
+                                  const struct journal_hidden *hidden, struct err *err);
 ERR_CHECK int journal_load_hidden(const struct journal *j, float *hidden, size_t count,
                                   struct err *err);
 

@@ -183,17 +183,24 @@ static void warn_fallbacks(const struct pass *p, const struct pass_layer_result 
     }
 }
 
+static int read_hidden(void *context, size_t part, float *out, size_t *count, struct err *err)
+{
+    struct pass *p = context;
+    int rc = forward_get_chunk(p->forward, part, out, count, err);
+    *count *= p->config->hidden;
+    return rc;
+}
+
 static int save_hidden(struct pass *p, struct err *err)
 {
     if (p->next + 1 == p->config->layers || !p->forward)
         return 0;
-    size_t count = p->positions * p->config->hidden;
-    float *hidden = mem_array(count, sizeof *hidden, err);
-    int rc = hidden ? forward_get_hidden(p->forward, hidden, err) : ERR_NOMEM;
-    if (rc == 0)
-        rc = journal_save_hidden(&p->journal, p->next + 1, hidden, count, err);
-    free(hidden);
-    return rc;
+    struct journal_hidden hidden = {.parts = forward_chunks(p->forward),
+                                    .part_count =
+                                        forward_chunk_positions(p->forward) * p->config->hidden,
+                                    .context = p,
+                                    .read = read_hidden};
+    return journal_save_hidden(&p->journal, p->next + 1, &hidden, err);
 }
 
 /* Hidden states, shard, journal, in this order: see journal.h. */
