@@ -19,7 +19,7 @@
 
 #include "data/trace_h5_wire.h"
 
-enum { SHARED_FD = 3, FILES_MAX = 16 };
+enum { SHARED_FD = 3, FILES_MAX = 16, SEAL_TRIES = 2000 };
 
 /* Address space beyond what the program has mapped already (which may be terabytes, where a
  * device driver reserves them): all arrays, and as much again for the library's own work. */
@@ -186,10 +186,20 @@ static int check_end(int status, int fd, const char *path, const struct wire_lim
                    WEXITSTATUS(status), place);
 }
 
-/* After this no process can change or shrink the file under the parent's eyes. */
+/*
+ * After this no process can change or shrink the file under the parent's eyes. The memory of a
+ * child that has ended may live on for a moment where some tool looks at it (ps, a monitor), and
+ * with it the mapping that forbids the seal.
+ */
 static int seal(int fd, const char *path, struct err *err)
 {
-    if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL) < 0)
+    const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+    int rc = fcntl(fd, F_ADD_SEALS, seals);
+    for (int tries = 0; rc < 0 && errno == EBUSY && tries < SEAL_TRIES; tries++) {
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        rc = fcntl(fd, F_ADD_SEALS, seals);
+    }
+    if (rc < 0)
         return err_set_errno(err, ERR_IO, path, "cannot seal what the reader handed over");
     return 0;
 }
