@@ -41,7 +41,7 @@ struct open_host {
     bool resume;
     struct perplexity perplexity;
     bool has_perplexity;
-    struct ask *ask;         /* dry runs */
+    struct ask *ask; /* dry runs */
     struct runs_watch *runs;
     char log[APP_LOG_LINES][APP_LOG_WIDTH];
     size_t log_count;
