@@ -123,26 +123,34 @@ static int on_routing(void *context, size_t first, const struct backend_groups *
     return s->inner.routing(s->inner.context, first, g, err);
 }
 
+/* Twice, the faster counts: the first round touches memory that a pass has from its last layer. */
 static void run_forward(struct bench *s)
 {
     const struct model_config *c = s->c;
     double n = (double)s->tokens, d = (double)c->hidden, inner = (double)c->expert_size;
-    double start = seconds_now();
-    check(forward_attention(s->forward, &s->layer, NULL, true, &s->err), &s->err);
-    report(s, "attention", seconds_now() - start, 8.0 * n * d * d + 2.0 * n * WINDOW * d);
-    check(hessians_init(&s->hessians, s->b, c, 1u << HESSIANS_IN | 1u << HESSIANS_MID, false,
-                        &s->err),
-          &s->err);
+    double slots = n * (double)c->top_k;
+    double attention = INFINITY, half = INFINITY, gram = INFINITY, whole = INFINITY;
+    unsigned kinds = 1u << HESSIANS_IN | 1u << HESSIANS_MID;
+    check(hessians_init(&s->hessians, s->b, c, kinds, false, &s->err), &s->err);
     s->inner = hessians_tap(&s->hessians);
     struct forward_tap tap = {s, NULL, NULL, on_routing, timed_in, timed_mid, NULL, NULL};
-    start = seconds_now();
-    check(forward_mlp(s->forward, &s->layer, &tap, false, &s->err), &s->err);
-    double spent = seconds_now() - start - s->hessian_seconds, slots = n * (double)c->top_k;
-    report(s, "experts, gate and up", spent, 4.0 * slots * d * inner);
-    report(s, "hessians", s->hessian_seconds, slots * (d * d + inner * inner));
-    start = seconds_now();
-    check(forward_mlp(s->forward, &s->layer, NULL, true, &s->err), &s->err);
-    report(s, "experts", seconds_now() - start, 6.0 * slots * d * inner);
+    for (int round = 0; round < 2; round++) {
+        double start = seconds_now();
+        check(forward_attention(s->forward, &s->layer, NULL, true, &s->err), &s->err);
+        attention = fmin(attention, seconds_now() - start);
+        s->hessian_seconds = 0.0;
+        start = seconds_now();
+        check(forward_mlp(s->forward, &s->layer, &tap, false, &s->err), &s->err);
+        half = fmin(half, seconds_now() - start - s->hessian_seconds);
+        gram = fmin(gram, s->hessian_seconds);
+        start = seconds_now();
+        check(forward_mlp(s->forward, &s->layer, NULL, true, &s->err), &s->err);
+        whole = fmin(whole, seconds_now() - start);
+    }
+    report(s, "attention", attention, 8.0 * n * d * d + 2.0 * n * WINDOW * d);
+    report(s, "experts, gate and up", half, 4.0 * slots * d * inner);
+    report(s, "hessians", gram, slots * (d * d + inner * inner));
+    report(s, "experts", whole, 6.0 * slots * d * inner);
 }
 
 static void take_hessians(struct bench *s)
