@@ -130,9 +130,10 @@ static void compared_facts(struct view_facts *f)
     if (!a->has_other || a->other >= n || a->other == a->expert)
         return;
     char name[48];
-    snprintf(name, sizeof name, "with expert %zu", a->other);
-    view_fact(f, name, STYLE_ACCENT, "%.4f, |dS| %.5f", layer_cosine(a)[a->expert * n + a->other],
-              fabs(s[a->expert] - s[a->other]));
+    snprintf(name, sizeof name, "cosine with %zu", a->other);
+    view_fact(f, name, STYLE_ACCENT, "%.4f", layer_cosine(a)[a->expert * n + a->other]);
+    snprintf(name, sizeof name, "|dS| with %zu", a->other);
+    view_fact(f, name, STYLE_ACCENT, "%.5f", fabs(s[a->expert] - s[a->other]));
 }
 
 static void pair_facts(struct view_facts *f)

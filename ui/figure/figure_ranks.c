@@ -62,8 +62,8 @@ int figure_make_zipf(struct figure *f, const struct figure_source *s, struct err
         double count = (double)a->rank_count[s->token_rank - 1];
         f->xy.cursor =
             (struct chart_cursor){true, (double)s->token_rank, count,
-                                  figure_text(f, "rank %zu: %.0f times, Zipf %.1f", s->token_rank,
-                                              count, fitted(a, (double)s->token_rank))};
+                                  figure_text(f, "rank %zu: %.0f, Zipf %.1f", s->token_rank, count,
+                                              fitted(a, (double)s->token_rank))};
     }
     figure_title(f, "Data: Zipf's law");
     figure_say(f,

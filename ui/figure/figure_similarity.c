@@ -158,8 +158,7 @@ int figure_make_difference(struct figure *f, const struct figure_source *s, stru
         double d = fabs(l->significance[s->expert] - l->significance[s->other]);
         double c = cosine[s->expert * n + s->other];
         f->xy.cursor = (struct chart_cursor){
-            true, d, c,
-            figure_text(f, "%zu and %zu: |dS| %.4f, cosine %.4f", s->expert, s->other, d, c)};
+            true, d, c, figure_text(f, "%zu, %zu: |dS| %.4f, cos %.4f", s->expert, s->other, d, c)};
     }
     zoom_axes(f, s);
     figure_title(f, "Difference in significance against cosine, layer %zu", l->layer);
