@@ -182,6 +182,25 @@ static void test_zoom_keeps_what_is_selected_in_the_chart(void **state)
     }
 }
 
+static void test_keys_of_axis_and_zoom_act_or_say_why_not(void **state)
+{
+    static const bool axis[APP_VIEWS] = {true, true, false, false, false, false, true};
+    (void)state;
+    for (size_t view = 0; view < APP_VIEWS; view++) {
+        bool before = f.app->linear_axis;
+        fixture_key(&f, (uint32_t)('1' + view));
+        fixture_type(&f, "l");
+        assert_int_equal(f.app->linear_axis != before, axis[view]);
+        assert_true(fixture_shows(&f, axis[view] ? " axes" : "no logarithmic axis here"));
+    }
+    fixture_type(&f, "1-");
+    assert_true(f.app->zoom == 0 && fixture_shows(&f, "all is shown"));
+    fixture_type(&f, "+++++");
+    assert_true(f.app->zoom == APP_ZOOM_MAX && fixture_shows(&f, "no closer"));
+    fixture_type(&f, "6-");
+    assert_true(f.app->zoom == APP_ZOOM_MAX && fixture_shows(&f, "nothing to zoom"));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -194,6 +213,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_a_press_on_the_list_selects_the_expert_of_its_row,
                                         open_sample, close_sample),
         cmocka_unit_test_setup_teardown(test_the_crosshair_follows_a_held_button, open_sample,
+                                        close_sample),
+        cmocka_unit_test_setup_teardown(test_keys_of_axis_and_zoom_act_or_say_why_not, open_sample,
                                         close_sample),
         cmocka_unit_test_setup_teardown(test_zoom_keeps_what_is_selected_in_the_chart, open_sample,
                                         close_sample),

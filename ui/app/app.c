@@ -270,13 +270,6 @@ static void cycle_look(struct app *a, uint32_t key)
     }
 }
 
-static void zoom(struct app *a, int by)
-{
-    a->zoom += by;
-    a->zoom = a->zoom < 0 ? 0 : a->zoom > APP_ZOOM_MAX ? APP_ZOOM_MAX : a->zoom;
-    app_say(a, STYLE_TEXT_DIM, "zoom %d of %d", a->zoom, APP_ZOOM_MAX);
-}
-
 /* Keys that edit the document or its history. */
 static bool edit_key(struct app *a, uint32_t key)
 {
@@ -336,15 +329,14 @@ static bool look_key(struct app *a, uint32_t key)
         a->expanded = !a->expanded;
         return true;
     case 'l':
-        a->linear_axis = !a->linear_axis;
-        app_say(a, STYLE_TEXT_DIM, "%s axes", a->linear_axis ? "linear" : "logarithmic");
+        app_change_axis(a);
         return true;
     case '+':
     case '=':
-        zoom(a, 1);
+        app_zoom(a, 1);
         return true;
     case '-':
-        zoom(a, -1);
+        app_zoom(a, -1);
         return true;
     case 't':
     case 'g':

@@ -283,6 +283,34 @@ void app_cycle_rule(struct app *a)
                 a->result->layer[a->layer].layer);
 }
 
+/* --- How the charts are looked at --- */
+
+void app_change_axis(struct app *a)
+{
+    static const struct view *const with[] = {&view_data, &view_mapping, &view_results};
+    for (size_t i = 0; i < sizeof with / sizeof *with; i++)
+        if (views[a->view] == with[i]) {
+            a->linear_axis = !a->linear_axis;
+            app_say(a, STYLE_TEXT_DIM, "%s axes", a->linear_axis ? "linear" : "logarithmic");
+            return;
+        }
+    app_say(a, STYLE_TEXT_DIM, "no logarithmic axis here; Data, Mapping and Results have one");
+}
+
+void app_zoom(struct app *a, int by)
+{
+    int to = a->zoom + by;
+    if (views[a->view] == &view_run)
+        app_say(a, STYLE_TEXT_DIM, "nothing to zoom here; all other screens can");
+    else if (to < 0 || to > APP_ZOOM_MAX)
+        app_say(a, STYLE_TEXT_DIM,
+                to < 0 ? "all is shown; + zooms in" : "no closer than this; - zooms out");
+    else {
+        a->zoom = to;
+        app_say(a, STYLE_TEXT_DIM, "zoom %d of %d", a->zoom, APP_ZOOM_MAX);
+    }
+}
+
 void app_write_plan(struct app *a)
 {
     struct err err = {0};

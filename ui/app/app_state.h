@@ -134,6 +134,11 @@ bool app_set(struct app *a, const char *name, const char *value);
 /* Selected layer's rule: auto, threshold, jenks, none of its own. */
 void app_cycle_rule(struct app *a);
 
+/* Logarithmic or linear axes, and a zoom by a step: on screens whose charts have them; elsewhere
+ * they say so. */
+void app_change_axis(struct app *a);
+void app_zoom(struct app *a, int by);
+
 void app_write_plan(struct app *a);
 void app_copy_command(struct app *a);
 void app_save_session(struct app *a);

@@ -161,6 +161,7 @@ struct chart_intervals {
     size_t first; /* scroll position; a note says which rows are shown if not all are */
     bool has_selected;
     size_t selected;
+    const char *cursor_text;            /* the selected row in words, above the plot; may be NULL */
     const struct chart_marker *markers; /* vertical ones */
     size_t marker_count;
 };
@@ -209,6 +210,7 @@ struct chart_tiles {
     int zoom; /* steps above the size at which all would fit */
     bool has_selected;
     size_t selected_row, selected_col;
+    const char *cursor_text; /* the selected tile in words, above the grid; may be NULL */
 };
 /* map gives (col, row) for a screen cell. */
 void chart_tiles(struct cells *c, struct rect r, const struct style_look *look,

@@ -94,6 +94,11 @@ static void draw_header(const struct chart_frame *f, const struct chart_interval
                  chart->n);
     int width = (int)strlen(text);
     cells_text(f->c, h.x + h.w - width, h.y, -1, text, STYLE(STYLE_TEXT_DIM));
+    int cursor = chart->cursor_text ? cells_width(chart->cursor_text) : 0;
+    if (cursor && cursor <= h.w - f->left - width - (width ? 2 : 0)) {
+        width += cursor + (width ? 2 : 0);
+        cells_text(f->c, h.x + h.w - width, h.y, cursor, chart->cursor_text, STYLE(STYLE_CURSOR));
+    }
     if (h.w - f->left - width - 2 < KEY_WIDTH)
         return;
     const char *const sign[] = {p.low, p.thin, p.thick, p.median, p.thick, p.thin, p.high};

@@ -68,9 +68,12 @@ static void draw_header(struct cells *c, struct rect r, const struct style_look 
     }
     if (t->first_col + visible < t->cols)
         cells_put(c, r.x + r.w - 1, y, style_glyph(look, STYLE_G_ARROW_R), s);
-    if (t->col_title && y > r.y)
-        cells_label(c, (struct rect){m->plot.x, y - 1, r.w - (m->plot.x - r.x), 1}, CELLS_LEFT,
-                    t->col_title, look, STYLE(STYLE_TEXT_DIM));
+    if (!t->col_title || y <= r.y)
+        return;
+    struct rect title = {m->plot.x, y - 1, r.w - (m->plot.x - r.x), 1};
+    cells_label(c, title, CELLS_LEFT, t->col_title, look, STYLE(STYLE_TEXT_DIM));
+    if (t->cursor_text && cells_width(t->col_title) + cells_width(t->cursor_text) + 2 <= title.w)
+        cells_label(c, title, CELLS_RIGHT, t->cursor_text, look, STYLE(STYLE_CURSOR));
 }
 
 static void draw_row(struct cells *c, struct rect r, const struct style_look *look,

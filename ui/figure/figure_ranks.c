@@ -190,6 +190,11 @@ int figure_make_mapping(struct figure *f, const struct figure_source *s, struct 
                                             .selected = s->expert,
                                             .markers = marker,
                                             .marker_count = s->token_rank != 0};
+    if (s->has_selected && row[s->expert].valid)
+        f->intervals.cursor_text =
+            figure_text(f, "%zu: %.0f, %.0f, %.0f, %.0f, %.0f", s->expert, row[s->expert].lowest,
+                        row[s->expert].tenth, row[s->expert].median, row[s->expert].ninetieth,
+                        row[s->expert].highest);
     figure_title(f, "Mapping: ranks that each expert serves, layer %zu", l->layer);
     figure_say(f,
                "From the lowest to the highest rank that is routed to an expert, thick from 10 %% "

@@ -37,6 +37,12 @@ int figure_make_bits(struct figure *f, const struct figure_source *s, struct err
                                     .has_selected = s->has_selected,
                                     .selected_row = s->layer,
                                     .selected_col = s->expert};
+    if (s->has_selected && s->layer < p->layers_count && s->expert < p->experts) {
+        const struct plan_expert *x = &p->layers[s->layer].experts[s->expert];
+        f->tiles.cursor_text =
+            figure_text(f, "layer %zu, expert %zu: %u bits%s", p->layers[s->layer].layer, s->expert,
+                        x->bits, x->pinned ? ", pinned" : "");
+    }
     figure_title(f, "Bits of the experts");
     figure_say(f, "%s: %.4f nominal bits, %.4f effective; %zu experts pinned.", p->method,
                p->summary.nominal_bits, p->summary.effective_bits, pinned);
