@@ -155,7 +155,8 @@ struct chart_interval {
     const char *note; /* right of the row, e.g. the group; may be NULL */
 };
 struct chart_intervals {
-    struct chart_axis x; /* usually log */
+    struct chart_axis x;   /* usually log */
+    const char *row_title; /* "expert", where there is room; may be NULL */
     const struct chart_interval *row;
     size_t n;
     size_t first; /* scroll position; a note says which rows are shown if not all are */
@@ -176,12 +177,13 @@ size_t chart_intervals_rows(const struct chart_intervals *chart, int height);
 struct chart_heat {
     const double *value; /* [rows][cols]; NaN: no value */
     size_t rows, cols;
-    double lo, hi;                 /* fixed domain; values outside are clamped */
-    const char *title;             /* of the colour bar; may be NULL */
-    const char *const *row_labels; /* [rows] or NULL: numbers */
-    const char *const *col_labels; /* [cols] or NULL: numbers */
-    size_t first_row, first_col;   /* scroll position */
-    int zoom;                      /* steps above the size at which all would fit */
+    double lo, hi;                     /* fixed domain; values outside are clamped */
+    const char *title;                 /* of the colour bar; may be NULL */
+    const char *row_title, *col_title; /* "expert", where there is room; may be NULL */
+    const char *const *row_labels;     /* [rows] or NULL: numbers */
+    const char *const *col_labels;     /* [cols] or NULL: numbers */
+    size_t first_row, first_col;       /* scroll position */
+    int zoom;                          /* steps above the size at which all would fit */
     bool has_selected;
     size_t selected_row, selected_col;
 };

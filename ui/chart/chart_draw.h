@@ -25,6 +25,14 @@ void chart_fit(struct chart_axis *axis, const struct chart_span *span);
 /* 1, 2 or 5 times a power of ten, not below `step` (positive). */
 double chart_nice_step(double step);
 
+/* --- histograms (chart_histogram.c) --- */
+
+/* By Freedman and Diaconis: width 2 IQR n^(-1/3). Where the quartiles coincide, or memory is
+ * short, by Sturges; 10 to 80, or as many as the chart asks for. */
+size_t chart_bins(const struct chart_histogram *chart, const struct chart_axis *x);
+/* The normal curve of the chart in counts, for bins of this width. */
+double chart_curve(const struct chart_histogram *chart, double bin_width, double x);
+
 /* --- frame (chart_frame.c) --- */
 
 struct chart_frame {

@@ -19,9 +19,7 @@ static int compare_values(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Freedman and Diaconis: width 2 IQR n^(-1/3). Where the quartiles coincide, or memory is short,
- * Sturges' rule. */
-static size_t wanted_bins(const struct chart_histogram *chart, const struct chart_axis *x)
+size_t chart_bins(const struct chart_histogram *chart, const struct chart_axis *x)
 {
     size_t n = 0;
     double *sorted = chart->bins ? NULL : malloc((chart->n ? chart->n : 1) * sizeof *sorted);
@@ -46,7 +44,7 @@ static size_t group_of(const struct chart_histogram *chart, size_t i)
     return group < GROUPS ? group : GROUPS - 1;
 }
 
-static double curve_at(const struct chart_histogram *chart, double bin_width, double x)
+double chart_curve(const struct chart_histogram *chart, double bin_width, double x)
 {
     double z = (x - chart->mu) / chart->sigma;
     return (double)chart->n * bin_width * exp(-0.5 * z * z) / (chart->sigma * sqrt(2 * M_PI));
@@ -55,7 +53,7 @@ static double curve_at(const struct chart_histogram *chart, double bin_width, do
 static void fill_bins(struct bins *b, const struct chart_histogram *chart,
                       const struct chart_axis *x, int width)
 {
-    size_t wanted = wanted_bins(chart, x);
+    size_t wanted = chart_bins(chart, x);
     *b = (struct bins){0};
     b->columns = (int)((size_t)width / wanted);
     b->columns = b->columns > 1 ? b->columns : 1;
@@ -73,7 +71,7 @@ static void fill_bins(struct bins *b, const struct chart_histogram *chart,
         b->largest = sum > b->largest ? sum : b->largest;
     }
     if (chart->curve && chart->sigma > 0)
-        b->peak = curve_at(chart, (x->hi - x->lo) / (double)b->n, chart->mu);
+        b->peak = chart_curve(chart, (x->hi - x->lo) / (double)b->n, chart->mu);
 }
 
 static void fit_counts(struct chart_axis *y, const struct bins *b, const struct chart_axis *given)
@@ -147,7 +145,7 @@ static void draw_curve(const struct chart_frame *f, const struct chart_histogram
     double width = (f->x.hi - f->x.lo) / (double)b->n, before_x = 0, before_y = 0;
     for (int i = 0; i <= dots.w; i++) {
         double px = (double)i / dots.w;
-        double py = chart_place(&f->y, curve_at(chart, width, chart_value(&f->x, px)));
+        double py = chart_place(&f->y, chart_curve(chart, width, chart_value(&f->x, px)));
         if (i > 0)
             chart_dots_line(&dots, before_x, before_y, px, py);
         before_x = px;

@@ -184,6 +184,7 @@ int figure_make_mapping(struct figure *f, const struct figure_source *s, struct 
                                         .label = figure_text(f, "rank %zu", s->token_rank)};
     f->kind = FIGURE_INTERVALS;
     f->intervals = (struct chart_intervals){.x = figure_rank_axis(s, mapping_centre(s)),
+                                            .row_title = "expert",
                                             .row = row,
                                             .n = a->experts,
                                             .has_selected = s->has_selected,

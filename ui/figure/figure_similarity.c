@@ -87,6 +87,8 @@ int figure_make_similarity(struct figure *f, const struct figure_source *s, stru
                                   .rows = shown,
                                   .cols = shown,
                                   .title = "cosine",
+                                  .row_title = "expert",
+                                  .col_title = "expert",
                                   .row_labels = label,
                                   .col_labels = label,
                                   .zoom = s->zoom,

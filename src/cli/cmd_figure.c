@@ -1,0 +1,433 @@
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "analysis/planner.h"
+#include "data/base/mem.h"
+#include "src/cli/cli.h"
+#include "src/cli/cli_progress.h"
+#include "src/runs.h"
+#include "src/session.h"
+#include "src/similarity.h"
+#include "ui/figure/figures.h"
+#include "ui/figure/paint.h"
+
+struct arguments {
+    const char *trace, *model, *plan, *runs, *figure, *layer, *out, *theme, *progress;
+    double width, height, scale;
+    bool list, all_experts, linear, no_title;
+    struct cli_count threads;
+};
+
+static const struct cli_option options[] = {
+    {"figure", 'f', "NAME,...", CLI_TEXT, offsetof(struct arguments, figure), false,
+     "figures to draw, or all that can be made from what is given; --list shows them"},
+    {"output", 'o', "FILE", CLI_TEXT, offsetof(struct arguments, out), false,
+     "file to write, .svg, .pdf or .png; of several figures a PDF has one on each page, other "
+     "files have {figure} and {layer} in their name"},
+    {"layer", 0, "N|all", CLI_TEXT, offsetof(struct arguments, layer), false,
+     "MoE layer, from 0 (0), for the figures that show one"},
+    {"model", 'm', "DIR", CLI_TEXT, offsetof(struct arguments, model), false,
+     "checkpoint folder; needed for similarity, difference, bits and results"},
+    {"plan", 'p', "FILE", CLI_TEXT, offsetof(struct arguments, plan), false,
+     "plan that `bits` shows (the one that these settings make)"},
+    {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
+     "folder of the runs that `results` shows (moqa-runs)"},
+    {"width", 0, "POINTS", CLI_REAL, offsetof(struct arguments, width), false,
+     "width in points of 1/72 inch (480)"},
+    {"height", 0, "POINTS", CLI_REAL, offsetof(struct arguments, height), false,
+     "height in points (300, or what the figure needs)"},
+    {"scale", 0, "PIXELS", CLI_REAL, offsetof(struct arguments, scale), false,
+     "pixels a point of a PNG (2)"},
+    {"theme", 0, "THEME", CLI_TEXT, offsetof(struct arguments, theme), false,
+     "light, dark, or auto: an SVG that follows the page it is shown on (light)"},
+    {"all-experts", 0, NULL, CLI_FLAG, offsetof(struct arguments, all_experts), false,
+     "similarity of all experts instead of eight"},
+    {"linear", 0, NULL, CLI_FLAG, offsetof(struct arguments, linear), false,
+     "linear axes where they are logarithmic"},
+    {"no-title", 0, NULL, CLI_FLAG, offsetof(struct arguments, no_title), false,
+     "without the title over the chart"},
+    {"list", 0, NULL, CLI_FLAG, offsetof(struct arguments, list), false, "list the figures"},
+    {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false, "threads (all)"},
+    {"progress", 0, "STYLE", CLI_TEXT, offsetof(struct arguments, progress), false,
+     "auto, bar, plain, json or none"},
+    {.type = CLI_END},
+};
+
+static const struct cli_option positional[] = {
+    {"TRACE", 0, NULL, CLI_TEXT, offsetof(struct arguments, trace), false, NULL},
+    {.type = CLI_END},
+};
+
+const struct cli_spec cmd_figure_spec = {
+    "figure",
+    "Draws the figures of the method as SVG, PDF or PNG, ready for a paper or a page.",
+    "  moqa figure wiki.h5 --figure significance --layer 3 -o significance.svg\n"
+    "  moqa figure wiki.h5 --model DIR --figure all --layer all -o wiki.pdf\n"
+    "  moqa figure wiki.h5 --figure zipf,mapping -o 'wiki-{figure}-{layer}.png' --scale 4\n"
+    "  moqa figure --list\n",
+    options,
+    positional,
+    true,
+};
+
+/* A figure of a layer; those of no single layer come once. */
+struct wish {
+    const struct figure_info *info;
+    size_t layer;
+};
+
+struct work {
+    const struct arguments *a;
+    struct session session;
+    struct figure_source source;
+    struct paint_options paint;
+    enum canvas_format format;
+    size_t layer_begin, layer_end;
+    struct wish *wish;
+    size_t count, capacity;
+    double *cosine;
+    struct plan plan;
+    struct app_result *result;
+    struct figure_run *run;
+};
+
+/* --- What is asked for --- */
+
+static int print_list(struct err *err)
+{
+    struct str text = {0};
+    for (size_t i = 0; i < figures_count(); i++) {
+        const struct figure_info *info = figures_info(i);
+        const char *needs = info->needs & FIGURE_NEEDS_COSINE ? "; needs --model"
+                            : info->needs & FIGURE_NEEDS_PLAN ? "; needs --model or --plan"
+                            : info->needs & FIGURE_NEEDS_RUNS ? "; needs --model and runs"
+                                                              : "";
+        str_appendf(&text, "%-13s %-7s %s%s%s\n", info->name, info->paper ? info->paper : "",
+                    info->help, info->per_layer ? "; for each layer" : "", needs);
+    }
+    int rc = str_ok(&text, err);
+    if (rc == 0)
+        rc = cli_print(text.data, err);
+    str_release(&text);
+    return rc;
+}
+
+static int parse_theme(enum canvas_theme *out, const char *text, struct err *err)
+{
+    static const char *const names[] = {
+        [CANVAS_LIGHT] = "light", [CANVAS_DARK] = "dark", [CANVAS_AUTO] = "auto"};
+    *out = CANVAS_LIGHT;
+    for (int i = 0; text && i < 3; i++)
+        if (strcmp(text, names[i]) == 0) {
+            *out = (enum canvas_theme)i;
+            return 0;
+        }
+    return text ? err_set(err, ERR_USAGE, NULL,
+                          "--theme: found \"%s\", expected light, dark or auto", text)
+                : 0;
+}
+
+static int parse_size(double value, const char *name, double most, struct err *err)
+{
+    if (value == 0 || (value >= 0.1 && value <= most))
+        return 0;
+    return err_set(err, ERR_USAGE, NULL, "--%s: found %g, expected a number up to %g", name, value,
+                   most);
+}
+
+static int parse_layer(struct work *w, struct err *err)
+{
+    const char *text = w->a->layer ? w->a->layer : "0";
+    size_t layers = analysis_result(w->source.analysis)->layers, layer;
+    char end;
+    w->layer_begin = 0;
+    w->layer_end = layers;
+    if (strcmp(text, "all") == 0)
+        return 0;
+    if (text[0] < '0' || text[0] > '9' || sscanf(text, "%zu%c", &layer, &end) != 1 ||
+        layer >= layers)
+        return err_set(err, ERR_USAGE, NULL,
+                       "--layer: found \"%s\", expected a MoE layer from 0 to %zu, or all", text,
+                       layers - 1);
+    w->layer_begin = layer;
+    w->layer_end = layer + 1;
+    return 0;
+}
+
+static int add_wishes(struct work *w, const struct figure_info *info, struct err *err)
+{
+    size_t begin = info->per_layer ? w->layer_begin : 0;
+    size_t end = info->per_layer ? w->layer_end : 1;
+    for (size_t l = begin; l < end; l++) {
+        int rc = mem_grow((void **)&w->wish, &w->capacity, w->count + 1, sizeof *w->wish, err);
+        if (rc < 0)
+            return rc;
+        w->wish[w->count++] = (struct wish){info, l};
+    }
+    return 0;
+}
+
+static bool wants(const struct work *w, unsigned needs)
+{
+    for (size_t i = 0; i < w->count; i++)
+        if (w->wish[i].info->needs & needs)
+            return true;
+    return false;
+}
+
+/* Everything that the model, the plan and the runs allow. */
+static int add_all(struct work *w, struct err *err)
+{
+    unsigned have = (w->a->model ? FIGURE_NEEDS_COSINE | FIGURE_NEEDS_PLAN : 0u) |
+                    (w->a->plan ? FIGURE_NEEDS_PLAN : 0u) |
+                    (w->source.run_count ? FIGURE_NEEDS_RUNS : 0u);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < figures_count(); i++)
+        if ((figures_info(i)->needs & ~have) == 0)
+            rc = add_wishes(w, figures_info(i), err);
+    return rc;
+}
+
+static int parse_figures(struct work *w, struct err *err)
+{
+    const char *text = w->a->figure;
+    int rc = 0;
+    if (strcmp(text, "all") == 0)
+        return add_all(w, err);
+    while (*text && rc == 0) {
+        char name[32];
+        size_t size = strcspn(text, ",");
+        snprintf(name, sizeof name, "%.*s", (int)(size < sizeof name ? size : sizeof name - 1),
+                 text);
+        const struct figure_info *info = figures_find(name);
+        rc = info ? add_wishes(w, info, err)
+                  : err_set(err, ERR_USAGE, NULL,
+                            "--figure: found \"%.*s\", expected names of moqa figure --list, or "
+                            "all",
+                            (int)(size < 100 ? size : 100), text);
+        text += size + (text[size] == ',');
+    }
+    if (rc == 0 && w->count == 0)
+        rc = err_set(err, ERR_USAGE, NULL, "--figure names no figure");
+    return rc;
+}
+
+/* --- What it is made from --- */
+
+static int find_runs(struct work *w, struct err *err)
+{
+    size_t n;
+    if (!w->session.has_config)
+        return 0;
+    int rc = runs_list(&w->result, &n, w->a->runs ? w->a->runs : "moqa-runs",
+                       w->session.config.sha256, err);
+    if (rc < 0 || n == 0)
+        return rc;
+    w->run = mem_array(n, sizeof *w->run, err);
+    if (!w->run)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const struct app_result *r = &w->result[i];
+        w->run[i] = (struct figure_run){.name = r->name,
+                                        .method = r->method,
+                                        .nominal_bits = r->nominal_bits,
+                                        .effective_bits = r->effective_bits,
+                                        .bytes = r->bytes,
+                                        .has_perplexity = r->has_perplexity,
+                                        .perplexity = r->perplexity};
+    }
+    w->source.runs = w->run;
+    w->source.run_count = n;
+    return 0;
+}
+
+static int find_plan(struct work *w, struct err *err)
+{
+    const char *slash = strrchr(w->a->trace, '/');
+    struct planner_request request = {.method = "moqa",
+                                      .trace_name = slash ? slash + 1 : w->a->trace,
+                                      .trace_sha256 = w->session.trace_sha256};
+    int rc;
+    if (w->a->plan)
+        rc = plan_load(&w->plan, w->a->plan, err);
+    else if (w->session.has_config)
+        rc = planner_make(&w->plan, w->session.analysis, &request, &w->session.config, err);
+    else
+        return 0; /* the figure says what it misses */
+    if (rc == 0)
+        w->source.plan = &w->plan;
+    return rc;
+}
+
+static int find_cosine(struct work *w, struct err *err)
+{
+    struct model model = {0};
+    struct parallel *pool = NULL;
+    struct progress progress;
+    size_t threads;
+    if (!w->a->model)
+        return 0;
+    int rc = cli_threads(&threads, &w->a->threads, err);
+    if (rc == 0)
+        rc = cli_progress_begin(&progress, w->a->progress, err);
+    if (rc < 0)
+        return rc;
+    rc = model_open(&model, w->a->model, err);
+    if (rc == 0)
+        rc = parallel_new(&pool, threads, err);
+    if (rc == 0)
+        rc = similarity_run(&w->cosine, &model, pool, &progress, err);
+    parallel_free(pool);
+    model_release(&model);
+    cli_progress_end(&progress);
+    w->source.cosine = w->cosine;
+    return rc;
+}
+
+/* --- Drawing --- */
+
+/* The path with {figure} and {layer} filled in; a figure of no single layer says "all". */
+static int fill_path(struct str *out, const char *pattern, const struct wish *wish, struct err *err)
+{
+    str_clear(out);
+    while (*pattern) {
+        if (strncmp(pattern, "{figure}", 8) == 0) {
+            str_append(out, wish->info->name);
+            pattern += 8;
+        } else if (strncmp(pattern, "{layer}", 7) == 0) {
+            if (wish->info->per_layer)
+                str_appendf(out, "%zu", wish->layer);
+            else
+                str_append(out, "all");
+            pattern += 7;
+        } else {
+            str_append_bytes(out, pattern++, 1);
+        }
+    }
+    return str_ok(out, err);
+}
+
+/* No two figures may have the same file. */
+static int check_names(const struct work *w, struct err *err)
+{
+    bool figure = strstr(w->a->out, "{figure}"), layer = strstr(w->a->out, "{layer}");
+    for (size_t i = 1; i < w->count; i++) {
+        bool other = w->wish[i].info != w->wish[0].info;
+        if (other && !figure)
+            return err_set(err, ERR_USAGE, w->a->out,
+                           "several figures: expected {figure} in the name, or a .pdf");
+        if (w->wish[i].info == w->wish[i - 1].info && !layer)
+            return err_set(err, ERR_USAGE, w->a->out,
+                           "several layers: expected {layer} in the name, or a .pdf");
+    }
+    return 0;
+}
+
+static int make_figure(struct figure *f, struct work *w, const struct wish *wish, struct err *err)
+{
+    w->source.layer = wish->layer;
+    return figures_make(f, wish->info->name, &w->source, err);
+}
+
+static int write_files(struct work *w, struct err *err)
+{
+    struct str path = {0};
+    int rc = check_names(w, err);
+    for (size_t i = 0; rc == 0 && i < w->count; i++) {
+        struct figure f;
+        rc = fill_path(&path, w->a->out, &w->wish[i], err);
+        if (rc == 0)
+            rc = make_figure(&f, w, &w->wish[i], err);
+        if (rc < 0)
+            break;
+        rc = paint_file(path.data, &f, &w->paint, err);
+        figure_release(&f);
+    }
+    str_release(&path);
+    return rc;
+}
+
+static int write_pages(struct work *w, struct err *err)
+{
+    struct figure *f = mem_array(w->count, sizeof *f, err);
+    int rc = f ? 0 : ERR_NOMEM;
+    for (size_t i = 0; rc == 0 && i < w->count; i++)
+        rc = make_figure(&f[i], w, &w->wish[i], err);
+    if (rc == 0)
+        rc = paint_pages(w->a->out, f, w->count, &w->paint, err);
+    for (size_t i = 0; f && i < w->count; i++)
+        figure_release(&f[i]);
+    free(f);
+    return rc;
+}
+
+static int draw(struct work *w, struct err *err)
+{
+    bool pattern = strstr(w->a->out, "{figure}") || strstr(w->a->out, "{layer}");
+    int rc = wants(w, FIGURE_NEEDS_PLAN) ? find_plan(w, err) : 0;
+    if (rc == 0 && wants(w, FIGURE_NEEDS_COSINE))
+        rc = find_cosine(w, err);
+    if (rc < 0)
+        return rc;
+    return w->format == CANVAS_PDF && w->count > 1 && !pattern ? write_pages(w, err)
+                                                               : write_files(w, err);
+}
+
+/* Before anything is read. */
+static int check_arguments(struct work *w, struct err *err)
+{
+    const struct arguments *a = w->a;
+    int rc = 0;
+    if (!a->trace)
+        return err_set(err, ERR_USAGE, NULL, "TRACE is missing");
+    if (!a->figure)
+        return err_set(err, ERR_USAGE, NULL,
+                       "--figure NAME is missing; moqa figure --list shows the names");
+    if (!a->out)
+        return err_set(err, ERR_USAGE, NULL, "-o FILE is missing (.svg, .pdf or .png)");
+    w->paint = (struct paint_options){
+        .width = a->width, .height = a->height, .scale = a->scale, .with_title = !a->no_title};
+    w->source = (struct figure_source){.linear = a->linear, .all_experts = a->all_experts};
+    rc = canvas_format_of(&w->format, a->out, err);
+    if (rc == 0)
+        rc = parse_theme(&w->paint.theme, a->theme, err);
+    if (rc == 0)
+        rc = parse_size(a->width, "width", 14400, err);
+    if (rc == 0)
+        rc = parse_size(a->height, "height", 14400, err);
+    return rc == 0 ? parse_size(a->scale, "scale", 40, err) : rc;
+}
+
+int cmd_figure(int argc, char **argv, struct err *err)
+{
+    struct arguments a = {0};
+    struct settings settings;
+    struct work w = {.a = &a};
+    int rc = cli_parse(&cmd_figure_spec, argc, argv, &a, &settings, err);
+    if (rc == 0 && a.list)
+        return print_list(err);
+    if (rc == 0)
+        rc = check_arguments(&w, err);
+    if (rc == 0)
+        rc = session_open(&w.session, a.trace, a.model, err);
+    if (rc == 0)
+        rc = analysis_update(w.session.analysis, &settings, err);
+    w.source.analysis = w.session.analysis;
+    if (rc == 0)
+        rc = parse_layer(&w, err);
+    if (rc == 0)
+        rc = find_runs(&w, err);
+    if (rc == 0)
+        rc = parse_figures(&w, err);
+    if (rc == 0)
+        rc = draw(&w, err);
+    free(w.wish);
+    free(w.cosine);
+    free(w.run);
+    free(w.result);
+    plan_release(&w.plan);
+    session_release(&w.session);
+    return rc;
+}

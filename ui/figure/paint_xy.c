@@ -1,0 +1,143 @@
+#include <math.h>
+
+#include "ui/figure/paint_parts.h"
+
+enum { BATCH = 1024, FEW = 400 };
+
+static double x_of(const struct chart_series *s, size_t i)
+{
+    return s->x ? s->x[i] : (double)(i + 1);
+}
+
+static uint16_t colour_of(const struct chart_series *s, size_t index)
+{
+    return s->colour ? s->colour : (uint16_t)(STYLE_SERIES + index % 8);
+}
+
+static double dash_of(size_t index)
+{
+    static const double dash[] = {0, 5, 2, 8};
+    return dash[index % (sizeof dash / sizeof *dash)];
+}
+
+static enum canvas_shape shape_of(size_t index)
+{
+    return (enum canvas_shape)(index % CANVAS_SHAPES);
+}
+
+static bool is_shown(const struct chart_axis *axis, double value)
+{
+    return isfinite(value) && (!axis->log || value > 0);
+}
+
+/* Fits the axes; returns the points that a logarithmic axis cannot show. */
+static size_t fit(struct paint_frame *f, const struct chart_xy *chart, size_t *shown)
+{
+    struct chart_span x = {0}, y = {0};
+    size_t hidden = 0;
+    for (size_t k = 0; k < chart->count; k++) {
+        const struct chart_series *s = &chart->series[k];
+        for (size_t i = 0; i < s->n; i++) {
+            if (!is_shown(&chart->x, x_of(s, i)) || !is_shown(&chart->y, s->y[i])) {
+                hidden += isfinite(x_of(s, i)) && isfinite(s->y[i]);
+                continue;
+            }
+            chart_span_add(&x, &chart->x, x_of(s, i));
+            chart_span_add(&y, &chart->y, s->y[i]);
+        }
+    }
+    f->x = chart->x;
+    f->y = chart->y;
+    chart_fit(&f->x, &x);
+    chart_fit(&f->y, &y);
+    *shown = x.shown;
+    return hidden;
+}
+
+static void draw_line(const struct paint_frame *f, const struct chart_series *s, size_t index)
+{
+    double x[2 * BATCH], y[2 * BATCH];
+    struct canvas_stroke stroke = {colour_of(s, index), PAINT_LINE, dash_of(index)};
+    for (size_t i = 0; i < s->n;) {
+        size_t n = 0;
+        /* Each batch begins where the last one ended. */
+        for (size_t k = i ? i - 1 : 0; k < s->n && n + 2 <= 2 * BATCH; k++, i = k) {
+            double px = paint_x(f, x_of(s, k)), py = paint_y(f, s->y[k]);
+            if (s->mark == CHART_STEPS && n > 0) {
+                x[n] = px;
+                y[n] = y[n - 1];
+                n++;
+            }
+            x[n] = px;
+            y[n++] = py;
+        }
+        canvas_path(f->c, x, y, n, stroke);
+    }
+}
+
+static void draw_points(const struct paint_frame *f, const struct chart_series *s, size_t index)
+{
+    double x[BATCH], y[BATCH];
+    struct canvas_mark mark = {shape_of(index),
+                               s->big       ? 2.8
+                               : s->n > FEW ? 0.9
+                                            : 1.4,
+                               colour_of(s, index)};
+    for (size_t i = 0; i < s->n;) {
+        size_t n = 0;
+        for (; i < s->n && n < BATCH; i++) {
+            double px = chart_place(&f->x, x_of(s, i)), py = chart_place(&f->y, s->y[i]);
+            if (!(px >= -1e-9 && px <= 1 + 1e-9 && py >= -1e-9 && py <= 1 + 1e-9))
+                continue;
+            x[n] = paint_x(f, x_of(s, i));
+            y[n++] = paint_y(f, s->y[i]);
+        }
+        canvas_marks(f->c, x, y, n, mark);
+    }
+}
+
+static void fill_legend(struct paint_legend *legend, const struct chart_xy *chart)
+{
+    for (size_t k = 0; k < chart->count && legend->count < PAINT_LEGEND_MAX; k++) {
+        const struct chart_series *s = &chart->series[k];
+        size_t i = legend->count;
+        if (!s->name || chart->no_legend)
+            continue;
+        legend->item[i].sign = s->mark == CHART_POINTS ? PAINT_SIGN_MARK : PAINT_SIGN_LINE;
+        legend->item[i].name = s->name;
+        legend->item[i].colour = colour_of(s, k);
+        legend->item[i].dash = dash_of(k);
+        legend->item[i].shape = shape_of(k);
+        legend->count++;
+    }
+}
+
+void paint_xy(struct canvas *c, struct paint_box box, const struct chart_xy *chart)
+{
+    struct paint_legend legend = {.count = 0};
+    struct paint_frame f = {.c = c,
+                            .all = box,
+                            .legend = &legend,
+                            .markers = chart->markers,
+                            .marker_count = chart->marker_count};
+    size_t shown, hidden = fit(&f, chart, &shown);
+    fill_legend(&legend, chart);
+    paint_layout(&f);
+    paint_axes(&f);
+    paint_legend(&f);
+    for (int points = 0; points <= 1; points++) {
+        canvas_clip(c, f.plot.x, f.plot.y, f.plot.w, f.plot.h);
+        for (size_t k = 0; k < chart->count && !points; k++)
+            if (chart->series[k].mark != CHART_POINTS)
+                draw_line(&f, &chart->series[k], k);
+        canvas_unclip(c);
+        /* Points lie inside by their centres, and are never cut. */
+        for (size_t k = 0; k < chart->count && points; k++)
+            if (chart->series[k].mark == CHART_POINTS)
+                draw_points(&f, &chart->series[k], k);
+    }
+    paint_markers(&f);
+    paint_hidden(&f, hidden);
+    if (shown == 0)
+        paint_nothing(c, f.plot);
+}
