@@ -46,4 +46,26 @@ expect 'more pixels than a picture has' 2 'expected 1 to 20000 each way' figure 
 expect 'a folder that is not there' 1 'nowhere/a.svg' figure -f zipf -o nowhere/a.svg
 check 'nothing was left by those that failed' [ ! -e nowhere ] && [ "$(echo none*)" = 'none*' ]
 check 'nor a temporary file' [ "$(find . -name '*tmp*' | wc -l)" = 0 ]
+
+# The same from the workbench.
+press() { "$MOQA" open "$trace" --model "$sample_model" --group-size 64 --keys "$@"; }
+expect 'W proposes a name' 0 'picture .*: moqa-significance-layer1.svg_ +Enter writes, Esc does not' press '3 ] W' --size 100x30
+expect 'Esc leaves it' 0 ' layer 1 ' press '3 ] W Esc'
+check 'unwritten' [ ! -e moqa-significance-layer1.svg ]
+expect 'Enter writes it' 0 'picture written to moqa-significance-layer1.svg' press '3 ] W Enter'
+check 'as moqa figure does' grep -q '<title>Significance of the experts, layer 1</title>' moqa-significance-layer1.svg
+check 'for any page' grep -q 'prefers-color-scheme:dark' moqa-significance-layer1.svg
+cp moqa-significance-layer1.svg before.svg
+expect 'it asks before it replaces' 0 'There is a file moqa-significance-layer1.svg already' press "3 ] Enter '0.9' Enter W Enter"
+expect 'no is no' 0 'not written' press "3 ] Enter '0.9' Enter W Enter n"
+check 'the old one stays' cmp before.svg moqa-significance-layer1.svg
+expect 'yes is yes' 0 'picture written to' press "3 ] Enter '0.9' Enter W Enter y"
+check 'the new one is there' [ "$(cmp -s before.svg moqa-significance-layer1.svg && echo same)" = '' ]
+expect 'the other chart' 0 'written to moqa-utilization.svg' press '1 v W Enter'
+expect 'a PDF' 0 'picture written to moqa-similarity-layer0.pdf' press "4 W Backspace*3 'pdf' Enter"
+check 'has both charts' [ "$(grep -ac '/Type /Page ' moqa-similarity-layer0.pdf)" = 2 ]
+expect 'another kind' 0 'not written: .*\.svg, \.pdf or \.png' press "5 W Backspace*3 'gif' Enter" --size 140x30
+expect 'a folder that is not there' 0 'not written: none/a.svg' press "5 W Backspace*20 'none/a.svg' Enter" --size 140x30
+expect 'a screen without a chart' 0 'this screen has no chart' press '6 W'
+expect 'no runs yet' 0 'no picture: .*there are none' press '7 W' --size 140x30
 finish

@@ -375,6 +375,9 @@ static bool act_key(struct app *a, uint32_t key)
     case 'w':
         app_write_plan(a);
         return true;
+    case 'W':
+        app_picture_ask(a);
+        return true;
     case 'y':
         app_copy_command(a);
         return true;

@@ -30,6 +30,7 @@ static const struct {
     {"+ -", "zoom"},
     {"l", "logarithmic or linear axes"},
     {"w", "write the plan"},
+    {"W", "write the chart as .svg or .png, all of the screen as .pdf"},
     {"y", "copy the command line that gives the same"},
     {"s", "save the session: settings, pins and screen come back next time"},
     {"x", "run the plan: shows what would be done, then asks"},
@@ -138,7 +139,8 @@ static bool edit_typed(struct app *a, uint32_t key)
         a->typed[length] = '\0';
         return true;
     }
-    if (key < ' ' || key >= TERM_KEY_FIRST || key == TERM_KEY_BACKSPACE || length + 5 > 64)
+    size_t most = a->mode == APP_PICTURE ? sizeof a->typed : 64;
+    if (key < ' ' || key >= TERM_KEY_FIRST || key == TERM_KEY_BACKSPACE || length + 5 > most)
         return false;
     char *p = a->typed + length;
     if (key < 0x80) {
@@ -209,6 +211,14 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
             app_say(a, STYLE_TEXT_DIM, "not started");
         return true;
     }
+    if (mode == APP_CONFIRM_PICTURE) {
+        a->mode = APP_NORMAL;
+        if (e->key == 'y' || e->key == 'Y')
+            app_picture_write(a, true);
+        else
+            app_say(a, STYLE_TEXT_DIM, "not written");
+        return true;
+    }
     if (e->key == TERM_KEY_ESC || e->key == TERM_KEY_CTRL_C) {
         a->mode = APP_NORMAL;
     } else if (e->key == TERM_KEY_ENTER) {
@@ -217,6 +227,8 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
             app_set(a, info->name, a->typed);
         else if (mode == APP_SEARCH)
             search(a);
+        else if (mode == APP_PICTURE)
+            app_picture_write(a, false);
     } else if (mode == APP_HELP) {
         if (e->key == '?' || (e->key == 'q' && !a->typed[0]))
             a->mode = APP_NORMAL;
@@ -318,6 +330,14 @@ static void draw_quit_question(struct app *a, struct cells *c)
                "y quits, w writes the plan and quits, any other key stays", STYLE(STYLE_ACCENT));
 }
 
+static void draw_picture_question(struct app *a, struct cells *c)
+{
+    struct rect r = window(a, c, 62, 5, "Replace?");
+    cells_textf(c, r.x, r.y, r.w, STYLE(STYLE_WARN), "There is a file %s already.", a->typed);
+    cells_text(c, r.x, r.y + r.h - 1, r.w, "y replaces it, any other key does not",
+               STYLE(STYLE_ACCENT));
+}
+
 /* One row in place of the message: a question and what was typed. */
 static void draw_entry(struct app *a, struct cells *c)
 {
@@ -326,11 +346,22 @@ static void draw_entry(struct app *a, struct cells *c)
     char question[160] = "find expert (17, 2.17) or token";
     if (a->mode == APP_VALUE && info)
         snprintf(question, sizeof question, "%s", info->name);
+    else if (a->mode == APP_PICTURE)
+        snprintf(question, sizeof question, "picture (.svg, .png, .pdf)");
     cells_fill(c, r, " ", STYLE(STYLE_DEFAULT));
     int x = 1 + cells_textf(c, 1, r.y, c->w - 2, STYLE(STYLE_ACCENT), "%s: ", question);
-    x += cells_textf(c, x, r.y, c->w - x, STYLE(STYLE_DEFAULT), "%s_", a->typed);
-    if (a->mode == APP_VALUE && info && x + 4 < c->w)
-        cells_text(c, x + 2, r.y, c->w - x - 2, info->help, STYLE(STYLE_TEXT_DIM));
+    /* The end of what is too long: there it is edited. */
+    const char *text = a->typed;
+    while (*text && cells_width(text) + 1 > c->w - x)
+        do
+            text++;
+        while (((unsigned char)*text & 0xc0) == 0x80);
+    x += cells_textf(c, x, r.y, c->w - x, STYLE(STYLE_DEFAULT), "%s_", text);
+    const char *hint = a->mode == APP_PICTURE         ? "Enter writes, Esc does not"
+                       : a->mode == APP_VALUE && info ? info->help
+                                                      : "";
+    if (x + 4 < c->w)
+        cells_text(c, x + 2, r.y, c->w - x - 2, hint, STYLE(STYLE_TEXT_DIM));
 }
 
 void app_prompt_draw(struct app *a, struct cells *c)
@@ -338,6 +369,7 @@ void app_prompt_draw(struct app *a, struct cells *c)
     switch (a->mode) {
     case APP_VALUE:
     case APP_SEARCH:
+    case APP_PICTURE:
         draw_entry(a, c);
         break;
     case APP_HELP:
@@ -348,6 +380,9 @@ void app_prompt_draw(struct app *a, struct cells *c)
         break;
     case APP_CONFIRM_RUN:
         draw_run_question(a, c);
+        break;
+    case APP_CONFIRM_PICTURE:
+        draw_picture_question(a, c);
         break;
     case APP_NORMAL:
         break;

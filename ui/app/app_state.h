@@ -31,11 +31,13 @@ struct app_snapshot {
 
 enum app_mode {
     APP_NORMAL,
-    APP_VALUE,  /* a value is typed for the selected slider */
-    APP_SEARCH, /* an expert or token is typed */
+    APP_VALUE,   /* a value is typed for the selected slider */
+    APP_SEARCH,  /* an expert or token is typed */
+    APP_PICTURE, /* the name of a picture is typed */
     APP_HELP,
     APP_CONFIRM_QUIT,
-    APP_CONFIRM_RUN
+    APP_CONFIRM_RUN,
+    APP_CONFIRM_PICTURE /* the file is there already */
 };
 
 struct app {
@@ -143,6 +145,14 @@ void app_write_plan(struct app *a);
 void app_copy_command(struct app *a);
 void app_save_session(struct app *a);
 void app_restore_session(struct app *a);
+
+/* --- Pictures (app_picture.c) --- */
+
+/* Asks for a name and proposes one; says why where there is nothing to draw. */
+void app_picture_ask(struct app *a);
+/* The chart on the screen to the file that was typed, both of a screen to a PDF. Asks before it
+ * replaces a file, unless told to. */
+void app_picture_write(struct app *a, bool replace);
 
 /* --- Prompts (app_prompt.c): modes other than APP_NORMAL --- */
 

@@ -76,13 +76,12 @@ static bool has_points(const struct app_result *x, size_t n)
     return points > 0;
 }
 
-static void draw_points(struct app *a, struct cells *c, struct rect r, const struct app_result *x,
-                        size_t n)
+size_t view_runs(struct figure_run **out, const struct app *a)
 {
-    struct figure_source source = view_source(a);
-    struct figure_run *run = mem_array(n, sizeof *run, NULL);
-    struct figure f = {0};
-    struct err err = {0};
+    const struct app_result *x;
+    size_t n = results_of(a, &x);
+    struct figure_run *run = n ? mem_array(n, sizeof *run, NULL) : NULL;
+    *out = run;
     for (size_t i = 0; run && i < n; i++)
         run[i] = (struct figure_run){.name = x[i].name,
                                      .method = x[i].method,
@@ -91,8 +90,17 @@ static void draw_points(struct app *a, struct cells *c, struct rect r, const str
                                      .bytes = x[i].bytes,
                                      .has_perplexity = x[i].has_perplexity,
                                      .perplexity = x[i].perplexity};
+    return run ? n : 0;
+}
+
+static void draw_points(struct app *a, struct cells *c, struct rect r)
+{
+    struct figure_source source = view_source(a);
+    struct figure_run *run;
+    struct figure f = {0};
+    struct err err = {0};
+    source.run_count = view_runs(&run, a);
     source.runs = run;
-    source.run_count = run ? n : 0;
     source.has_run = true;
     source.run = a->result_selected;
     if (figures_make(&f, "results", &source, &err) < 0)
@@ -136,7 +144,7 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     if (!rect_empty(part[0]))
         draw_table(a, c, part[0], x, n);
     if (!rect_empty(part[1]))
-        draw_points(a, c, part[1], x, n);
+        draw_points(a, c, part[1]);
 }
 
 static int facts(struct app *a, struct cells *c, struct rect r)
