@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes the pictures of this folder again from the bundled sample, by pressing keys in the
-# workbench itself. After a change of a screen: run it, look at the pictures, commit them.
+# workbench itself and with `moqa figure`. After a change: run it, look at the pictures, commit
+# them.
 #
 #     docs/screens/make.sh [MOQA [FOLDER]]        build/release/moqa, this folder
 set -euo pipefail
@@ -17,3 +18,7 @@ shot significance '3 ]*2'
 shot similarity '4 ]*2'
 shot plan '5 A Tab*3 L*3 Down > > p'
 shot help '5 ?'
+
+# Figures of `moqa figure`, which follow the page they stand on.
+"$moqa" figure trace.h5 --group-size 64 --theme auto --layer 2 \
+    --figure significance,mapping -o "$out/figure-{figure}.svg"

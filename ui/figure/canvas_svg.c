@@ -286,9 +286,11 @@ static void append_words(const struct canvas *c, struct str *out)
 static void append_head(const struct canvas *c, struct str *out)
 {
     str_append(out, "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"moqa-picture\"");
-    append_attribute(out, "width", c->options.width);
-    append_attribute(out, "height", c->options.height);
-    str_append(out, " viewBox=\"0 0 ");
+    str_append(out, " width=\"");
+    append_number(out, c->options.width);
+    str_append(out, "pt\" height=\"");
+    append_number(out, c->options.height);
+    str_append(out, "pt\" viewBox=\"0 0 ");
     append_number(out, c->options.width);
     str_append(out, " ");
     append_number(out, c->options.height);
