@@ -69,7 +69,8 @@ static void draw_bars(const struct paint_frame *f, const struct bins *b)
         for (size_t g = GROUPS; g-- > 0;) {
             if (b->count[k][g] == 0)
                 continue;
-            double top = paint_y(f, under + (double)b->count[k][g]), bottom = paint_y(f, under);
+            double top = fmax(paint_y(f, under + (double)b->count[k][g]), f->plot.y);
+            double bottom = fmax(paint_y(f, under), f->plot.y);
             paint_area(
                 f->c,
                 (struct paint_box){f->plot.x + w * (double)k + 0.4, top, w - 0.8, bottom - top},
