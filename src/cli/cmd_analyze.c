@@ -1,9 +1,8 @@
 #include <stdlib.h>
 
 #include "src/cli/cli.h"
-#include "src/cli/cli_progress.h"
+#include "src/cli/cli_similarity.h"
 #include "src/session.h"
-#include "src/similarity.h"
 
 struct arguments {
     const char *trace, *model, *progress;
@@ -39,28 +38,6 @@ const struct cli_spec cmd_analyze_spec = {
     true,
 };
 
-static int compute_cosine(double **out, const struct arguments *a, struct err *err)
-{
-    struct model model = {0};
-    struct parallel *pool = NULL;
-    struct progress progress;
-    size_t threads;
-    int rc = cli_threads(&threads, &a->threads, err);
-    if (rc == 0)
-        rc = cli_progress_begin(&progress, a->progress, err);
-    if (rc < 0)
-        return rc;
-    rc = model_open(&model, a->model, err);
-    if (rc == 0)
-        rc = parallel_new(&pool, threads, err);
-    if (rc == 0)
-        rc = similarity_run(out, &model, pool, &progress, err);
-    parallel_free(pool);
-    model_release(&model);
-    cli_progress_end(&progress);
-    return rc;
-}
-
 static int print_json(const struct analysis *analysis, const double *cosine, struct err *err)
 {
     json_t *object = NULL;
@@ -92,7 +69,7 @@ int cmd_analyze(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = analysis_update(s.analysis, &settings, err);
     if (rc == 0 && a.cosine)
-        rc = compute_cosine(&cosine, &a, err);
+        rc = cli_similarity(&cosine, a.model, &a.threads, a.progress, err);
     if (rc == 0)
         rc = a.json ? print_json(s.analysis, cosine, err) : session_print(&s, cosine, err);
     free(cosine);

@@ -1,4 +1,3 @@
-#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -6,10 +5,9 @@
 #include "analysis/planner.h"
 #include "data/base/mem.h"
 #include "src/cli/cli.h"
-#include "src/cli/cli_progress.h"
+#include "src/cli/cli_similarity.h"
 #include "src/runs.h"
 #include "src/session.h"
-#include "src/similarity.h"
 #include "ui/figure/figures.h"
 #include "ui/figure/paint.h"
 
@@ -263,25 +261,10 @@ static int find_plan(struct work *w, struct err *err)
 
 static int find_cosine(struct work *w, struct err *err)
 {
-    struct model model = {0};
-    struct parallel *pool = NULL;
-    struct progress progress;
-    size_t threads;
-    if (!w->a->model)
-        return 0;
-    int rc = cli_threads(&threads, &w->a->threads, err);
-    if (rc == 0)
-        rc = cli_progress_begin(&progress, w->a->progress, err);
-    if (rc < 0)
-        return rc;
-    rc = model_open(&model, w->a->model, err);
-    if (rc == 0)
-        rc = parallel_new(&pool, threads, err);
-    if (rc == 0)
-        rc = similarity_run(&w->cosine, &model, pool, &progress, err);
-    parallel_free(pool);
-    model_release(&model);
-    cli_progress_end(&progress);
+    const struct arguments *a = w->a;
+    if (!a->model)
+        return 0; /* the figure says what it misses */
+    int rc = cli_similarity(&w->cosine, a->model, &a->threads, a->progress, err);
     w->source.cosine = w->cosine;
     return rc;
 }
