@@ -67,7 +67,6 @@ static void *ask_main(void *argument)
 
 int ask_new(struct ask **out, ask_answer answer, void *context, struct err *err)
 {
-    sigset_t all, before;
     struct ask *a = mem_array(1, sizeof *a, err);
     *out = a;
     if (!a)
@@ -76,16 +75,7 @@ int ask_new(struct ask **out, ask_answer answer, void *context, struct err *err)
     a->context = context;
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->wake, NULL);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&a->thread, NULL, ask_main, a);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    a->started = !failed;
-    if (!failed)
-        return 0;
-    ask_free(a);
-    *out = NULL;
-    return err_set(err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed));
+    return 0;
 }
 
 void ask_free(struct ask *a)
@@ -106,10 +96,25 @@ void ask_free(struct ask *a)
     free(a);
 }
 
-/* Under the lock. */
+static bool start(struct ask *a)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    a->started = pthread_create(&a->thread, NULL, ask_main, a) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return a->started;
+}
+
+/* Under the lock. The thread begins with the first question: while a trace is loaded, no other
+ * thread is needed. */
 static enum app_ask put_question(struct ask *a, const struct plan *plan, const char **text)
 {
     struct plan copy = {0};
+    if (!a->started && !start(a)) {
+        *text = "cannot start a thread for the question";
+        return APP_ASK_FAILED;
+    }
     if (plan_copy(&copy, plan, NULL) < 0) {
         *text = "no memory for the question";
         return APP_ASK_FAILED;

@@ -8,7 +8,7 @@
 
 #include "data/base/mem.h"
 
-enum { FORK_NS = 100000000 };
+enum { FORK_SECONDS = 2 };
 
 struct open_load {
     struct open_request request;
@@ -156,9 +156,7 @@ static void wait_for_fork(struct open_load *l)
 {
     struct timespec end;
     clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_nsec += FORK_NS;
-    end.tv_sec += end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
+    end.tv_sec += FORK_SECONDS;
     pthread_mutex_lock(&l->lock);
     while (!l->begun && pthread_cond_timedwait(&l->wake, &l->lock, &end) == 0)
         continue;
