@@ -1,5 +1,6 @@
 #include "analysis/analysis.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -216,6 +217,17 @@ uint64_t analysis_count(const struct analysis *a, size_t layer, size_t expert, s
     return counts_at(&a->counts, layer * a->result.experts + expert, rank - 1);
 }
 
+/* Puts `item` into a list by falling count, behind those of the same; place `at` is free. */
+static void insert(size_t *items, uint64_t *counts, size_t at, size_t item, uint64_t count)
+{
+    for (; at > 0 && counts[at - 1] < count; at--) {
+        counts[at] = counts[at - 1];
+        items[at] = items[at - 1];
+    }
+    counts[at] = count;
+    items[at] = item;
+}
+
 size_t analysis_commonest(const struct analysis *a, size_t layer, size_t expert, size_t max,
                           size_t *ranks, uint64_t *counts)
 {
@@ -227,13 +239,26 @@ size_t analysis_commonest(const struct analysis *a, size_t layer, size_t expert,
         uint64_t n = analysis_count(a, layer, expert, rank);
         if (n == 0 || (found == max && n <= counts[max - 1]))
             continue;
-        size_t at = found < max ? found++ : max - 1;
-        for (; at > 0 && counts[at - 1] < n; at--) {
-            counts[at] = counts[at - 1];
-            ranks[at] = ranks[at - 1];
-        }
-        counts[at] = n;
-        ranks[at] = rank;
+        insert(ranks, counts, found < max ? found++ : max - 1, rank, n);
     }
     return found;
+}
+
+size_t analysis_experts(const struct analysis *a, size_t layer, size_t rank, size_t max,
+                        size_t *experts, uint64_t *counts)
+{
+    size_t found = 0;
+    for (size_t e = 0; e < a->result.experts && max > 0; e++) {
+        uint64_t n = analysis_count(a, layer, e, rank);
+        if (n > 0 && (found < max || n > counts[max - 1]))
+            insert(experts, counts, found < max ? found++ : max - 1, e, n);
+    }
+    return found;
+}
+
+double analysis_expected(const struct analysis *a, size_t rank)
+{
+    return rank == 0 || rank > a->ranks.types
+               ? 0
+               : exp(a->log_d[rank - 1]) * (double)a->result.positions;
 }

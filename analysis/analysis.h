@@ -84,6 +84,13 @@ uint64_t analysis_count(const struct analysis *a, size_t layer, size_t expert, s
 size_t analysis_commonest(const struct analysis *a, size_t layer, size_t expert, size_t max,
                           size_t *ranks, uint64_t *counts);
 
+/* The reverse: up to `max` experts of a layer that the type at `rank` was routed to, most
+ * occurrences first, equal ones by number; number written. */
+size_t analysis_experts(const struct analysis *a, size_t layer, size_t rank, size_t max,
+                        size_t *experts, uint64_t *counts);
+/* Occurrences that the fitted law expects at a rank: D(r) times the positions. */
+double analysis_expected(const struct analysis *a, size_t rank);
+
 /* JSON as `moqa analyze --json` prints it (docs/formats.md). cosine: [layer][N][N] or NULL. */
 ERR_CHECK int analysis_to_json(json_t **out, const struct analysis *a, const double *cosine,
                                struct err *err);

@@ -286,6 +286,76 @@ static void test_commonest_types_come_most_first(void **state)
     trace_release(&t);
 }
 
+/* Times that the type was routed to the expert, position by position. */
+static uint64_t recount(const struct trace *t, size_t layer, size_t expert, uint32_t id)
+{
+    const uint16_t *routed = trace_routed(t, layer);
+    uint64_t n = 0;
+    for (size_t i = 0; i < t->positions * t->top_k; i++)
+        n += t->ids[i / t->top_k] == id && routed[i] == expert;
+    return n;
+}
+
+static void test_experts_of_a_type_are_those_of_a_recount_most_first(void **state)
+{
+    (void)state;
+    enum { EXPERTS = 13 };
+    struct trace t;
+    struct settings s;
+    helper_trace(&t, 2, EXPERTS, 3, 2500, 300, 20, false, 77);
+    struct analysis *a = open_analysis(&t);
+    settings_defaults(&s);
+    const struct analysis_result *r = update(a, &s);
+    for (size_t rank = 1; rank <= r->types; rank += rank < 20 ? 1 : 17) {
+        size_t experts[EXPERTS], served = 0;
+        uint64_t counts[EXPERTS];
+        size_t found = analysis_experts(a, 1, rank, EXPERTS, experts, counts);
+        for (size_t e = 0; e < EXPERTS; e++)
+            served += recount(&t, 1, e, r->rank_id[rank - 1]) > 0;
+        assert_int_equal(found, served);
+        for (size_t i = 0; i < found; i++) {
+            assert_int_equal(counts[i], recount(&t, 1, experts[i], r->rank_id[rank - 1]));
+            assert_true(i == 0 || counts[i] < counts[i - 1] ||
+                        (counts[i] == counts[i - 1] && experts[i] > experts[i - 1]));
+        }
+        size_t best[2];
+        uint64_t most[2];
+        size_t two = analysis_experts(a, 1, rank, 2, best, most);
+        assert_int_equal(two, found < 2 ? found : 2);
+        assert_memory_equal(best, experts, two * sizeof *best);
+        assert_memory_equal(most, counts, two * sizeof *most);
+    }
+    assert_int_equal(analysis_experts(a, 1, 0, EXPERTS, NULL, NULL), 0);
+    assert_int_equal(analysis_experts(a, 1, r->types + 1, EXPERTS, NULL, NULL), 0);
+    analysis_free(a);
+    trace_release(&t);
+}
+
+static void test_expected_occurrences_follow_the_law_in_force(void **state)
+{
+    (void)state;
+    struct trace t;
+    struct settings s;
+    struct err err = {0};
+    double sum = 0;
+    helper_trace(&t, 1, 5, 2, 3000, 200, 0, false, 31);
+    struct analysis *a = open_analysis(&t);
+    settings_defaults(&s);
+    const struct analysis_result *r = update(a, &s);
+    for (size_t rank = 1; rank <= r->types; rank++) {
+        double expected = 3000 * r->zipf.c * pow((double)rank, -r->zipf.beta);
+        assert_near(analysis_expected(a, rank), expected, 1e-12);
+        sum += expected;
+    }
+    assert_near(sum, 3000, 1e-9);
+    assert_int_equal(settings_set(&s, "beta", "1", &err), 0);
+    update(a, &s);
+    assert_near(analysis_expected(a, 1) / analysis_expected(a, 7), 7, 1e-12);
+    assert_true(analysis_expected(a, 0) == 0 && analysis_expected(a, r->types + 1) == 0);
+    analysis_free(a);
+    trace_release(&t);
+}
+
 static void test_json_carries_the_cosine_where_it_is_given(void **state)
 {
     (void)state;
@@ -546,6 +616,8 @@ int main(void)
         cmocka_unit_test(test_a_walk_over_settings_leaves_nothing_behind),
         cmocka_unit_test(test_layer_overrides_change_their_layer_alone),
         cmocka_unit_test(test_commonest_types_come_most_first),
+        cmocka_unit_test(test_experts_of_a_type_are_those_of_a_recount_most_first),
+        cmocka_unit_test(test_expected_occurrences_follow_the_law_in_force),
         cmocka_unit_test(test_json_carries_the_cosine_where_it_is_given),
         cmocka_unit_test(test_one_type_is_flat_and_whole),
         cmocka_unit_test(test_all_experts_taken_gives_equal_significance_and_one_group),
