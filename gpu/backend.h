@@ -139,7 +139,8 @@ struct backend_ops {
                    const struct backend_groups *groups, struct err *err);
 
     /* --- Calibration. --- */
-    /* h[e] (F64, [i][i], both triangles) += X_e^T X_e of the slots of e. */
+    /* Lower triangle of h[e] (F64, [i][i]) += that of X_e^T X_e over the slots of e; what is in
+     * the upper one does not matter, and nothing may be read from there. */
     int (*grouped_gram)(struct backend *b, struct tensor *const *h, const struct tensor *x,
                         const struct backend_groups *groups, struct err *err);
     /* The same for one matrix of n rows. */

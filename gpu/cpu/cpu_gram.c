@@ -11,7 +11,6 @@
 enum {
     GRAM_TILE = 256,  /* side of the part of H that an item fills */
     GRAM_ROWS = 1024, /* rows a chunk */
-    MIRROR_SIDE = 16, /* side of the squares that are transposed */
     ABS_COLUMNS = 256
 };
 
@@ -33,19 +32,6 @@ CPU_VECTOR static void add_rows(double *h, size_t stride, size_t rows, size_t co
         for (size_t k = 0; k < end; k++)
             row[k] += part[i * GRAM_TILE + k];
     }
-}
-
-/* The same for the mirror image, in small squares: rows of h lie a power of two apart, and only a
- * few of them fit in the cache at a time. h is symmetric, so both sums are the same numbers. */
-static void add_mirrored(double *h, size_t stride, size_t rows, size_t columns, bool diagonal,
-                         const float *part)
-{
-    for (size_t k0 = 0; k0 < columns; k0 += MIRROR_SIDE)
-        for (size_t i0 = diagonal ? k0 : 0; i0 < rows; i0 += MIRROR_SIDE)
-            for (size_t k = k0; k < columns && k < k0 + MIRROR_SIDE; k++)
-                for (size_t i = diagonal && i0 <= k ? k + 1 : i0; i < rows && i < i0 + MIRROR_SIDE;
-                     i++)
-                    h[k * stride + i] += part[i * GRAM_TILE + k];
 }
 
 static size_t side(const struct gram_job *j, size_t at)
@@ -74,8 +60,6 @@ static void gram_item(void *context, size_t item, size_t worker)
         double *h = j->h[matrix]->d;
         add_rows(h + top * j->columns + left, j->columns, side(j, top), side(j, left), top == left,
                  part);
-        add_mirrored(h + left * j->columns + top, j->columns, side(j, top), side(j, left),
-                     top == left, part);
     }
 }
 

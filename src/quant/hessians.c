@@ -187,12 +187,40 @@ static void blend_cells(void *context, size_t item, size_t worker)
         j->finite[item] = finite;
 }
 
+enum { MIRROR_ROWS = 64, MIRROR_SIDE = 16 };
+
+struct mirror_job {
+    double *h; /* [d][d], its lower triangle is copied into the upper one */
+    size_t d;
+};
+
+/* In small squares: rows lie a power of two apart, and only a few of them fit in the cache. */
+static void mirror_rows(void *context, size_t item, size_t worker)
+{
+    (void)worker;
+    const struct mirror_job *j = context;
+    size_t first = item * MIRROR_ROWS;
+    for (size_t r = first; r < j->d && r < first + MIRROR_ROWS; r += MIRROR_SIDE)
+        for (size_t c = r; c < j->d; c += MIRROR_SIDE)
+            for (size_t row = r; row < j->d && row < r + MIRROR_SIDE; row++)
+                for (size_t column = c > row ? c : row + 1;
+                     column < j->d && column < c + MIRROR_SIDE; column++)
+                    j->h[row * j->d + column] = j->h[column * j->d + row];
+}
+
+static void mirror(struct hessians *h, double *matrix, size_t d)
+{
+    struct mirror_job job = {matrix, d};
+    parallel_for(backend_pool(h->b), (d + MIRROR_ROWS - 1) / MIRROR_ROWS, mirror_rows, &job);
+}
+
 static void run_cells(struct hessians *h, parallel_fn fn, struct cells_job *job)
 {
     parallel_for(backend_pool(h->b), (job->cells + ITEM_CELLS - 1) / ITEM_CELLS, fn, job);
 }
 
-/* Sum over the units' raw sums by the sum of their tokens: the token-weighted mean. */
+/* Sum over the units' raw sums by the sum of their tokens: the token-weighted mean (of the lower
+ * triangles; the upper one means nothing). */
 static int layer_mean(struct hessians *h, enum hessians_kind kind, struct err *err)
 {
     struct hessians_set *s = &h->set[kind];
@@ -256,7 +284,9 @@ int hessians_take(struct hessians *h, enum hessians_kind kind, size_t unit, doub
     s->sum[unit] = NULL;
     if (n == 0.0)
         borrowed = 1.0;
-    return blend(h, s, out, borrowed, n + borrowed, err);
+    rc = blend(h, s, out, borrowed, n + borrowed, err);
+    mirror(h, out, s->d);
+    return rc;
 }
 
 int hessians_absolute(const struct hessians *h, enum hessians_kind kind, size_t unit, double *out,
