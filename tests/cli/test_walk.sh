@@ -31,7 +31,7 @@ expect 'saving needs --session' 0 'sessions are off' open --keys 's'
 check 'with it, the session is saved' open --keys 's' --session --picture saved.txt
 check 'under the state folder' ls "$XDG_STATE_HOME"/moqa/session-*.json
 open --keys 'Right*3 s' --session >/dev/null
-check 'and read only when asked' [ "$(open --keys 1 | grep -c 'session restored')$(open --keys 1 --session | grep -c 'session restored')" = 01 ]
+check 'and read only when asked' [ "$(open --keys 'e' | grep -c 'session restored')$(open --keys '' --session | grep -c 'session restored')" = 01 ]
 
 expect 'an unknown word' 2 '--keys: word 2 is "rigth", expected a character' open --keys '3 rigth'
 expect 'keys after leaving' 2 '--keys: word 1 leaves the workbench, and more follow' open --keys 'q 3'

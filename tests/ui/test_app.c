@@ -341,7 +341,7 @@ static void test_help_searches(void **state)
     fixture_type(f, "?");
     assert_shows(f, "Help");
     fixture_type(f, "snapshot");
-    assert_shows(f, "A, B");
+    assert_shows(f, "A B");
     assert_hides(f, "Ctrl-L");
     fixture_type(f, "zzz");
     assert_shows(f, "nothing matches");

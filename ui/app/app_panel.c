@@ -101,6 +101,17 @@ void app_draw_empty(struct app *a, struct cells *c, struct rect r, const char *t
     cells_paragraph(c, at, text, STYLE(STYLE_TEXT_DIM));
 }
 
+struct rect app_window(struct app *a, struct cells *c, int w, int h, const char *title)
+{
+    w = w > c->w ? c->w : w;
+    h = h > c->h ? c->h : h;
+    struct rect r = {(c->w - w) / 2, (c->h - h) / 2, w, h};
+    cells_fill(c, r, " ", STYLE(STYLE_DEFAULT));
+    return rect_inset(
+        cells_box(c, r, title, &a->look, STYLE(STYLE_BORDER_FOCUS), STYLE(STYLE_TITLE)), 1, 0, 1,
+        0);
+}
+
 size_t app_scroll_to(size_t first, size_t selected, size_t count, size_t rows)
 {
     if (rows == 0 || count <= rows)

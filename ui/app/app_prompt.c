@@ -8,43 +8,6 @@
 
 /* Modes in which keys go elsewhere: a value, a search, help, questions. */
 
-static const struct {
-    const char *key, *text;
-} help[] = {
-    {"1-7", "screens: data, mapping, significance, similarity, plan, run, results"},
-    {"Tab, Shift-Tab", "select a slider"},
-    {"Left, Right", "change it one step; H, L or with Shift: ten steps"},
-    {"Enter or .", "type a value (auto, names and LAYER:VALUE too), Enter takes it, Esc does not"},
-    {"0", "the slider's default"},
-    {"u, U", "undo, redo"},
-    {"A, B", "take a snapshot; the Plan screen shows the difference to it"},
-    {"[ ]", "layer before, after"},
-    {"Up, Down, < >", "select an expert (on the Plan screen Up and Down change the layer)"},
-    {"Up, Down, Esc", "Data: another token by rank, none"},
-    {"/", "find: an expert (17 or 2.17), or a token by its text"},
-    {"p", "pin the selected expert's bits: 2, 3, 4, 8, 16, not pinned"},
-    {"o", "Significance: rule of this layer: threshold, Jenks, none of its own"},
-    {"a", "Similarity: eight experts or all"},
-    {"v", "the other chart of a screen, where only one of two fits"},
-    {"e", "the plot takes the whole width"},
-    {"+ -", "zoom"},
-    {"l", "logarithmic or linear axes"},
-    {"w", "write the plan"},
-    {"W", "write the chart as .svg or .png, all of the screen as .pdf"},
-    {"y", "copy the command line that gives the same"},
-    {"s", "save the session: settings, pins and screen come back next time"},
-    {"x", "run the plan: shows what would be done, then asks"},
-    {"r", "Run: go on with a cancelled or failed run"},
-    {"Ctrl-C", "cancel what runs"},
-    {"g", "glyphs: braille, blocks, ASCII"},
-    {"t", "theme: dark, light, mono"},
-    {"m", "mouse on or off: click screens and sliders, wheel, drag the threshold line"},
-    {"Ctrl-L", "redraw the screen"},
-    {"q", "quit; asks if the plan is not written"},
-};
-
-enum { HELP_COUNT = sizeof help / sizeof help[0] };
-
 void app_prompt_begin(struct app *a, enum app_mode mode, const char *text)
 {
     a->mode = mode;
@@ -129,7 +92,7 @@ static void search(struct app *a)
 
 /* --- Events --- */
 
-static bool edit_typed(struct app *a, uint32_t key)
+bool app_typed_event(struct app *a, uint32_t key)
 {
     size_t length = strlen(a->typed);
     if (key == TERM_KEY_BACKSPACE && length) {
@@ -160,20 +123,6 @@ static bool edit_typed(struct app *a, uint32_t key)
     }
     *p = '\0';
     return true;
-}
-
-static void scroll_help(struct app *a, uint32_t key)
-{
-    if (key == TERM_KEY_DOWN && a->help_scroll + 1 < HELP_COUNT)
-        a->help_scroll++;
-    else if (key == TERM_KEY_UP && a->help_scroll)
-        a->help_scroll--;
-    else if (key == TERM_KEY_PAGE_DOWN)
-        a->help_scroll = a->help_scroll + 10 < HELP_COUNT ? a->help_scroll + 10 : HELP_COUNT - 1;
-    else if (key == TERM_KEY_PAGE_UP)
-        a->help_scroll = a->help_scroll > 10 ? a->help_scroll - 10 : 0;
-    else if (edit_typed(a, key))
-        a->help_scroll = 0;
 }
 
 static bool answer_quit(struct app *a, uint32_t key)
@@ -233,67 +182,14 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
         if (e->key == '?' || (e->key == 'q' && !a->typed[0]))
             a->mode = APP_NORMAL;
         else
-            scroll_help(a, e->key);
+            app_help_event(a, e->key);
     } else {
-        edit_typed(a, e->key);
+        app_typed_event(a, e->key);
     }
     return true;
 }
 
 /* --- Drawing --- */
-
-static struct rect centred(const struct cells *c, int w, int h)
-{
-    w = w > c->w ? c->w : w;
-    h = h > c->h ? c->h : h;
-    return (struct rect){(c->w - w) / 2, (c->h - h) / 2, w, h};
-}
-
-static struct rect window(struct app *a, struct cells *c, int w, int h, const char *title)
-{
-    struct rect r = centred(c, w, h);
-    cells_fill(c, r, " ", STYLE(STYLE_DEFAULT));
-    return rect_inset(
-        cells_box(c, r, title, &a->look, STYLE(STYLE_BORDER_FOCUS), STYLE(STYLE_TITLE)), 1, 0, 1,
-        0);
-}
-
-static bool help_matches(size_t i, const char *text)
-{
-    return !text[0] || strcasestr(help[i].key, text) || strcasestr(help[i].text, text);
-}
-
-static void draw_help(struct app *a, struct cells *c)
-{
-    enum { KEYS = 15 };
-    struct rect r = window(a, c, 94, HELP_COUNT + 6, "Help");
-    cells_textf(c, r.x, r.y, r.w, STYLE(STYLE_ACCENT), "search: %s_", a->typed);
-    int y = r.y + 2, end = r.y + r.h - 1;
-    size_t skipped = 0, shown = 0, hidden = 0;
-    for (size_t i = 0; i < HELP_COUNT; i++) {
-        if (!help_matches(i, a->typed))
-            continue;
-        if (skipped < a->help_scroll) {
-            skipped++;
-            continue;
-        }
-        if (y >= end) {
-            hidden++;
-            continue;
-        }
-        struct rect text = {r.x + KEYS + 1, y, r.w - KEYS - 1, end - y};
-        cells_text(c, r.x, y, KEYS, help[i].key, STYLE(STYLE_KEY));
-        int rows = cells_paragraph(c, text, help[i].text, STYLE(STYLE_DEFAULT));
-        y += rows > 0 ? rows : 1;
-        shown++;
-    }
-    if (!shown)
-        cells_text(c, r.x, y, r.w, "nothing matches", STYLE(STYLE_TEXT_DIM));
-    cells_textf(c, r.x, r.y + r.h - 1, r.w, STYLE(STYLE_TEXT_DIM),
-                hidden ? "Down: %zu more; type to search; Esc closes"
-                       : "type to search; Esc closes",
-                hidden);
-}
 
 static void draw_run_question(struct app *a, struct cells *c)
 {
@@ -302,7 +198,7 @@ static void draw_run_question(struct app *a, struct cells *c)
     const char *text = ready ? str_get(&a->dry_run) : "Working out what it would do ...\n";
     for (const char *p = text; *p; p++)
         rows += *p == '\n';
-    struct rect r = window(a, c, 90, rows, "Run this plan?");
+    struct rect r = app_window(a, c, 90, rows, "Run this plan?");
     int y = r.y;
     for (const char *line = text; *line && y < r.y + r.h - 2; y++) {
         size_t length = strcspn(line, "\n");
@@ -316,7 +212,7 @@ static void draw_run_question(struct app *a, struct cells *c)
 
 static void draw_quit_question(struct app *a, struct cells *c)
 {
-    struct rect r = window(a, c, 62, 6, "Quit?");
+    struct rect r = app_window(a, c, 62, 6, "Quit?");
     bool unsaved = !app_document_equal(&a->document, &a->saved, a);
     bool active = a->run.phase == APP_RUN_RUNNING || a->run.phase == APP_RUN_CANCELLING;
     int y = r.y;
@@ -332,7 +228,7 @@ static void draw_quit_question(struct app *a, struct cells *c)
 
 static void draw_picture_question(struct app *a, struct cells *c)
 {
-    struct rect r = window(a, c, 62, 5, "Replace?");
+    struct rect r = app_window(a, c, 62, 5, "Replace?");
     cells_textf(c, r.x, r.y, r.w, STYLE(STYLE_WARN), "There is a file %s already.", a->typed);
     cells_text(c, r.x, r.y + r.h - 1, r.w, "y replaces it, any other key does not",
                STYLE(STYLE_ACCENT));
@@ -373,7 +269,7 @@ void app_prompt_draw(struct app *a, struct cells *c)
         draw_entry(a, c);
         break;
     case APP_HELP:
-        draw_help(a, c);
+        app_help_draw(a, c);
         break;
     case APP_CONFIRM_QUIT:
         draw_quit_question(a, c);

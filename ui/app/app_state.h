@@ -3,6 +3,7 @@
 #define MOQA_UI_APP_APP_STATE_H
 
 #include "ui/app/app.h"
+#include "ui/app/app_keys.h"
 #include "ui/cells/layout.h"
 #include "ui/chart/chart.h"
 
@@ -60,6 +61,7 @@ struct app {
     size_t slider[APP_VIEWS]; /* selected one of each view */
     size_t layer, expert;     /* selected; layer counts the MoE layers from 0 */
     size_t token_rank;        /* found by search, 0: none */
+    bool leaving;             /* the user has quit */
     bool expanded, mouse, linear_axis, all_experts;
     bool other_chart; /* the second chart of a view, where only one of two fits */
     int zoom;
@@ -94,12 +96,14 @@ struct app {
 struct view {
     const char *name;
     const char *const *sliders;
-    const char *hints; /* keys of this screen for the hint row: "p pin bits  w write plan" */
+    const struct app_key *keys; /* of this screen; they go before those of all */
+    const uint32_t *first;      /* keys of all screens that the hint row shows first here, ended
+                                   by 0; NULL: none */
     void (*draw)(struct app *a, struct cells *c, struct rect r);
     /* Rows of facts under the sliders: draws and returns the rows used. May be NULL. */
     int (*facts)(struct app *a, struct cells *c, struct rect r);
-    /* True if it took the event. May be NULL. */
-    bool (*event)(struct app *a, const struct term_event *e);
+    /* A mouse event outside tabs and sliders, or while dragging. May be NULL. */
+    void (*mouse)(struct app *a, const struct term_event *e);
 };
 
 extern const struct view *const views[APP_VIEWS]; /* app.c */
@@ -158,7 +162,14 @@ void app_picture_write(struct app *a, bool replace);
 
 void app_prompt_begin(struct app *a, enum app_mode mode, const char *text);
 bool app_prompt_event(struct app *a, const struct term_event *e); /* false: the user has left */
+/* Edits a->typed; false if the key is no character. */
+bool app_typed_event(struct app *a, uint32_t key);
 void app_prompt_draw(struct app *a, struct cells *c);
+
+/* --- Help (app_help.c): keys of all screens, settings, with a search --- */
+
+void app_help_event(struct app *a, uint32_t key);
+void app_help_draw(struct app *a, struct cells *c);
 
 /* --- Shared by the views (app_panel.c) --- */
 
@@ -171,9 +182,20 @@ void app_fact(struct app *a, struct cells *c, struct rect r, int row, const char
 void app_token_text(const struct app *a, uint32_t id, char *out, size_t size);
 /* Says in the middle of `r` why there is nothing to see. */
 void app_draw_empty(struct app *a, struct cells *c, struct rect r, const char *text);
+/* An empty framed window in the middle of the screen; returns the area inside. */
+struct rect app_window(struct app *a, struct cells *c, int w, int h, const char *title);
 /* First row so that `selected` of `count` is in sight among `rows`. */
 size_t app_scroll_to(size_t first, size_t selected, size_t count, size_t rows);
 
 void app_start_run(struct app *a, bool resume);
+
+/* --- Acts of keys that others need, too (app.c) --- */
+
+bool app_run_is_active(const struct app *a);
+void app_choose_view(struct app *a, size_t view);
+void app_move_layer(struct app *a, long by); /* says so at the first and the last */
+void app_ask_run(struct app *a);
+void app_cancel_run(struct app *a);
+void app_quit(struct app *a); /* asks where something would be lost */
 
 #endif

@@ -102,52 +102,53 @@ static void point_at(struct app *a, double rank)
     a->token_rank = (size_t)(rank < 1 ? 1 : rank > last ? last : rank);
 }
 
-static bool event(struct app *a, const struct term_event *e)
+static void move_rank(struct app *a, int move)
 {
-    double x, y, at = (double)a->token_rank;
-    if (view_pressed(a, e, &x, &y) || view_pressed_in(&a->other_map, e, &x, &y)) {
-        point_at(a, round(x));
-        return true;
-    }
-    switch (e->key) {
-    case 'v':
-        a->other_chart = !a->other_chart;
-        return true;
-    case TERM_KEY_UP:
-    case '<':
-        point_at(a, at - 1);
-        return true;
-    case TERM_KEY_DOWN:
-    case '>':
-        point_at(a, at + 1);
-        return true;
-    case TERM_KEY_PAGE_UP:
-        point_at(a, floor(at / 1.25));
-        return true;
-    case TERM_KEY_PAGE_DOWN:
-        point_at(a, ceil(at * 1.25 + 1));
-        return true;
-    case TERM_KEY_HOME:
-        point_at(a, 1);
-        return true;
-    case TERM_KEY_END:
-        point_at(a, (double)a->result->types);
-        return true;
-    case TERM_KEY_ESC:
-        a->token_rank = 0;
-        return true;
-    default:
-        return false;
-    }
+    double at = (double)a->token_rank, last = (double)a->result->types;
+    double to[] = {1, floor(at / 1.25), at - 1, at, at + 1, ceil(at * 1.25 + 1), last};
+    size_t before = a->token_rank;
+    point_at(a, to[move - APP_TO_FIRST]);
+    if (a->token_rank == before)
+        app_say(a, STYLE_TEXT_DIM, "this is the %s rank", move < 0 ? "first" : "last");
 }
+
+static void forget_rank(struct app *a, int argument)
+{
+    (void)argument;
+    app_say(a, STYLE_TEXT_DIM, a->token_rank ? "no token selected" : "no token was selected");
+    a->token_rank = 0;
+}
+
+static void mouse(struct app *a, const struct term_event *e)
+{
+    double x, y;
+    if (view_pressed(a, e, &x, &y) || view_pressed_in(&a->other_map, e, &x, &y))
+        point_at(a, round(x));
+}
+
+static const struct app_key keys[] = {
+    {{{'v', 0}},
+     "other chart",
+     "frequencies or utilization, where only one has room",
+     view_other_chart},
+    {{APP_KEYS_MOVE},
+     "token",
+     "select the token of the rank before, after; a quarter; first, last",
+     move_rank},
+    {{{TERM_KEY_ESC, 0}}, NULL, "select no token", forget_rank},
+    {{{0, 0}}, NULL, NULL, NULL},
+};
+
+static const uint32_t first[] = {'l', '+', 0};
 
 static const char *const sliders[] = {"fit", "beta", "utilization", "reweight", "alpha", NULL};
 
 const struct view view_data = {
     .name = "Data",
     .sliders = sliders,
-    .hints = "v other chart  l axes  + zoom",
+    .keys = keys,
+    .first = first,
     .draw = draw,
     .facts = facts,
-    .event = event,
+    .mouse = mouse,
 };

@@ -69,25 +69,45 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     return f.row;
 }
 
-static bool event(struct app *a, const struct term_event *e)
+static void move(struct app *a, int move)
+{
+    size_t page = a->map.plot.h > 1 ? (size_t)a->map.plot.h - 1 : 1;
+    size_t to = app_keys_move(a->expert, a->result->experts, move, page);
+    if (to == a->expert)
+        view_move_expert(a, move); /* says which end this is */
+    a->expert = to;
+}
+
+static void mouse(struct app *a, const struct term_event *e)
 {
     double x, y;
-    size_t page = a->map.plot.h > 1 ? (size_t)a->map.plot.h - 1 : 1;
-    if (view_pressed(a, e, &x, &y)) {
+    int wheel = view_wheel(a, e);
+    if (wheel)
+        move(a, wheel);
+    else if (view_pressed(a, e, &x, &y)) {
         size_t row = y > 0 ? (size_t)(y + 0.5) : 0;
         a->expert = row < a->result->experts ? row : a->expert;
-        return true;
     }
-    return view_move_expert(a, e, page);
 }
+
+static const struct app_key keys[] = {
+    {{APP_KEYS_MOVE},
+     "expert",
+     "select the expert before, after; pages; the first, the last",
+     move},
+    {{{0, 0}}, NULL, NULL, NULL},
+};
+
+static const uint32_t first[] = {'l', '+', 0};
 
 static const char *const sliders[] = {"mapping", "min_count", "alpha", "reweight", NULL};
 
 const struct view view_mapping = {
     .name = "Mapping",
     .sliders = sliders,
-    .hints = "< > expert  l axis  + zoom",
+    .keys = keys,
+    .first = first,
     .draw = draw,
     .facts = facts,
-    .event = event,
+    .mouse = mouse,
 };

@@ -137,40 +137,41 @@ void view_expert_facts(struct view_facts *f)
     view_fact(f, "positions", STYLE_DEFAULT, "%zu", l->tokens[e]);
 }
 
-/* Steps that an event asks for; 0: none. Home and End step further than there are experts. */
-static long steps_of(const struct app *a, const struct term_event *e, size_t page)
+/* Says why a move did nothing: `what` is at an end of its list. */
+static void tell_end(struct app *a, const char *what, int move)
 {
-    long far = (long)a->result->experts, step = page > 0 ? (long)page : 1;
-    switch (e->key) {
-    case TERM_KEY_UP:
-    case '<':
-        return -1;
-    case TERM_KEY_DOWN:
-    case '>':
-        return 1;
-    case TERM_KEY_PAGE_UP:
-        return -step;
-    case TERM_KEY_PAGE_DOWN:
-        return step;
-    case TERM_KEY_HOME:
-        return -far;
-    case TERM_KEY_END:
-        return far;
-    case TERM_KEY_MOUSE:
-        return e->mouse == TERM_MOUSE_WHEEL && rect_contains(a->map.plot, e->x, e->y) ? e->wheel
-                                                                                      : 0;
-    default:
-        return 0;
-    }
+    app_say(a, STYLE_TEXT_DIM, "this is the %s %s", move < 0 ? "first" : "last", what);
 }
 
-bool view_move_expert(struct app *a, const struct term_event *e, size_t page)
+void view_move_expert(struct app *a, int move)
 {
-    long to = (long)a->expert + steps_of(a, e, page), last = (long)a->result->experts - 1;
-    if (to == (long)a->expert)
-        return false;
-    a->expert = (size_t)(to < 0 ? 0 : to > last ? last : to);
-    return true;
+    enum { PAGE = 8 };
+    size_t to = app_keys_move(a->expert, a->result->experts, move, PAGE);
+    if (to == a->expert)
+        tell_end(a, "expert", move);
+    a->expert = to;
+}
+
+void view_other_chart(struct app *a, int argument)
+{
+    (void)argument;
+    a->other_chart = !a->other_chart;
+    app_say(a, STYLE_TEXT_DIM,
+            a->other_chart ? "the second chart, where only one has room"
+                           : "the first chart, where only one has room");
+}
+
+int view_wheel(const struct app *a, const struct term_event *e)
+{
+    bool here = e->mouse == TERM_MOUSE_WHEEL && rect_contains(a->map.plot, e->x, e->y);
+    return here && e->wheel ? (e->wheel < 0 ? APP_BACK : APP_ON) : 0;
+}
+
+void view_select_tile(struct app *a, double x, double y)
+{
+    size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
+    a->expert = expert < a->result->experts ? expert : a->expert;
+    a->layer = layer < a->result->layers ? layer : a->layer;
 }
 
 bool view_pressed_in(const struct chart_map *m, const struct term_event *e, double *x, double *y)

@@ -44,9 +44,19 @@ struct chart_map view_measure(struct app *a, struct cells *c, struct rect r,
 /* S, group and tokens of the selected expert under a heading; in one row where room is short. */
 void view_expert_facts(struct view_facts *f);
 
-/* Selects another expert by the up and down keys, pages of `page`, Home, End, `<` and `>`, and
- * the wheel over the main chart. */
-bool view_move_expert(struct app *a, const struct term_event *e, size_t page);
+/* Selects another expert, by an enum app_move; says so at the ends. */
+void view_move_expert(struct app *a, int move);
+#define VIEW_KEY_EXPERT(codes)                                                            \
+    {                                                                                     \
+        {codes}, "expert", "select the expert before, after; pages; the first, the last", \
+            view_move_expert                                                              \
+    }
+/* Where the second of two charts has no room of its own. */
+void view_other_chart(struct app *a, int argument);
+/* The wheel over the main chart as an enum app_move; 0: it was something else. */
+int view_wheel(const struct app *a, const struct term_event *e);
+/* The expert under a place of a grid of layers by experts. */
+void view_select_tile(struct app *a, double x, double y);
 /* True for the left button in the main chart, also while it moves; its place in *x, *y. */
 bool view_pressed(const struct app *a, const struct term_event *e, double *x, double *y);
 /* The same in another chart of the last frame. */

@@ -147,32 +147,28 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     return f.row;
 }
 
-static void move_layer(struct app *a, long by)
+static void move_layer(struct app *a, int by)
 {
-    long to = (long)a->layer + by, last = (long)a->result->layers - 1;
-    a->layer = (size_t)(to < 0 ? 0 : to > last ? last : to);
+    app_move_layer(a, by);
 }
 
-static bool event(struct app *a, const struct term_event *e)
+static void mouse(struct app *a, const struct term_event *e)
 {
     double x, y;
-    if (view_pressed(a, e, &x, &y)) {
-        size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
-        a->expert = expert < a->result->experts ? expert : a->expert;
-        a->layer = layer < a->result->layers ? layer : a->layer;
-        return true;
-    }
-    switch (e->key) {
-    case TERM_KEY_UP:
-        move_layer(a, -1);
-        return true;
-    case TERM_KEY_DOWN:
-        move_layer(a, 1);
-        return true;
-    default:
-        return view_move_expert(a, e, 8);
-    }
+    int wheel = view_wheel(a, e);
+    if (wheel)
+        view_move_expert(a, wheel);
+    else if (view_pressed(a, e, &x, &y))
+        view_select_tile(a, x, y);
 }
+
+static const struct app_key keys[] = {
+    {{{TERM_KEY_UP, -1}, {TERM_KEY_DOWN, 1}}, NULL, "the layer before, after", move_layer},
+    VIEW_KEY_EXPERT(APP_KEYS_ACROSS),
+    {{{0, 0}}, NULL, NULL, NULL},
+};
+
+static const uint32_t first[] = {'p', 'w', 'A', 0};
 
 static const char *const sliders[] = {"bits_high",        "bits_low",   "bits_shared", "beta_ch",
                                       "bits_channel",     "norm",       "rule",        "classes",
@@ -181,8 +177,9 @@ static const char *const sliders[] = {"bits_high",        "bits_low",   "bits_sh
 const struct view view_plan = {
     .name = "Plan",
     .sliders = sliders,
-    .hints = "p pin  w write  A B snapshot  < > expert",
+    .keys = keys,
+    .first = first,
     .draw = draw,
     .facts = facts,
-    .event = event,
+    .mouse = mouse,
 };

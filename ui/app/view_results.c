@@ -180,33 +180,37 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     return f.row;
 }
 
-static bool event(struct app *a, const struct term_event *e)
+static void move(struct app *a, int move)
 {
     const struct app_result *x;
-    size_t n = results_of(a, &x), last = n > 0 ? n - 1 : 0;
-    bool wheel = e->key == TERM_KEY_MOUSE && e->mouse == TERM_MOUSE_WHEEL;
-    if (e->key == 'v')
-        a->other_chart = !a->other_chart;
-    else if (e->key == TERM_KEY_UP || (wheel && e->wheel < 0))
-        a->result_selected -= a->result_selected > 0;
-    else if (e->key == TERM_KEY_DOWN || (wheel && e->wheel > 0))
-        a->result_selected += a->result_selected < last;
-    else if (e->key == TERM_KEY_HOME || e->key == TERM_KEY_PAGE_UP)
-        a->result_selected = 0;
-    else if (e->key == TERM_KEY_END || e->key == TERM_KEY_PAGE_DOWN)
-        a->result_selected = last;
-    else
-        return false;
-    return true;
+    enum { PAGE = 10 };
+    size_t n = results_of(a, &x), to = app_keys_move(a->result_selected, n, move, PAGE);
+    if (n == 0)
+        app_say(a, STYLE_TEXT_DIM, "there are no runs yet");
+    else if (to == a->result_selected)
+        app_say(a, STYLE_TEXT_DIM, "this is the %s run", move < 0 ? "first" : "last");
+    a->result_selected = to;
 }
+
+static void mouse(struct app *a, const struct term_event *e)
+{
+    if (e->mouse == TERM_MOUSE_WHEEL && e->wheel)
+        move(a, e->wheel < 0 ? APP_BACK : APP_ON);
+}
+
+static const struct app_key keys[] = {
+    {{APP_KEYS_ARROWS}, "run", "select a run", move},
+    {{{'v', 0}}, "chart", "table or chart, where only one has room", view_other_chart},
+    {{{0, 0}}, NULL, NULL, NULL},
+};
 
 static const char *const sliders[] = {NULL};
 
 const struct view view_results = {
     .name = "Results",
     .sliders = sliders,
-    .hints = "v chart  l axis",
+    .keys = keys,
     .draw = draw,
     .facts = facts,
-    .event = event,
+    .mouse = mouse,
 };

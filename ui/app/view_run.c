@@ -317,33 +317,49 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     return f.row;
 }
 
-static bool event(struct app *a, const struct term_event *e)
+static void resume(struct app *a, int argument)
 {
-    bool can_resume = a->run.phase == APP_RUN_CANCELLED || a->run.phase == APP_RUN_FAILED;
-    double x, y;
-    if (e->key == 'r' && can_resume) {
+    (void)argument;
+    if (a->run.phase == APP_RUN_CANCELLED || a->run.phase == APP_RUN_FAILED)
         app_start_run(a, true);
-        return true;
-    }
-    if (e->key == 'v') {
-        a->other_chart = !a->other_chart;
-        return true;
-    }
-    if (view_pressed(a, e, &x, &y)) {
-        size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
-        a->expert = expert < a->result->experts ? expert : a->expert;
-        a->layer = layer < a->result->layers ? layer : a->layer;
-        return true;
-    }
-    if (e->key == TERM_KEY_UP || e->key == TERM_KEY_DOWN) {
-        if (e->key == TERM_KEY_UP && a->layer > 0)
-            a->layer--;
-        else if (e->key == TERM_KEY_DOWN && a->layer + 1 < a->result->layers)
-            a->layer++;
-        return true;
-    }
-    return view_move_expert(a, e, 8);
+    else
+        app_say(a, STYLE_TEXT_DIM,
+                "r goes on with a run that was cancelled or failed; x starts one");
 }
+
+static void switch_log(struct app *a, int argument)
+{
+    (void)argument;
+    a->other_chart = !a->other_chart;
+    app_say(a, STYLE_TEXT_DIM,
+            a->other_chart ? "the log, where not all has room"
+                           : "the losses, where not all has room");
+}
+
+static void move_layer(struct app *a, int by)
+{
+    app_move_layer(a, by);
+}
+
+static void mouse(struct app *a, const struct term_event *e)
+{
+    double x, y;
+    int wheel = view_wheel(a, e);
+    if (wheel)
+        view_move_expert(a, wheel);
+    else if (view_pressed(a, e, &x, &y))
+        view_select_tile(a, x, y);
+}
+
+static const struct app_key keys[] = {
+    {{{'r', 0}}, "resume", "go on with a cancelled or failed run", resume},
+    {{{'v', 0}}, "log", "losses or log, where only one has room", switch_log},
+    {{{TERM_KEY_UP, -1}, {TERM_KEY_DOWN, 1}}, NULL, "the layer before, after", move_layer},
+    VIEW_KEY_EXPERT(APP_KEYS_ACROSS),
+    {{{0, 0}}, NULL, NULL, NULL},
+};
+
+static const uint32_t first[] = {'x', TERM_KEY_CTRL_C, 0};
 
 static const char *const sliders[] = {"order",         "grid",           "scale_search",
                                       "damping",       "shrink",         "propagation",
@@ -352,8 +368,9 @@ static const char *const sliders[] = {"order",         "grid",           "scale_
 const struct view view_run = {
     .name = "Run",
     .sliders = sliders,
-    .hints = "x run  Ctrl-C cancel  r resume  v log",
+    .keys = keys,
+    .first = first,
     .draw = draw,
     .facts = facts,
-    .event = event,
+    .mouse = mouse,
 };

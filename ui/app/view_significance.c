@@ -123,21 +123,23 @@ static bool drag(struct app *a, const struct term_event *e)
     return true;
 }
 
-/* To the next expert in the order of the list. */
-static bool move(struct app *a, const struct term_event *e)
+/* To another expert in the order of the list. */
+static void move(struct app *a, int move)
 {
-    size_t *order = ranked(a);
-    size_t at = 0;
-    if (!order)
-        return false;
-    while (at + 1 < a->result->experts && order[at] != a->expert)
+    size_t *order = ranked(a), at = 0, n = a->result->experts;
+    size_t page = a->map.plot.h > 1 ? (size_t)a->map.plot.h : 1;
+    if (!order) {
+        app_say(a, STYLE_ERROR, "no memory for the list");
+        return;
+    }
+    while (at + 1 < n && order[at] != a->expert)
         at++;
-    size_t before = a->expert;
-    a->expert = at;
-    bool taken = view_move_expert(a, e, a->map.plot.h > 1 ? (size_t)a->map.plot.h : 1);
-    a->expert = taken ? order[a->expert] : before;
+    size_t to = app_keys_move(at, n, move, page);
+    if (to == at)
+        app_say(a, STYLE_TEXT_DIM, "this is the %s expert of the list",
+                move < 0 ? "first" : "last");
+    a->expert = order[to];
     free(order);
-    return taken;
 }
 
 static void select_nearest(struct app *a, double value)
@@ -156,31 +158,35 @@ static void select_row(struct app *a, double y)
     free(order);
 }
 
-static bool event(struct app *a, const struct term_event *e)
+static void mouse(struct app *a, const struct term_event *e)
 {
     double x, y;
-    if (e->key != TERM_KEY_MOUSE)
-        a->dragging = false; /* a terminal may keep the release to itself */
-    else if (drag(a, e))
-        return true;
-    if (view_pressed(a, e, &x, &y)) {
+    int wheel = view_wheel(a, e);
+    if (drag(a, e))
+        return;
+    if (wheel)
+        move(a, wheel);
+    else if (view_pressed(a, e, &x, &y))
         select_nearest(a, x);
-        return true;
-    }
-    if (view_pressed_in(&a->other_map, e, &x, &y)) {
+    else if (view_pressed_in(&a->other_map, e, &x, &y))
         select_row(a, y);
-        return true;
-    }
-    if (e->key == 'o') {
-        app_cycle_rule(a);
-        return true;
-    }
-    if (e->key == 'v') {
-        a->other_chart = !a->other_chart;
-        return true;
-    }
-    return move(a, e);
 }
+
+static void cycle_rule(struct app *a, int argument)
+{
+    (void)argument;
+    app_cycle_rule(a);
+}
+
+static const struct app_key keys[] = {
+    {{{'o', 0}},
+     "layer's rule",
+     "rule of this layer: threshold, Jenks, none of its own",
+     cycle_rule},
+    {{{'v', 0}}, "list", "histogram or list of experts, where only one has room", view_other_chart},
+    {{APP_KEYS_MOVE}, "expert", "select the expert before, after, by significance", move},
+    {{{0, 0}}, NULL, NULL, NULL},
+};
 
 static const char *const sliders[] = {"alpha",      "beta", "mapping",          "min_count",
                                       "pattern_cv", "rule", "threshold_sigmas", "threshold",
@@ -189,8 +195,8 @@ static const char *const sliders[] = {"alpha",      "beta", "mapping",          
 const struct view view_significance = {
     .name = "Significance",
     .sliders = sliders,
-    .hints = "o layer's rule  v list  < > expert",
+    .keys = keys,
     .draw = draw,
     .facts = facts,
-    .event = event,
+    .mouse = mouse,
 };

@@ -213,45 +213,70 @@ static void select_in_scatter(struct app *a, double x, double y)
         }
 }
 
-/* True if a chart took it. */
-static bool point_at(struct app *a, const struct term_event *e)
+static void switch_all(struct app *a, int argument)
 {
-    double x, y;
-    if (a->cosine_phase != APP_COSINE_READY || !a->cosine)
-        return false;
-    if (view_pressed(a, e, &x, &y))
-        select_in_heat(a, e, x);
-    else if (view_pressed_in(&a->other_map, e, &x, &y))
-        select_in_scatter(a, x, y);
-    else
-        return false;
-    return true;
+    (void)argument;
+    a->all_experts = !a->all_experts;
+    app_say(a, STYLE_TEXT_DIM,
+            a->all_experts ? "all experts" : "eight experts at equal quantiles of S");
 }
 
-static bool event(struct app *a, const struct term_event *e)
+/* Compares the selected expert with another one of its layer. */
+static void move_other(struct app *a, int move)
 {
-    if (e->key == 'a') {
-        a->all_experts = !a->all_experts;
-        app_say(a, STYLE_TEXT_DIM,
-                a->all_experts ? "all experts" : "eight experts at equal quantiles of S");
-        return true;
+    enum { PAGE = 8 };
+    size_t n = a->result->experts, from = a->has_other ? a->other : a->expert;
+    size_t to = app_keys_move(from, n, move, PAGE);
+    if (to == a->expert) /* not with itself */
+        to = app_keys_move(to, n, move, PAGE);
+    if (to == a->expert || to == from) {
+        app_say(a, STYLE_TEXT_DIM, "this is the %s expert to compare with",
+                move < 0 ? "first" : "last");
+        return;
     }
-    if (e->key == 'v') {
-        a->other_chart = !a->other_chart;
-        return true;
-    }
-    if (point_at(a, e))
-        return true;
-    return view_move_expert(a, e, 8);
+    a->other = to;
+    a->has_other = true;
 }
+
+static void forget_other(struct app *a, int argument)
+{
+    (void)argument;
+    app_say(a, STYLE_TEXT_DIM, a->has_other ? "no pair selected" : "no pair was selected");
+    a->has_other = false;
+}
+
+static void mouse(struct app *a, const struct term_event *e)
+{
+    double x, y;
+    bool ready = a->cosine_phase == APP_COSINE_READY && a->cosine;
+    int wheel = view_wheel(a, e);
+    if (wheel)
+        view_move_expert(a, wheel);
+    else if (ready && view_pressed(a, e, &x, &y))
+        select_in_heat(a, e, x);
+    else if (ready && view_pressed_in(&a->other_map, e, &x, &y))
+        select_in_scatter(a, x, y);
+}
+
+static const struct app_key keys[] = {
+    {{{'a', 0}}, "all experts", "eight experts at equal quantiles of S, or all", switch_all},
+    {{{'v', 0}}, "other chart", "heat map or points, where only one has room", view_other_chart},
+    VIEW_KEY_EXPERT(APP_KEYS_MOVE),
+    {{{'{', APP_BACK}, {'}', APP_ON}, {TERM_KEY_SHIFT_UP, APP_BACK}, {TERM_KEY_SHIFT_DOWN, APP_ON}},
+     "pair",
+     "compare the selected expert with the one before, after",
+     move_other},
+    {{{TERM_KEY_ESC, 0}}, NULL, "select no pair", forget_other},
+    {{{0, 0}}, NULL, NULL, NULL},
+};
 
 static const char *const sliders[] = {"alpha", "mapping", NULL};
 
 const struct view view_similarity = {
     .name = "Similarity",
     .sliders = sliders,
-    .hints = "a all experts  v other chart  < > expert",
+    .keys = keys,
     .draw = draw,
     .facts = facts,
-    .event = event,
+    .mouse = mouse,
 };

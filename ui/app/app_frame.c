@@ -1,0 +1,176 @@
+#include <stdio.h>
+#include <string.h>
+
+#include "ui/app/app_state.h"
+
+/* The frame around the screens: title, tabs, panel of sliders and facts, message, hints. */
+
+enum { PANEL_WIDTH = 38, PANEL_MIN = 30 };
+
+static void draw_title(struct app *a, struct cells *c, struct rect r)
+{
+    const char *slash = strrchr(a->options->trace_path, '/');
+    char right[APP_TEXT_MAX] = "";
+    size_t used = 0;
+    struct style bar = {.fg = STYLE_TITLE, .bg = STYLE_BAR, .attr = STYLE_BOLD};
+    cells_fill(c, r, " ", bar);
+    used += (size_t)snprintf(right, sizeof right, "layer %zu (%zu of %zu)",
+                             a->result->layer[a->layer].layer, a->layer + 1, a->result->layers);
+    if (a->has_plan)
+        used += (size_t)snprintf(right + used, sizeof right - used, "  %.3f bits",
+                                 a->plan.summary.nominal_bits);
+    if (app_run_is_active(a))
+        used += (size_t)snprintf(right + used, sizeof right - used, "  running %.0f %%",
+                                 a->run.steps_total ? 100.0 * (double)a->run.steps_done /
+                                                          (double)a->run.steps_total
+                                                    : 0);
+    if (!app_document_equal(&a->document, &a->saved, a))
+        snprintf(right + used, sizeof right - used, "  plan not written");
+    int right_width = cells_width(right);
+    cells_textf(c, r.x + 1, r.y, r.w - right_width - 4, bar, "moqa  %s",
+                slash ? slash + 1 : a->options->trace_path);
+    if (right_width + 2 < r.w)
+        cells_text(c, r.x + r.w - right_width - 1, r.y, -1, right, bar);
+}
+
+static void draw_tabs(struct app *a, struct cells *c, struct rect r)
+{
+    int full = 0, x = r.x + 1;
+    for (size_t i = 0; i < APP_VIEWS; i++)
+        full += cells_width(views[i]->name) + 4;
+    bool names = full <= r.w;
+    for (size_t i = 0; i < APP_VIEWS; i++) {
+        bool on = i == a->view;
+        struct style key = {.fg = STYLE_KEY, .attr = on ? STYLE_BOLD | STYLE_REVERSE : 0};
+        struct style text = {.fg = on ? STYLE_ACCENT : STYLE_DEFAULT,
+                             .attr = on ? STYLE_BOLD | STYLE_REVERSE : 0};
+        int begin = x;
+        x += cells_textf(c, x, r.y, r.x + r.w - x, key, " %zu", i + 1);
+        if (names || on)
+            x += cells_textf(c, x, r.y, r.x + r.w - x, text, " %s ", views[i]->name);
+        else
+            x += cells_text(c, x, r.y, r.x + r.w - x, " ", text);
+        a->tabs[i] = (struct rect){begin, r.y, x - begin, 1};
+    }
+}
+
+struct hints {
+    struct app *a;
+    struct cells *c;
+    int x, y, end;
+};
+
+/* One hint, if there is room for all of it. */
+static void draw_hint(struct hints *h, const struct app_key *key)
+{
+    struct style text = {.fg = STYLE_TEXT_DIM, .bg = STYLE_BAR},
+                 name = {.fg = STYLE_KEY, .bg = STYLE_BAR, .attr = STYLE_BOLD};
+    char names[APP_KEY_NAME];
+    const char *hint = app_keys_hint(h->a, key);
+    app_keys_names(names, sizeof names, key, 2, h->a->look.glyphs);
+    if (!hint || h->x + cells_width(names) + 1 + cells_width(hint) > h->end)
+        return;
+    h->x += cells_text(h->c, h->x, h->y, -1, names, name);
+    h->x += cells_textf(h->c, h->x, h->y, -1, text, " %s", hint) + 2;
+}
+
+static bool is_first(const struct view *v, const struct app_key *key)
+{
+    int argument;
+    for (const uint32_t *code = v->first; code && *code; code++)
+        if (app_keys_find_common(*code, &argument) == key)
+            return true;
+    return false;
+}
+
+/* "key what  key what": those of the screen, then those of all; `?` always. */
+static void draw_hints(struct app *a, struct cells *c, struct rect r)
+{
+    const struct view *v = views[a->view];
+    struct style text = {.fg = STYLE_TEXT_DIM, .bg = STYLE_BAR},
+                 key = {.fg = STYLE_KEY, .bg = STYLE_BAR, .attr = STYLE_BOLD};
+    struct hints h = {a, c, r.x + 1, r.y, r.x + r.w - 15};
+    cells_fill(c, r, " ", text);
+    for (const struct app_key *k = v->keys; k && k->act; k++)
+        draw_hint(&h, k);
+    for (int first = 1; first >= 0; first--)
+        for (const struct app_key *k = app_keys; k->act; k++)
+            if (is_first(v, k) == first)
+                draw_hint(&h, k);
+    int x = cells_text(c, r.x + r.w - 14, r.y, -1, "?", key) + r.x + r.w - 14;
+    x += cells_text(c, x, r.y, -1, " help ", text);
+    x += cells_text(c, x, r.y, -1, " q", key);
+    cells_text(c, x, r.y, -1, " quit", text);
+}
+
+static void draw_panel(struct app *a, struct cells *c, struct rect r)
+{
+    int row = 0;
+    cells_fill(c, (struct rect){r.x, r.y, 1, r.h}, style_glyph(&a->look, STYLE_G_VLINE),
+               STYLE(STYLE_BORDER));
+    struct rect inner = rect_inset(r, 2, 0, 1, 0);
+    int facts_min = r.h > 12 ? 6 : 2;
+    struct rect sliders = inner;
+    sliders.h = r.h - facts_min;
+    row = app_draw_sliders(a, c, sliders);
+    if (row > 0 && row < r.h) {
+        cells_fill(c, (struct rect){inner.x, inner.y + row, inner.w, 1},
+                   style_glyph(&a->look, STYLE_G_HLINE), STYLE(STYLE_BORDER));
+        row++;
+    }
+    if (views[a->view]->facts && row < r.h)
+        views[a->view]->facts(a, c, rect_inset(inner, 0, row, 0, 0));
+}
+
+/* The question of `q` is asked here, too: it must work at any size. */
+static void draw_too_small(const struct app *a, struct cells *c)
+{
+    cells_paragraph(c, cells_area(c),
+                    a->mode == APP_CONFIRM_QUIT
+                        ? "y quits and drops what is not written; any other key stays."
+                        : "moqa needs 40 x 10 cells. q quits.",
+                    STYLE(STYLE_WARN));
+}
+
+void app_draw(struct app *a, struct cells *c)
+{
+    struct rect rows[5], columns[2];
+    cells_clear(c);
+    a->slider_rows = (struct rect){0};
+    memset(a->tabs, 0, sizeof a->tabs);
+    if (c->w < APP_MIN_WIDTH || c->h < APP_MIN_HEIGHT) {
+        draw_too_small(a, c);
+        return;
+    }
+    const struct layout_item row_items[] = {{.want = 1, .min = 1, .priority = 9},
+                                            {.want = 1, .min = 1, .priority = 5},
+                                            {.weight = 1, .min = 5, .priority = 10},
+                                            {.want = 1, .min = 1, .priority = 7},
+                                            {.want = 1, .min = 1, .priority = 8}};
+    layout_rows(rows, cells_area(c), row_items, 5, 0);
+    bool panel = !a->expanded && (views[a->view]->sliders[0] || views[a->view]->facts);
+    const struct layout_item column_items[] = {{.weight = 3, .want = 38, .min = 38, .priority = 10},
+                                               {.weight = panel ? 1 : 0,
+                                                .want = panel ? PANEL_WIDTH : 0,
+                                                .min = panel ? PANEL_MIN : 1,
+                                                .max = 56,
+                                                .priority = 1}};
+    columns[1] = (struct rect){0};
+    if (panel)
+        layout_columns(columns, rows[2], column_items, 2, 1);
+    else
+        columns[0] = rows[2];
+    draw_title(a, c, rows[0]);
+    draw_tabs(a, c, rows[1]);
+    a->map = (struct chart_map){0};
+    c->clip = columns[0];
+    views[a->view]->draw(a, c, columns[0]);
+    c->clip = columns[1];
+    if (!rect_empty(columns[1]))
+        draw_panel(a, c, columns[1]);
+    c->clip = cells_area(c);
+    cells_text(c, rows[3].x + 1, rows[3].y, rows[3].w - 2, a->message, STYLE(a->message_colour));
+    draw_hints(a, c, rows[4]);
+    if (a->mode != APP_NORMAL)
+        app_prompt_draw(a, c);
+}
