@@ -355,6 +355,8 @@ static void test_search_finds_experts_and_tokens(void **state)
     fixture_type(f, "2/1.5\n");
     assert_shows(f, "expert 5 of layer 1");
     fixture_type(f, "/99.5\n");
+    assert_shows(f, "no layer 99");
+    fixture_type(f, "/qqqq\n");
     assert_shows(f, "no expert and no token");
     fixture_type(f, "/the\n");
     assert_shows(f, "rank");

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "data/base/mem.h"
-#include "ui/app/app_state.h"
+#include "ui/app/app_find.h"
 
 const struct view *const views[APP_VIEWS] = {
     &view_data, &view_mapping, &view_significance, &view_similarity,
@@ -86,6 +86,7 @@ void app_free(struct app *a)
     plan_release(&a->plan);
     if (a->own_analysis)
         analysis_free(a->analysis);
+    app_find_release(a);
     str_release(&a->dry_run);
     str_release(&a->copy);
     free(a->run.expert);
@@ -218,6 +219,7 @@ void app_choose_view(struct app *a, size_t view)
 {
     if (view == a->view)
         app_say(a, STYLE_TEXT_DIM, "this is the %s screen", views[view]->name);
+    app_find_leave(a);
     a->view = view;
     a->scroll = 0;
     a->dragging = false;
@@ -290,7 +292,8 @@ static void on_mouse(struct app *a, const struct term_event *e)
     const struct view *v = views[a->view];
     if (e->mouse == TERM_MOUSE_PRESS)
         a->message[0] = '\0';
-    if ((a->dragging || !mouse_on_frame(a, e)) && v->mouse)
+    bool taken = !a->dragging && (mouse_on_frame(a, e) || app_find_mouse(a, e));
+    if (!taken && v->mouse)
         v->mouse(a, e);
 }
 

@@ -1,7 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ui/app/app_state.h"
+#include "ui/app/app_find.h"
 
 /* The frame around the screens: title, tabs, panel of sliders and facts, message, hints. */
 
@@ -91,6 +91,8 @@ static void draw_hints(struct app *a, struct cells *c, struct rect r)
                  key = {.fg = STYLE_KEY, .bg = STYLE_BAR, .attr = STYLE_BOLD};
     struct hints h = {a, c, r.x + 1, r.y, r.x + r.w - 15};
     cells_fill(c, r, " ", text);
+    for (const struct app_key *k = app_find_keys(a); k && k->act; k++)
+        draw_hint(&h, k);
     for (const struct app_key *k = v->keys; k && k->act; k++)
         draw_hint(&h, k);
     for (int first = 1; first >= 0; first--)
@@ -132,6 +134,17 @@ static void draw_too_small(const struct app *a, struct cells *c)
                     STYLE(STYLE_WARN));
 }
 
+/* The charts, and beside or over them what was found. */
+static void draw_charts(struct app *a, struct cells *c, struct rect r)
+{
+    struct rect chart, pane = app_find_place(a, r, c->w, &chart);
+    c->clip = chart;
+    if (!a->find.covers)
+        views[a->view]->draw(a, c, chart);
+    c->clip = pane;
+    app_find_draw(a, c, pane);
+}
+
 void app_draw(struct app *a, struct cells *c)
 {
     struct rect rows[5], columns[2];
@@ -148,9 +161,10 @@ void app_draw(struct app *a, struct cells *c)
                                             {.want = 1, .min = 1, .priority = 7},
                                             {.want = 1, .min = 1, .priority = 8}};
     layout_rows(rows, cells_area(c), row_items, 5, 0);
+    bool pane = a->find.pane != APP_PANE_NONE;
     bool panel = !a->expanded && (views[a->view]->sliders[0] || views[a->view]->facts);
     const struct layout_item column_items[] = {{.weight = 3, .want = 38, .min = 38, .priority = 10},
-                                               {.weight = panel ? 1 : 0,
+                                               {.weight = panel && !pane ? 1 : 0,
                                                 .want = panel ? PANEL_WIDTH : 0,
                                                 .min = panel ? PANEL_MIN : 1,
                                                 .max = 56,
@@ -163,8 +177,7 @@ void app_draw(struct app *a, struct cells *c)
     draw_title(a, c, rows[0]);
     draw_tabs(a, c, rows[1]);
     a->map = (struct chart_map){0};
-    c->clip = columns[0];
-    views[a->view]->draw(a, c, columns[0]);
+    draw_charts(a, c, columns[0]);
     c->clip = columns[1];
     if (!rect_empty(columns[1]))
         draw_panel(a, c, columns[1]);

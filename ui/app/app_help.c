@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "data/base/mem.h"
-#include "ui/app/app_state.h"
+#include "ui/app/app_find.h"
 
 /*
  * `?`: the selected slider, the keys of this screen, those of all, those of the others, and all
@@ -115,6 +115,10 @@ static void collect(struct lines *l, const struct app *a)
     add_keys(l, views[a->view]->keys);
     begin(l, "All screens");
     add_keys(l, app_keys);
+    for (size_t p = APP_PANE_LIST; p < APP_PANES; p++) {
+        begin(l, "What / finds: %s", app_find_tables[p].name);
+        add_keys(l, app_find_tables[p].keys);
+    }
     for (size_t v = 0; v < APP_VIEWS; v++) {
         begin(l, "Screen %zu: %s", v + 1, views[v]->name);
         if (v != a->view)

@@ -3,7 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "ui/app/app_state.h"
+#include "ui/app/app_find.h"
 
 enum { ZOOM_IN = 1, ZOOM_OUT = -1, MANY = 10 };
 
@@ -157,6 +157,12 @@ static void redraw(struct app *a, int argument)
     app_say(a, STYLE_TEXT_DIM, "drawn again");
 }
 
+static void toggle_card(struct app *a, int argument)
+{
+    (void)argument;
+    app_find_toggle(a);
+}
+
 static void quit(struct app *a, int argument)
 {
     (void)argument;
@@ -176,7 +182,12 @@ const struct app_key app_keys[] = {
      type_value},
     {{{'u', 0}}, "undo", "undo the last change", undo},
     {{{'[', -1}, {']', 1}}, "layer", "the layer before, after", move_layer},
-    {{{'/', APP_SEARCH}}, "find", "find an expert (17 or 2.17), or a token by its text", ask},
+    {{{'/', APP_SEARCH}},
+     "find",
+     "find an expert (17, L3 E17 or 3.17), or a token by its text, as #ID or as rank N",
+     ask},
+    {{{'n', 1}, {'N', -1}}, NULL, "the next token that matches, the one before", app_find_next},
+    {{{'i', 0}}, "card", "card of the selected expert, on Data of the token", toggle_card},
     {{{'y', 0}}, "copy", "copy the command line that gives the same", copy_command},
     {{{'t', 0}}, "theme", "theme: dark, light, mono", cycle_theme},
     {{{'p', 0}}, "pin", "pin the selected expert's bits: 2, 3, 4, 8, 16, not pinned", cycle_pin},
@@ -248,7 +259,9 @@ const struct app_key *app_keys_find_common(uint32_t code, int *argument)
 
 const struct app_key *app_keys_find(const struct app *a, uint32_t code, int *argument)
 {
-    const struct app_key *own = find_in(views[a->view]->keys, code, argument);
+    const struct app_key *own = find_in(app_find_keys(a), code, argument);
+    if (!own)
+        own = find_in(views[a->view]->keys, code, argument);
     return own ? own : find_in(app_keys, code, argument);
 }
 

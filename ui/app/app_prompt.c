@@ -4,7 +4,7 @@
 #include <string.h>
 #include <strings.h>
 
-#include "ui/app/app_state.h"
+#include "ui/app/app_find.h"
 
 /* Modes in which keys go elsewhere: a value, a search, help, questions. */
 
@@ -13,81 +13,6 @@ void app_prompt_begin(struct app *a, enum app_mode mode, const char *text)
     a->mode = mode;
     a->help_scroll = 0;
     snprintf(a->typed, sizeof a->typed, "%s", text);
-}
-
-/* --- Search --- */
-
-/* "17" or "2.17", the layer by the model's own number. */
-static bool find_expert(struct app *a, const char *text)
-{
-    size_t layer, expert;
-    char end;
-    if (sscanf(text, "%zu.%zu%c", &layer, &expert, &end) == 2) {
-        for (size_t l = 0; l < a->result->layers; l++)
-            if (a->result->layer[l].layer == layer && expert < a->result->experts) {
-                a->layer = l;
-                a->expert = expert;
-                return true;
-            }
-        return false;
-    }
-    if (text[strspn(text, "0123456789")] == '\0' && sscanf(text, "%zu", &expert) == 1 &&
-        expert < a->result->experts) {
-        a->expert = expert;
-        return true;
-    }
-    return false;
-}
-
-/* The commonest token that contains the text; the rank, or 0. */
-static size_t find_token(const struct app *a, const char *text)
-{
-    for (size_t r = 0; r < a->result->types; r++) {
-        const uint8_t *bytes;
-        size_t size;
-        if (!trace_token_text(a->options->trace, a->result->rank_id[r], &bytes, &size))
-            return 0;
-        if (size && memmem(bytes, size, text, strlen(text)))
-            return r + 1;
-    }
-    return 0;
-}
-
-static void tell_token(struct app *a)
-{
-    char token[160], experts[128] = "";
-    uint32_t id = a->result->rank_id[a->token_rank - 1];
-    size_t used = 0;
-    app_token_text(a, id, token, sizeof token);
-    for (size_t e = 0; e < a->result->experts && used + 16 < sizeof experts; e++) {
-        uint64_t n = analysis_count(a->analysis, a->layer, e, a->token_rank);
-        if (n)
-            used += (size_t)snprintf(experts + used, sizeof experts - used, " %zu", e);
-    }
-    app_say(a, STYLE_GOOD, "%s: rank %zu, %llu times; experts of layer %zu:%s", token,
-            a->token_rank, (unsigned long long)a->result->rank_count[a->token_rank - 1],
-            a->result->layer[a->layer].layer, experts[0] ? experts : " none");
-}
-
-static void search(struct app *a)
-{
-    const char *text = a->typed;
-    if (!text[0])
-        return;
-    if (find_expert(a, text)) {
-        app_say(a, STYLE_GOOD, "expert %zu of layer %zu: S = %.4f, %zu tokens", a->expert,
-                a->result->layer[a->layer].layer,
-                a->result->layer[a->layer].significance[a->expert],
-                a->result->layer[a->layer].tokens[a->expert]);
-        return;
-    }
-    size_t rank = find_token(a, text);
-    if (!rank) {
-        app_say(a, STYLE_WARN, "no expert and no token of this trace matches \"%s\"", text);
-        return;
-    }
-    a->token_rank = rank;
-    tell_token(a);
 }
 
 /* --- Events --- */
@@ -175,7 +100,7 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
         if (mode == APP_VALUE && info && a->typed[0])
             app_set(a, info->name, a->typed);
         else if (mode == APP_SEARCH)
-            search(a);
+            app_find_search(a);
         else if (mode == APP_PICTURE)
             app_picture_write(a, false);
     } else if (mode == APP_HELP) {
@@ -239,7 +164,7 @@ static void draw_entry(struct app *a, struct cells *c)
 {
     const struct setting_info *info = app_slider(a);
     struct rect r = {0, c->h - 2, c->w, 1};
-    char question[160] = "find expert (17, 2.17) or token";
+    char question[160] = "find", found[160] = "";
     if (a->mode == APP_VALUE && info)
         snprintf(question, sizeof question, "%s", info->name);
     else if (a->mode == APP_PICTURE)
@@ -253,9 +178,11 @@ static void draw_entry(struct app *a, struct cells *c)
             text++;
         while (((unsigned char)*text & 0xc0) == 0x80);
     x += cells_textf(c, x, r.y, c->w - x, STYLE(STYLE_DEFAULT), "%s_", text);
+    if (a->mode == APP_SEARCH)
+        app_find_preview(a, found, sizeof found);
     const char *hint = a->mode == APP_PICTURE         ? "Enter writes, Esc does not"
                        : a->mode == APP_VALUE && info ? info->help
-                                                      : "";
+                                                      : found;
     if (x + 4 < c->w)
         cells_text(c, x + 2, r.y, c->w - x - 2, hint, STYLE(STYLE_TEXT_DIM));
 }

@@ -4,6 +4,7 @@
 
 #include "ui/app/app.h"
 #include "ui/app/app_keys.h"
+#include "ui/app/find.h"
 #include "ui/cells/layout.h"
 #include "ui/chart/chart.h"
 
@@ -41,6 +42,21 @@ enum app_mode {
     APP_CONFIRM_PICTURE /* the file is there already */
 };
 
+enum app_pane { APP_PANE_NONE, APP_PANE_LIST, APP_PANE_EXPERT, APP_PANE_TOKEN, APP_PANES };
+
+/* What `/` found and the pane that shows it (app_find.c). */
+struct app_find {
+    enum app_pane pane;
+    struct find_tokens tokens;
+    size_t at; /* of them; beyond the last: an expert with the same digits */
+    char text[FIND_TEXT_MAX];
+    size_t scroll;     /* first row of the list or card */
+    size_t layer;      /* that the card was last drawn for */
+    size_t rows, page; /* of the last frame: all and those with room */
+    struct rect rect;  /* of the last frame */
+    bool covers;       /* it lay over the charts, not beside them */
+};
+
 struct app {
     const struct app_options *options;
     struct style_look look;
@@ -62,6 +78,7 @@ struct app {
     size_t layer, expert;     /* selected; layer counts the MoE layers from 0 */
     size_t token_rank;        /* found by search, 0: none */
     bool leaving;             /* the user has quit */
+    struct app_find find;
     bool expanded, mouse, linear_axis, all_experts;
     bool other_chart; /* the second chart of a view, where only one of two fits */
     int zoom;
