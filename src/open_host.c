@@ -13,8 +13,8 @@
 #include "src/ask.h"
 #include "src/cli/cli.h"
 #include "src/job.h"
+#include "src/results.h"
 #include "src/runs.h"
-#include "src/runs_watch.h"
 #include "src/similarity.h"
 
 /* A thread of the host and what it tells. All but `progress` is guarded by the host's lock. */
@@ -42,7 +42,7 @@ struct open_host {
     struct perplexity perplexity;
     bool has_perplexity;
     struct ask *ask; /* dry runs */
-    struct runs_watch *runs;
+    struct results *results;
     char log[APP_LOG_LINES][APP_LOG_WIDTH];
     size_t log_count;
     pthread_mutex_t log_lock; /* of its own: a line may come while anything else is locked */
@@ -222,6 +222,8 @@ static int host_run_start(void *context, const struct plan *plan, bool resume, s
     if (busy)
         return err_set(err, ERR_USAGE, NULL, "a run is under way; cancel it first (Ctrl-C)");
     forget_run(h);
+    if (h->results)
+        results_stop(h->results, true);
     int rc = plan_copy(&h->plan, plan, err);
     h->resume = resume;
     if (rc == 0) {
@@ -315,25 +317,64 @@ static void host_run_cancel(void *context)
 }
 
 /* The first time when the session is loaded, which it is not yet when the host is made. */
-static struct runs_watch *runs_of(struct open_host *h)
+static struct results *results_of(struct open_host *h)
 {
-    if (!h->runs &&
-        runs_watch_new(&h->runs, h->options.runs_dir, h->session->config.sha256, NULL) < 0)
-        h->runs = NULL;
-    return h->runs;
+    const struct open_host_options *o = &h->options;
+    struct results_options options = {.model_dir = o->model_dir,
+                                      .runs_dir = o->runs_dir,
+                                      .config_sha256 = h->session->config.sha256,
+                                      .texts = o->texts,
+                                      .texts_count = o->texts_count,
+                                      .calib = o->calib,
+                                      .calib_count = o->calib_count,
+                                      .window = h->session->trace.window,
+                                      .threads = o->threads};
+    if (!h->results && results_new(&h->results, &options, NULL) < 0)
+        h->results = NULL;
+    return h->results;
+}
+
+static bool is_idle(struct open_host *h)
+{
+    pthread_mutex_lock(&h->lock);
+    bool idle = !h->run.started || h->run.finished;
+    pthread_mutex_unlock(&h->lock);
+    return idle;
 }
 
 static size_t host_results(void *context, const struct app_result **out)
 {
-    struct runs_watch *runs = runs_of(context);
+    struct results *results = results_of(context);
     *out = NULL;
-    return runs ? runs_watch_get(runs, out) : 0;
+    return results ? results_get(results, out, is_idle(context)) : 0;
 }
 
 static bool host_results_pending(void *context)
 {
-    struct runs_watch *runs = runs_of(context);
-    return runs && runs_watch_pending(runs);
+    struct results *results = results_of(context);
+    return results && results_pending(results, is_idle(context));
+}
+
+static int host_result_plan(void *context, const struct app_result *result, struct plan *out,
+                            struct err *err)
+{
+    struct open_host *h = context;
+    char *path = str_path(result->name, "moqa_plan.json", err);
+    int rc = path ? plan_load(out, path, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = plan_check_model(out, path, &h->session->config, err);
+    if (rc < 0)
+        plan_release(out);
+    free(path);
+    return rc;
+}
+
+static bool host_measure_original(void *context, bool begin, struct err *err)
+{
+    struct results *results = results_of(context);
+    if (!results)
+        return false;
+    return begin ? results_measure(results, err) == 0 : results_stop(results, false);
 }
 
 static void append_quoted(struct str *out, const char *text)
@@ -433,7 +474,7 @@ void open_host_free(struct open_host *h)
     if (!h)
         return;
     ask_free(h->ask);
-    runs_watch_free(h->runs);
+    results_free(h->results);
     stop(&h->similarity);
     atomic_store(&h->run.progress.cancel, true);
     forget_run(h);
@@ -452,7 +493,7 @@ void open_host_callbacks(struct open_host *h, struct app_host *out)
     *out = (struct app_host){.context = h, .command_line = host_command_line};
     if (!h->options.model_dir)
         return;
-    runs_of(h);
+    results_of(h);
     out->cosine = host_cosine;
     out->dry_run = host_dry_run;
     out->run_start = host_run_start;
@@ -460,4 +501,6 @@ void open_host_callbacks(struct open_host *h, struct app_host *out)
     out->run_cancel = host_run_cancel;
     out->results = host_results;
     out->results_pending = host_results_pending;
+    out->result_plan = host_result_plan;
+    out->measure_original = host_measure_original;
 }

@@ -11,6 +11,7 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/eval/eval_json.h"
+#include "src/original.h"
 
 int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err)
 {
@@ -61,7 +62,7 @@ void runs_describe_settings(char *out, size_t size, const struct settings *s)
     }
 }
 
-static uint64_t folder_bytes(const char *dir)
+uint64_t runs_folder_bytes(const char *dir)
 {
     uint64_t sum = 0;
     DIR *d = opendir(dir);
@@ -71,11 +72,50 @@ static uint64_t folder_bytes(const char *dir)
         size_t length = strlen(entry->d_name);
         struct stat st;
         if (length > 12 && strcmp(entry->d_name + length - 12, ".safetensors") == 0 &&
-            fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+            fstatat(dirfd(d), entry->d_name, &st, 0) == 0)
             sum += (uint64_t)st.st_size;
     }
     closedir(d);
     return sum;
+}
+
+static size_t count_pins(const struct plan *p)
+{
+    size_t n = 0;
+    for (size_t l = 0; l < p->layers_count; l++)
+        for (size_t e = 0; e < p->experts; e++)
+            n += p->layers[l].experts[e].pinned;
+    return n;
+}
+
+static void take_perplexity(struct app_result *out, const struct perplexity *p)
+{
+    out->has_perplexity = true;
+    out->perplexity = p->value;
+    out->window = p->window;
+    out->tokens = p->tokens;
+    out->seconds = p->seconds;
+}
+
+/* False if the file is no measurement of this model. */
+static bool read_original(struct app_result *out, const char *path, const char *config_sha256,
+                          const char *checkpoint)
+{
+    struct original o;
+    struct stat st;
+    if (stat(path, &st) < 0 || original_load(&o, path, NULL) < 0 ||
+        strcmp(o.model.config_sha256, config_sha256) != 0 ||
+        (checkpoint && strcmp(o.model.checkpoint, checkpoint) != 0))
+        return false;
+    snprintf(out->name, sizeof out->name, "%s", o.model.name);
+    snprintf(out->method, sizeof out->method, "original");
+    out->original = true;
+    out->nominal_bits = out->effective_bits = o.model.bits;
+    out->bytes = o.model.bytes;
+    out->finished = (int64_t)st.st_mtim.tv_sec;
+    out->measure = APP_MEASURE_DONE;
+    take_perplexity(out, &o.perplexity);
+    return true;
 }
 
 /* False if the folder is no finished run of this model. */
@@ -95,14 +135,14 @@ static bool read_run(struct app_result *out, const char *dir, const char *config
         snprintf(out->method, sizeof out->method, "%s", plan.method);
         out->nominal_bits = plan.summary.nominal_bits;
         out->effective_bits = plan.summary.effective_bits;
-        out->bytes = folder_bytes(dir);
+        out->bytes = runs_folder_bytes(dir);
         runs_describe_settings(out->settings, sizeof out->settings, &plan.settings);
-        if (eval_json_load(&perplexity, eval, NULL) == 0) {
-            out->has_perplexity = true;
-            out->perplexity = perplexity.value;
-            out->window = perplexity.window;
-            out->seconds = perplexity.seconds;
-        }
+        out->has_values = true;
+        out->values = plan.settings;
+        out->pins = count_pins(&plan);
+        out->finished = (int64_t)st.st_mtim.tv_sec;
+        if (eval_json_load(&perplexity, eval, NULL) == 0)
+            take_perplexity(out, &perplexity);
     }
     plan_release(&plan);
     free(eval);
@@ -113,11 +153,15 @@ static bool read_run(struct app_result *out, const char *dir, const char *config
 
 static int by_name(const void *a, const void *b)
 {
-    return strcmp(((const struct app_result *)a)->name, ((const struct app_result *)b)->name);
+    const struct app_result *x = a, *y = b;
+    if (x->original != y->original)
+        return x->original ? -1 : 1;
+    int order = strcmp(x->name, y->name);
+    return order ? order : (x->tokens > y->tokens) - (x->tokens < y->tokens);
 }
 
 int runs_list(struct app_result **out, size_t *count, const char *dir, const char *config_sha256,
-              struct err *err)
+              const char *checkpoint, struct err *err)
 {
     struct app_result *list = NULL;
     size_t used = 0, capacity = 0;
@@ -134,7 +178,9 @@ int runs_list(struct app_result **out, size_t *count, const char *dir, const cha
         rc = path ? mem_grow((void **)&list, &capacity, used + 1, sizeof *list, err) : ERR_NOMEM;
         if (rc == 0) {
             list[used] = (struct app_result){0};
-            used += read_run(&list[used], path, config_sha256);
+            used += original_is_record(entry->d_name)
+                        ? read_original(&list[used], path, config_sha256, checkpoint)
+                        : read_run(&list[used], path, config_sha256);
         }
         free(path);
     }

@@ -12,10 +12,15 @@
 enum { RUNS_NAME_MAX = 96 };
 ERR_CHECK int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err);
 
-/* Finished runs of `dir` whose plan is for this model, sorted by name; *out is freed by free().
- * A folder that is no run, or cannot be read, is passed over. */
+/* Finished runs of `dir` whose plan is for this model, and measurements of the model itself
+ * (original.h), which come first; each sorted by name. checkpoint: its fingerprint, to tell other
+ * weights of the same shape; NULL: any. *out is freed by free(). What is no run and no record, or
+ * cannot be read, is passed over. */
 ERR_CHECK int runs_list(struct app_result **out, size_t *count, const char *dir,
-                        const char *config_sha256, struct err *err);
+                        const char *config_sha256, const char *checkpoint, struct err *err);
+
+/* Bytes of a folder's safetensors files. */
+uint64_t runs_folder_bytes(const char *dir);
 
 /* Settings that differ from the defaults, "alpha=0.5 min_count=3", cut to `size`. */
 void runs_describe_settings(char *out, size_t size, const struct settings *s);

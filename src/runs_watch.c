@@ -12,11 +12,12 @@
 
 #include "data/base/mem.h"
 #include "src/eval/eval_json.h"
+#include "src/original.h"
 
 enum { AGAIN_MS = 1000 };
 
 struct runs_watch {
-    const char *dir, *config_sha256;
+    const char *dir, *model_dir, *config_sha256;
     pthread_t thread;
     bool started;
     pthread_mutex_t lock;
@@ -25,7 +26,8 @@ struct runs_watch {
     unsigned long begun, done; /* looks at the folder */
     unsigned long awaited;     /* the look that somebody waits for; 0: none */
     int64_t last_ms;
-    struct app_result *next; /* read, not yet taken */
+    struct original_model model; /* checkpoint "": not read, or not readable */
+    struct app_result *next;     /* read, not yet taken */
     size_t next_count;
     bool has_next;
     struct app_result *list; /* the caller's */
@@ -83,7 +85,9 @@ static void look(struct runs_watch *w, uint64_t *seen)
     struct app_result *list = NULL;
     size_t count = 0;
     uint64_t now = fingerprint(w->dir);
-    bool read = now != *seen && runs_list(&list, &count, w->dir, w->config_sha256, NULL) == 0;
+    bool read =
+        now != *seen && runs_list(&list, &count, w->dir, w->config_sha256,
+                                  w->model.checkpoint[0] ? w->model.checkpoint : NULL, NULL) == 0;
     pthread_mutex_lock(&w->lock);
     if (read) {
         free(w->next);
@@ -100,7 +104,13 @@ static void look(struct runs_watch *w, uint64_t *seen)
 static void *watch_main(void *argument)
 {
     struct runs_watch *w = argument;
+    struct original_model model;
     uint64_t seen = 0;
+    if (original_model_read(&model, w->model_dir, NULL) == 0) {
+        pthread_mutex_lock(&w->lock);
+        w->model = model;
+        pthread_mutex_unlock(&w->lock);
+    }
     for (;;) {
         pthread_mutex_lock(&w->lock);
         while (!w->wanted && !w->stop)
@@ -115,8 +125,8 @@ static void *watch_main(void *argument)
     }
 }
 
-int runs_watch_new(struct runs_watch **out, const char *dir, const char *config_sha256,
-                   struct err *err)
+int runs_watch_new(struct runs_watch **out, const char *dir, const char *model_dir,
+                   const char *config_sha256, struct err *err)
 {
     sigset_t all, before;
     struct runs_watch *w = mem_array(1, sizeof *w, err);
@@ -124,6 +134,7 @@ int runs_watch_new(struct runs_watch **out, const char *dir, const char *config_
     if (!w)
         return ERR_NOMEM;
     w->dir = dir;
+    w->model_dir = model_dir;
     w->config_sha256 = config_sha256;
     w->wanted = true;
     pthread_mutex_init(&w->lock, NULL);
@@ -189,4 +200,13 @@ bool runs_watch_pending(struct runs_watch *w)
         w->awaited = 0;
     pthread_mutex_unlock(&w->lock);
     return pending;
+}
+
+void runs_watch_model(struct runs_watch *w, struct app_result *row)
+{
+    pthread_mutex_lock(&w->lock);
+    snprintf(row->name, sizeof row->name, "%s", w->model.name);
+    row->nominal_bits = row->effective_bits = w->model.bits;
+    row->bytes = w->model.bytes;
+    pthread_mutex_unlock(&w->lock);
 }

@@ -10,9 +10,9 @@
 
 struct runs_watch;
 
-/* `dir` and `config_sha256` are borrowed. Starts reading at once. */
-ERR_CHECK int runs_watch_new(struct runs_watch **out, const char *dir, const char *config_sha256,
-                             struct err *err);
+/* All are borrowed. Starts reading at once, the headers of the model first. */
+ERR_CHECK int runs_watch_new(struct runs_watch **out, const char *dir, const char *model_dir,
+                             const char *config_sha256, struct err *err);
 void runs_watch_free(struct runs_watch *w);
 
 /* The runs as last seen, borrowed until the next call. Returns at once. */
@@ -20,5 +20,7 @@ size_t runs_watch_get(struct runs_watch *w, const struct app_result **out);
 /* For those who need the list as it is now: true until a look at the folder that began after the
  * first such call is done; then false, and the next runs_watch_get() has it. */
 bool runs_watch_pending(struct runs_watch *w);
+/* Name, bits and size of the model, once they are read. */
+void runs_watch_model(struct runs_watch *w, struct app_result *row);
 
 #endif

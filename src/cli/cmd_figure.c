@@ -6,6 +6,7 @@
 #include "data/base/mem.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_similarity.h"
+#include "src/original.h"
 #include "src/runs.h"
 #include "src/session.h"
 #include "ui/figure/figures.h"
@@ -217,10 +218,12 @@ static int parse_figures(struct work *w, struct err *err)
 static int find_runs(struct work *w, struct err *err)
 {
     size_t n;
+    struct original_model model;
     if (!w->session.has_config)
         return 0;
-    int rc = runs_list(&w->result, &n, w->a->runs ? w->a->runs : "moqa-runs",
-                       w->session.config.sha256, err);
+    int rc = runs_list(
+        &w->result, &n, w->a->runs ? w->a->runs : "moqa-runs", w->session.config.sha256,
+        original_model_read(&model, w->a->model, NULL) == 0 ? model.checkpoint : NULL, err);
     if (rc < 0 || n == 0)
         return rc;
     w->run = mem_array(n, sizeof *w->run, err);

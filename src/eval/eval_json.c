@@ -24,14 +24,11 @@ int eval_json_save(const struct perplexity *p, const char *path, struct err *err
     return rc;
 }
 
-int eval_json_load(struct perplexity *out, const char *path, struct err *err)
+int eval_json_read(struct perplexity *out, const json_t *object, const char *file, struct err *err)
 {
-    json_t *object = NULL;
-    struct jsonio_at at = {path, ""};
+    struct jsonio_at at = {file, ""};
     *out = (struct perplexity){0};
-    int rc = jsonio_load(&object, path, FILE_LIMIT, err);
-    if (rc == 0)
-        rc = jsonio_check_schema(object, "moqa.eval", VERSION, path, err);
+    int rc = jsonio_check_schema(object, "moqa.eval", VERSION, file, err);
     if (rc == 0)
         rc = jsonio_real(&out->value, object, "perplexity", at, err);
     if (rc == 0)
@@ -46,6 +43,16 @@ int eval_json_load(struct perplexity *out, const char *path, struct err *err)
         rc = jsonio_size(&out->predicted, object, "predicted", SIZE_MAX, at, err);
     if (rc == 0)
         rc = jsonio_real(&out->seconds, object, "seconds", at, err);
+    return rc;
+}
+
+int eval_json_load(struct perplexity *out, const char *path, struct err *err)
+{
+    json_t *object = NULL;
+    *out = (struct perplexity){0};
+    int rc = jsonio_load(&object, path, FILE_LIMIT, err);
+    if (rc == 0)
+        rc = eval_json_read(out, object, path, err);
     json_decref(object);
     return rc;
 }

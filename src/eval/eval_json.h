@@ -10,6 +10,9 @@
 
 ERR_CHECK int eval_json(json_t **out, const struct perplexity *p, struct err *err);
 ERR_CHECK int eval_json_save(const struct perplexity *p, const char *path, struct err *err);
+/* From an object that stands in another file. */
+ERR_CHECK int eval_json_read(struct perplexity *out, const json_t *object, const char *file,
+                             struct err *err);
 ERR_CHECK int eval_json_load(struct perplexity *out, const char *path, struct err *err);
 
 #endif

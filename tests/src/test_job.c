@@ -62,7 +62,7 @@ static void test_a_job_quantizes_evaluates_and_is_listed(void **state)
     open_job(&r, &o);
     assert_int_equal(run_job(&o, &value, &steps, &err), 0);
     assert_true(value == quant_run_perplexity(r.backend, r.out, texts, 1, 0));
-    assert_int_equal(runs_list(&list, &count, r.folder, r.plan.config_sha256, &err), 0);
+    assert_int_equal(runs_list(&list, &count, r.folder, r.plan.config_sha256, NULL, &err), 0);
     assert_int_equal(count, 1);
     assert_string_equal(list[0].method, "gptq-3");
     assert_true(list[0].has_perplexity && list[0].perplexity == value);
@@ -70,7 +70,7 @@ static void test_a_job_quantizes_evaluates_and_is_listed(void **state)
     assert_non_null(strstr(list[0].settings, "group_size=64"));
     free(list);
     char other[HASH_HEX_SIZE] = "";
-    assert_int_equal(runs_list(&list, &count, r.folder, other, &err), 0);
+    assert_int_equal(runs_list(&list, &count, r.folder, other, NULL, &err), 0);
     assert_int_equal(count, 0);
     free(list);
     quant_run_close(&r);

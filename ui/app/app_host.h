@@ -50,16 +50,33 @@ struct app_run {
     struct app_run_expert *expert; /* [layers][experts], owned by the struct; may be NULL */
 };
 
+/* The perplexity of the original model, where it is not known yet. */
+enum app_measure {
+    APP_MEASURE_NONE, /* nobody has asked, or there is no text to measure it on */
+    APP_MEASURE_WORKING,
+    APP_MEASURE_DONE,
+    APP_MEASURE_FAILED, /* the note says why */
+    APP_MEASURE_CANCELLED
+};
+
 struct app_result {
-    char name[256]; /* output folder, or the original model */
+    char name[256]; /* output folder, or the original model's name */
     char method[64];
+    bool original;                       /* the model that the runs were made from */
     double nominal_bits, effective_bits; /* 0: not known */
     uint64_t bytes;
     bool has_perplexity;
     double perplexity;
-    size_t window;
-    double seconds;
-    char settings[512]; /* what differs from the defaults: "alpha=0.5 min_count=3" */
+    size_t window, tokens; /* perplexities over others are not comparable */
+    double seconds;        /* of the evaluation */
+    int64_t finished;      /* when the run was, in seconds of the epoch; 0: not known */
+    char settings[512];    /* what differs from the defaults: "alpha=0.5 min_count=3" */
+    bool has_values;
+    struct settings values; /* all of them */
+    size_t pins;            /* experts pinned */
+    enum app_measure measure;
+    double progress, seconds_left; /* while it is measured; left < 0: not known */
+    char note[256];
 };
 
 /* A question that the host answers in the background. */
@@ -86,6 +103,12 @@ struct app_host {
     /* True until results() has what the folder held when this was first called; may be NULL. Only
      * who presses keys without looking (walk.h) waits for that. */
     bool (*results_pending)(void *context);
+    /* The plan of a run, by its place among the results. May be NULL. */
+    int (*result_plan)(void *context, const struct app_result *result, struct plan *out,
+                       struct err *err);
+    /* Measures the original again after a failure, or stops that (start false), where false means
+     * that nothing was measured. An error says what is missing. May be NULL. */
+    bool (*measure_original)(void *context, bool start, struct err *err);
     /* The command line that repeats what the screen shows, with these settings. */
     void (*command_line)(void *context, const struct plan *plan, const char *verb, struct str *out);
 };

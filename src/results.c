@@ -1,0 +1,226 @@
+#include "src/results.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/base/mem.h"
+#include "data/trace_h5.h"
+#include "src/original.h"
+#include "src/runs_watch.h"
+
+struct results {
+    struct results_options options;
+    struct runs_watch *watch;
+    pthread_t thread;
+    bool started; /* the thread exists and was not joined */
+    struct progress progress;
+    pthread_mutex_t lock;
+    bool finished; /* below: under the lock. The thread's function has returned */
+    struct original original;
+    int rc;
+    struct err err;
+
+    bool ended;  /* it is measured, or failed, or was stopped by the user */
+    bool paused; /* stopped to go on later */
+    char note[ERR_MESSAGE_MAX];
+    enum app_measure measure;
+    struct app_result *list; /* the caller's */
+    size_t capacity;
+};
+
+int results_new(struct results **out, const struct results_options *options, struct err *err)
+{
+    struct results *r = mem_array(1, sizeof *r, err);
+    *out = r;
+    if (!r)
+        return ERR_NOMEM;
+    r->options = *options;
+    pthread_mutex_init(&r->lock, NULL);
+    progress_init(&r->progress);
+    int rc = runs_watch_new(&r->watch, options->runs_dir, options->model_dir,
+                            options->config_sha256, err);
+    if (rc < 0) {
+        results_free(r);
+        *out = NULL;
+    }
+    return rc;
+}
+
+static void join(struct results *r)
+{
+    if (r->started)
+        pthread_join(r->thread, NULL);
+    r->started = false;
+}
+
+void results_free(struct results *r)
+{
+    if (!r)
+        return;
+    atomic_store(&r->progress.cancel, true);
+    join(r);
+    runs_watch_free(r->watch);
+    progress_release(&r->progress);
+    pthread_mutex_destroy(&r->lock);
+    free(r->list);
+    free(r);
+}
+
+/* --- The measurement --- */
+
+/* The length of a job's windows: a trace's own, else the default. */
+static int find_window(size_t *out, const struct results_options *o, struct err *err)
+{
+    struct trace t = {0};
+    *out = o->calib_count ? 0 : o->window;
+    if (o->calib_count != 1 || !trace_h5_probe(o->calib[0]))
+        return 0;
+    int rc = trace_h5_load(&t, o->calib[0], NULL, err);
+    *out = t.window;
+    trace_release(&t);
+    return rc;
+}
+
+static void *measure_main(void *argument)
+{
+    struct results *r = argument;
+    const struct results_options *o = &r->options;
+    struct original original = {0};
+    struct err err = {0};
+    struct original_request request = {.model_dir = o->model_dir,
+                                       .runs_dir = o->runs_dir,
+                                       .texts = o->texts,
+                                       .texts_count = o->texts_count,
+                                       .threads = o->threads,
+                                       .progress = &r->progress};
+    int rc = find_window(&request.window, o, &err);
+    if (rc == 0)
+        rc = original_measure(&original, &request, &err);
+    pthread_mutex_lock(&r->lock);
+    r->original = original;
+    r->rc = rc;
+    r->err = err;
+    r->finished = true;
+    pthread_mutex_unlock(&r->lock);
+    return NULL;
+}
+
+static void fail(struct results *r, const struct err *err)
+{
+    r->measure = APP_MEASURE_FAILED;
+    r->ended = true;
+    err_format(r->note, sizeof r->note, err);
+}
+
+static void start(struct results *r)
+{
+    sigset_t all, before;
+    struct err err = {0};
+    r->finished = false;
+    r->paused = false;
+    atomic_store(&r->progress.cancel, false);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&r->thread, NULL, measure_main, r);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    r->started = !failed;
+    r->measure = APP_MEASURE_WORKING;
+    if (failed && err_set(&err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed)) < 0)
+        fail(r, &err);
+}
+
+/* Takes what the thread has found, and starts one where something is left to measure. */
+static void go_on(struct results *r, bool idle)
+{
+    pthread_mutex_lock(&r->lock);
+    bool finished = r->started && r->finished;
+    int rc = r->rc;
+    pthread_mutex_unlock(&r->lock);
+    if (finished) {
+        join(r);
+        if (rc == ERR_CANCELLED) {
+            r->measure = r->paused ? APP_MEASURE_NONE : APP_MEASURE_CANCELLED;
+            r->ended = !r->paused;
+        } else if (rc < 0) {
+            fail(r, &r->err);
+        } else {
+            r->measure = APP_MEASURE_DONE;
+            r->ended = true;
+        }
+    }
+    if (idle && !r->started && !r->ended && r->options.texts_count)
+        start(r);
+}
+
+bool results_stop(struct results *r, bool pause)
+{
+    if (!r->started)
+        return false;
+    r->paused = pause;
+    atomic_store(&r->progress.cancel, true);
+    return true;
+}
+
+int results_measure(struct results *r, struct err *err)
+{
+    if (r->options.texts_count == 0)
+        return err_set(err, ERR_USAGE, NULL,
+                       "nothing to measure on; start with --text FILE (and the same texts each "
+                       "time)");
+    if (r->measure != APP_MEASURE_DONE && !r->started) {
+        r->ended = false;
+        r->measure = APP_MEASURE_NONE;
+    }
+    return 0;
+}
+
+bool results_pending(struct results *r, bool idle)
+{
+    go_on(r, idle);
+    return r->started || runs_watch_pending(r->watch);
+}
+
+/* --- The list --- */
+
+static bool has_original(const struct app_result *list, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        if (list[i].original)
+            return true;
+    return false;
+}
+
+/* Its row where no record has one for these texts. */
+static struct app_result row_of(struct results *r)
+{
+    struct progress_state state;
+    struct app_result row = {.original = true, .method = "original", .measure = r->measure};
+    runs_watch_model(r->watch, &row);
+    progress_get(&r->progress, &state);
+    row.progress = state.total ? (double)state.done / (double)state.total : 0;
+    row.seconds_left = state.seconds_left;
+    snprintf(row.note, sizeof row.note, "%.*s", (int)sizeof row.note - 1, r->note);
+    return row;
+}
+
+size_t results_get(struct results *r, const struct app_result **out, bool idle)
+{
+    const struct app_result *runs;
+    go_on(r, idle);
+    size_t n = runs_watch_get(r->watch, &runs);
+    bool open = r->options.texts_count && r->measure != APP_MEASURE_DONE;
+    bool missing = open || !has_original(runs, n);
+    if (mem_grow((void **)&r->list, &r->capacity, n + 1, sizeof *r->list, NULL) < 0) {
+        *out = runs;
+        return n;
+    }
+    if (missing)
+        r->list[0] = row_of(r);
+    if (n)
+        memcpy(r->list + missing, runs, n * sizeof *runs);
+    *out = r->list;
+    return n + missing;
+}
