@@ -345,7 +345,7 @@ static void test_a_token_card_shows_the_counts_of_a_recount(void **state)
                 expert = n > best ? e : expert;
                 best = n > best ? n : best;
             }
-            snprintf(text, sizeof text, "L%-3zu%3zu  E%zu:%llu", r->layer[l].layer, served, expert,
+            snprintf(text, sizeof text, "L%-3zu%3zu E%zu:%llu", r->layer[l].layer, served, expert,
                      (unsigned long long)best);
             assert_shows_at(f, 190, 60, text);
         }

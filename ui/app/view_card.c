@@ -180,7 +180,7 @@ struct served {
     uint64_t *count;
 };
 
-/* "E17:123 E3:80": as many as have room, most first; dots where there are more. */
+/* "E17:123 E3:80": as many as have room, most first. */
 static void list_experts(char *out, size_t size, const struct served *s, size_t room)
 {
     size_t used = 0;
@@ -189,11 +189,8 @@ static void list_experts(char *out, size_t size, const struct served *s, size_t 
         char one[48];
         size_t length = (size_t)snprintf(one, sizeof one, "%sE%zu:%llu", i ? " " : "", s->expert[i],
                                          (unsigned long long)s->count[i]);
-        bool last = i + 1 == s->n;
-        if (used + length + (last ? 0 : 3) > room || used + length + 4 > size) {
-            snprintf(out + used, size - used, " ..");
+        if (used + length > room || used + length >= size)
             return;
-        }
         memcpy(out + used, one, length + 1);
         used += length;
     }
@@ -201,7 +198,7 @@ static void list_experts(char *out, size_t size, const struct served *s, size_t 
 
 static void layer_items(struct card *k, const struct app *a, struct served *s)
 {
-    enum { HEAD = 9 };
+    enum { HEAD = 8 };
     card_heading(k, "Layer, experts, those with most");
     for (size_t l = 0; l < a->result->layers; l++) {
         char number[24], left[CARD_TEXT], list[CARD_TEXT - 48];
@@ -209,7 +206,7 @@ static void layer_items(struct card *k, const struct app *a, struct served *s)
                                 s->count);
         list_experts(list, sizeof list, s, k->width > HEAD ? (size_t)k->width - HEAD : 0);
         snprintf(number, sizeof number, "L%zu", a->result->layer[l].layer);
-        snprintf(left, sizeof left, "%-4s%3zu  %s", number, s->n, list);
+        snprintf(left, sizeof left, "%-4s%3zu %s", number, s->n, list);
         bool here = l == a->layer;
         card_item(k, here ? STYLE_ACCENT : STYLE_DEFAULT, left, "")->marked = here;
         if (here) {
