@@ -11,7 +11,7 @@ expect 'a repeated key counts' 0 'alpha +0\.35 ' open --keys '3 Right*5'
 expect 'the mouse clicks' 0 '^ expert +' open --keys 'm click:20,1' --size 120x40
 expect 'similarity is waited for' 0 'cosine' open --keys 4
 check 'and shown without a word of progress' [ "$(grep -c 'reading the experts' "$work/out")" = 0 ]
-expect 'no run is there yet' 0 'No results yet' open --keys 7
+expect 'no run is there yet' 0 'No runs yet' open --keys 7
 expect 'a dry run is waited for' 0 'y runs it, any other key does not' open --keys x
 expect 'a run is waited for' 0 'the run is done: moqa-runs/moqa-' open --keys 'x y wait'
 expect 'and listed from then on' 0 '^moqa-[0-9a-f]{8} +moqa +2\.9' open --keys 7

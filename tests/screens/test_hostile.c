@@ -87,15 +87,28 @@ static void draw(struct app *a, struct cells *c, int w, int h)
 static void test_bad_names_leave_every_screen_in_its_columns(void **state)
 {
     /* \x16 is Down. */
-    static const char *const walks[] = {"1",         "1\x16\x16\x16\x16\x16\x16",
-                                        "1/desre\n", "2>>",
-                                        "3v",        "3]]/plain\n",
-                                        "4a",        "4v",
-                                        "5Ap>>pB",   "y",
-                                        "6v",        "6",
-                                        "7",         "7\x16\x16v",
-                                        "7v",        "w",
-                                        "?",         "/\x16z"};
+    static const char *const walks[] = {"1",
+                                        "1\x16\x16\x16\x16\x16\x16",
+                                        "1/desre\n\x1b",
+                                        "2>>",
+                                        "3v",
+                                        "3]]/plain\n\x1b",
+                                        "4a",
+                                        "4v",
+                                        "5Ap>>pB",
+                                        "y",
+                                        "6v",
+                                        "6",
+                                        "7",
+                                        "7\x16\x16v",
+                                        "7v",
+                                        "w",
+                                        "?",
+                                        "/\x16z",
+                                        "1/#1\n",
+                                        "1/rank 3\n",
+                                        "3i",
+                                        "7i]>"};
     struct hostile plain, bad;
     struct cells p = {0}, b = {0};
     (void)state;

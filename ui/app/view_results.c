@@ -80,6 +80,8 @@ size_t view_runs(struct figure_run **out, const struct app *a)
 {
     const struct app_result *x;
     size_t n = results_of(a, &x);
+    if (n == 1 && x[0].original && !x[0].has_perplexity)
+        n = 0; /* nothing to draw */
     struct figure_run *run = n ? mem_array(n, sizeof *run, NULL) : NULL;
     *out = run;
     for (size_t i = 0; run && i < n; i++)
@@ -130,13 +132,14 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     const struct app_result *x;
     struct rect part[2] = {r, {0}};
     size_t n = results_of(a, &x);
-    if (n == 0) {
-        app_draw_empty(a, c, r,
-                       "No results yet. Quantize with x (screen 6), or with moqa quantize; moqa "
+    bool only_original = n == 1 && x[0].original && !x[0].has_perplexity;
+    if (n == 0 || only_original)
+        app_draw_empty(a, c, rect_inset(r, 0, only_original ? TABLE_HEAD_ROWS + 1 : 0, 0, 0),
+                       "No runs yet. Quantize with x (screen 6), or with moqa quantize; moqa "
                        "eval measures the perplexity of a model. Every run then has a row here "
                        "and a point in the chart.");
+    if (n == 0)
         return;
-    }
     if (a->result_selected >= n)
         a->result_selected = n - 1;
     if (has_points(x, n))
