@@ -51,6 +51,23 @@ int plan_copy(struct plan *out, const struct plan *p, struct err *err)
     return 0;
 }
 
+unsigned plan_expert_bits(const struct plan_expert *x, enum plan_linear linear)
+{
+    return x->linear_bits[linear] ? x->linear_bits[linear] : x->bits;
+}
+
+unsigned plan_shared_bits(const struct plan *p, const struct plan_layer *l, enum plan_linear linear)
+{
+    return l->shared_bits[linear] ? l->shared_bits[linear] : p->settings.bits_shared;
+}
+
+static bool equal_experts(const struct plan_expert *a, const struct plan_expert *b)
+{
+    return a->bits == b->bits && a->pinned == b->pinned &&
+           memcmp(a->linear_bits, b->linear_bits, sizeof a->linear_bits) == 0 &&
+           a->channels_gate_up == b->channels_gate_up && a->channels_down == b->channels_down;
+}
+
 bool plan_equal(const struct plan *a, const struct plan *b)
 {
     if (strcmp(a->method, b->method) != 0 || a->quantizer != b->quantizer ||
@@ -58,13 +75,14 @@ bool plan_equal(const struct plan *a, const struct plan *b)
         !settings_equal(&a->settings, &b->settings) || a->layers_count != b->layers_count ||
         a->experts != b->experts)
         return false;
-    for (size_t l = 0; l < a->layers_count; l++)
-        for (size_t e = 0; e < a->experts; e++) {
-            const struct plan_expert *x = &a->layers[l].experts[e], *y = &b->layers[l].experts[e];
-            if (x->bits != y->bits || x->pinned != y->pinned ||
-                x->channels_gate_up != y->channels_gate_up || x->channels_down != y->channels_down)
+    for (size_t l = 0; l < a->layers_count; l++) {
+        const struct plan_layer *x = &a->layers[l], *y = &b->layers[l];
+        if (memcmp(x->shared_bits, y->shared_bits, sizeof x->shared_bits) != 0)
+            return false;
+        for (size_t e = 0; e < a->experts; e++)
+            if (!equal_experts(&x->experts[e], &y->experts[e]))
                 return false;
-        }
+    }
     return true;
 }
 
@@ -117,6 +135,43 @@ static int check_breaks(const struct check *c, size_t i)
     return 0;
 }
 
+static bool is_width(unsigned bits)
+{
+    return bits == 2 || bits == 3 || bits == 4 || bits == 8 || bits == 16;
+}
+
+/* Widths of single linears: all of them or none; one of them is what `bits` says. */
+static int check_linear_bits(const struct check *c, const char *at, const char *name,
+                             const uint8_t bits[PLAN_LINEARS])
+{
+    if (!bits[PLAN_GATE] && !bits[PLAN_UP] && !bits[PLAN_DOWN])
+        return 0;
+    for (size_t i = 0; i < PLAN_LINEARS; i++)
+        if (!is_width(bits[i]))
+            return err_set(c->err, ERR_INPUT, c->file,
+                           "%s.%s[%zu]: found %u, expected 2, 3, 4, 8 or 16", at, name, i, bits[i]);
+    if (c->plan->quantizer == PLAN_NONE)
+        return err_set(c->err, ERR_INPUT, c->file, "%s.%s: expected none, since quantizer is none",
+                       at, name);
+    return 0;
+}
+
+static int check_linears(const struct check *c, const char *at, const struct plan_expert *x)
+{
+    const uint8_t *bits = x->linear_bits;
+    int rc = check_linear_bits(c, at, "linear_bits", bits);
+    if (rc < 0 || !bits[PLAN_GATE])
+        return rc;
+    if (x->bits != bits[PLAN_GATE] && x->bits != bits[PLAN_UP] && x->bits != bits[PLAN_DOWN])
+        return err_set(c->err, ERR_INPUT, c->file, "%s.bits: found %u, expected one of linear_bits",
+                       at, x->bits);
+    if (x->channels_gate_up || x->channels_down)
+        return err_set(c->err, ERR_INPUT, c->file,
+                       "%s.channels: found %zu and %zu, expected none beside linear_bits", at,
+                       x->channels_gate_up, x->channels_down);
+    return 0;
+}
+
 static int check_layer(const struct check *c, size_t i)
 {
     const struct plan_layer *l = &c->plan->layers[i];
@@ -142,12 +197,11 @@ static int check_layer(const struct check *c, size_t i)
         rc = check_real(c, i, "threshold", l->threshold, -HUGE_VAL);
     if (rc == 0)
         rc = check_real(c, i, "gvf", l->gvf, -HUGE_VAL);
+    char at[32];
+    snprintf(at, sizeof at, "layers[%zu]", i);
+    if (rc == 0)
+        rc = check_linear_bits(c, at, "shared_bits", l->shared_bits);
     return rc == 0 ? check_breaks(c, i) : rc;
-}
-
-static bool is_width(unsigned bits)
-{
-    return bits == 2 || bits == 3 || bits == 4 || bits == 8 || bits == 16;
 }
 
 static int check_expert(const struct check *c, size_t layer, size_t e)
@@ -176,7 +230,7 @@ static int check_expert(const struct check *c, size_t layer, size_t e)
                        "bits_channel is %u",
                        at, x->channels_gate_up, x->channels_down, x->bits,
                        p->settings.bits_channel);
-    return 0;
+    return check_linears(c, at, x);
 }
 
 static int check_summary(const struct check *c)

@@ -13,13 +13,16 @@
 #include "data/base/hash.h"
 #include "data/settings.h"
 
+enum plan_linear { PLAN_GATE, PLAN_UP, PLAN_DOWN, PLAN_LINEARS };
+
 struct plan_expert {
     double significance;
     size_t group;  /* 1: highest class */
-    unsigned bits; /* 2, 3, 4, 8, 16 */
+    unsigned bits; /* 2, 3, 4, 8, 16; where linears differ, the width of most of its weights */
     bool pinned;
     size_t channels_gate_up; /* inputs of gate and up at settings.bits_channel */
     size_t channels_down;
+    uint8_t linear_bits[PLAN_LINEARS]; /* of gate, up and down; all 0: each has `bits` */
 };
 
 struct plan_layer {
@@ -31,7 +34,8 @@ struct plan_layer {
     size_t breaks; /* number of Jenks breaks */
     double break_at[SETTINGS_CLASSES_MAX];
     double gvf;
-    struct plan_expert *experts; /* [plan.experts] */
+    uint8_t shared_bits[PLAN_LINEARS]; /* of the shared expert; all 0: settings.bits_shared */
+    struct plan_expert *experts;       /* [plan.experts] */
 };
 
 enum plan_quantizer { PLAN_GPTQ, PLAN_RTN, PLAN_NONE /* fp16: nothing is quantized */ };
@@ -61,6 +65,11 @@ ERR_CHECK int plan_alloc(struct plan *p, size_t layers, size_t experts, struct e
 void plan_release(struct plan *p);
 /* A copy of its own; `out` is released or zeroed before. */
 ERR_CHECK int plan_copy(struct plan *out, const struct plan *p, struct err *err);
+
+/* Bits of one linear of a routed expert, and of the shared expert of a layer. */
+unsigned plan_expert_bits(const struct plan_expert *x, enum plan_linear linear);
+unsigned plan_shared_bits(const struct plan *p, const struct plan_layer *l,
+                          enum plan_linear linear);
 
 /* The same decisions: method, settings, model, bits, channels and pins; where they came from (the
  * trace's name) and what was measured (significance) may differ. */

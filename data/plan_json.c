@@ -7,7 +7,8 @@
 #include "data/plan.h"
 #include "data/trace.h"
 
-enum { PLAN_BYTES_MAX = 1 << 28 };
+/* Version 2 has widths of single linears; what has none is written as version 1. */
+enum { PLAN_BYTES_MAX = 1 << 28, VERSION = 1, VERSION_LINEARS = 2 };
 
 static const char *const quantizer_names[] = {"gptq", "rtn", "none"};
 
@@ -27,6 +28,29 @@ static void set(struct builder *b, json_t *object, const char *key, json_t *valu
     b->failed |= json_object_set_new(object, key, value) < 0;
 }
 
+static void set_linear_bits(struct builder *b, json_t *object, const char *key,
+                            const uint8_t bits[PLAN_LINEARS])
+{
+    if (!bits[0])
+        return;
+    json_t *list = json_array();
+    for (size_t i = 0; i < PLAN_LINEARS; i++)
+        b->failed |= json_array_append_new(list, json_integer(bits[i])) < 0;
+    set(b, object, key, list);
+}
+
+static bool has_linear_bits(const struct plan *p)
+{
+    for (size_t l = 0; l < p->layers_count; l++) {
+        if (p->layers[l].shared_bits[0])
+            return true;
+        for (size_t e = 0; e < p->experts; e++)
+            if (p->layers[l].experts[e].linear_bits[0])
+                return true;
+    }
+    return false;
+}
+
 static json_t *expert_json(struct builder *b, const struct plan_expert *x)
 {
     json_t *channels = json_object(), *o = json_object();
@@ -35,6 +59,7 @@ static json_t *expert_json(struct builder *b, const struct plan_expert *x)
     set(b, o, "significance", json_real(x->significance));
     set(b, o, "group", json_integer((json_int_t)x->group));
     set(b, o, "bits", json_integer(x->bits));
+    set_linear_bits(b, o, "linear_bits", x->linear_bits);
     set(b, o, "channels", channels);
     set(b, o, "pinned", json_boolean(x->pinned));
     return o;
@@ -53,6 +78,7 @@ static json_t *layer_json(struct builder *b, const struct plan_layer *l, size_t 
         b->failed |= json_array_append_new(breaks, json_real(l->break_at[i])) < 0;
     set(b, o, "breaks", breaks);
     set(b, o, "gvf", json_real(l->gvf));
+    set_linear_bits(b, o, "shared_bits", l->shared_bits);
     for (size_t e = 0; e < experts; e++)
         b->failed |= json_array_append_new(list, expert_json(b, &l->experts[e])) < 0;
     set(b, o, "experts", list);
@@ -63,7 +89,7 @@ static json_t *head_json(struct builder *b, const struct plan *p, json_t *settin
 {
     json_t *o = json_object(), *model = json_object(), *trace = json_object();
     set(b, o, "schema", json_string("moqa.plan"));
-    set(b, o, "schema_version", json_integer(1));
+    set(b, o, "schema_version", json_integer(has_linear_bits(p) ? VERSION_LINEARS : VERSION));
     set(b, o, "method", json_string(p->method));
     set(b, o, "quantizer", json_string(quantizer_names[p->quantizer]));
     set(b, model, "name", json_string(p->model_name));
@@ -144,6 +170,31 @@ static int read_choice(int *out, const char *const *names, size_t count, const j
                    at.path[0] ? "." : "", key, text, expected);
 }
 
+/* Three widths by a key that need not be there; whether they are legal is checked later. */
+static int read_linear_bits(uint8_t out[PLAN_LINEARS], const json_t *object, const char *key,
+                            struct jsonio_at at, struct err *err)
+{
+    json_t *list;
+    if (!jsonio_has(object, key))
+        return 0;
+    int rc = jsonio_array(&list, object, key, at, err);
+    if (rc < 0)
+        return rc;
+    if (json_array_size(list) != PLAN_LINEARS)
+        return err_set(err, ERR_INPUT, at.file,
+                       "%s.%s: found %zu widths, expected those of gate, up and down", at.path, key,
+                       json_array_size(list));
+    for (size_t i = 0; i < PLAN_LINEARS; i++) {
+        const json_t *value = json_array_get(list, i);
+        json_int_t bits = json_is_integer(value) ? json_integer_value(value) : 0;
+        if (bits < 2 || bits > 16)
+            return err_set(err, ERR_INPUT, at.file, "%s.%s[%zu]: expected 2, 3, 4, 8 or 16",
+                           at.path, key, i);
+        out[i] = (uint8_t)bits;
+    }
+    return 0;
+}
+
 static int read_expert(struct plan_expert *x, const json_t *object, struct jsonio_at at,
                        struct err *err)
 {
@@ -162,6 +213,9 @@ static int read_expert(struct plan_expert *x, const json_t *object, struct jsoni
     if (rc < 0)
         return rc;
     x->bits = (unsigned)bits;
+    rc = read_linear_bits(x->linear_bits, object, "linear_bits", at, err);
+    if (rc < 0)
+        return rc;
     snprintf(path, sizeof path, "%s.channels", at.path);
     at.path = path;
     rc = jsonio_size(&x->channels_gate_up, channels, "gate_up", 1u << 30, at, err);
@@ -210,6 +264,8 @@ static int read_layer(struct plan *p, size_t index, const json_t *object, struct
         rc = read_breaks(l, object, at, err);
     if (rc == 0)
         rc = jsonio_real(&l->gvf, object, "gvf", at, err);
+    if (rc == 0)
+        rc = read_linear_bits(l->shared_bits, object, "shared_bits", at, err);
     if (rc == 0)
         rc = jsonio_array(&experts, object, "experts", at, err);
     l->rule = rule == 0 ? RULE_THRESHOLD : RULE_JENKS;
@@ -300,7 +356,9 @@ static int read_plan(struct plan *p, const json_t *root, const char *file, struc
 {
     struct jsonio_at at = {file, ""};
     json_t *settings = NULL;
-    int quantizer = 0, rc = jsonio_check_schema(root, "moqa.plan", 1, file, err);
+    bool linears = json_integer_value(json_object_get(root, "schema_version")) == VERSION_LINEARS;
+    int quantizer = 0,
+        rc = jsonio_check_schema(root, "moqa.plan", linears ? VERSION_LINEARS : VERSION, file, err);
     if (rc == 0)
         rc = read_text(p->method, sizeof p->method, root, "method", at, err);
     if (rc == 0)

@@ -1,3 +1,5 @@
+#include <string.h>
+
 #include "data/model_config.h"
 #include "data/packed.h"
 #include "data/plan.h"
@@ -28,16 +30,16 @@ static void add_linear(struct tally *t, size_t in, size_t out, unsigned bits, si
 static void add_expert(struct tally *t, size_t hidden, size_t size, const struct plan_expert *x,
                        const struct settings *s, size_t original)
 {
-    add_linear(t, hidden, size, x->bits, x->channels_gate_up, s, original);
-    add_linear(t, hidden, size, x->bits, x->channels_gate_up, s, original);
-    add_linear(t, size, hidden, x->bits, x->channels_down, s, original);
+    size_t in = x->channels_gate_up;
+    add_linear(t, hidden, size, plan_expert_bits(x, PLAN_GATE), in, s, original);
+    add_linear(t, hidden, size, plan_expert_bits(x, PLAN_UP), in, s, original);
+    add_linear(t, size, hidden, plan_expert_bits(x, PLAN_DOWN), x->channels_down, s, original);
 }
 
 int plan_summarize(struct plan *p, const struct model_config *config, struct err *err)
 {
     struct tally t = {0};
     size_t original = dtype_size(config->dtype) * 8;
-    struct plan_expert shared = {.bits = p->settings.bits_shared};
     int rc = plan_check_model(p, NULL, config, err);
     if (rc < 0)
         return rc;
@@ -45,6 +47,8 @@ int plan_summarize(struct plan *p, const struct model_config *config, struct err
         for (size_t e = 0; e < p->experts; e++)
             add_expert(&t, config->hidden, config->expert_size, &p->layers[l].experts[e],
                        &p->settings, original);
+        struct plan_expert shared = {.bits = p->settings.bits_shared};
+        memcpy(shared.linear_bits, p->layers[l].shared_bits, sizeof shared.linear_bits);
         if (config->shared_size)
             add_expert(&t, config->hidden, config->shared_size, &shared, &p->settings, original);
     }

@@ -26,12 +26,13 @@ enum checkpoint_format quant_config_format(const struct quant_config *q);
 ERR_CHECK int quant_config_linear(const struct quant_config *q, const char *linear,
                                   struct checkpoint_linear *out, struct err *err);
 
-/* A module and the bits of all linears below it, e.g. "model.layers.3.mlp.experts.7". Modules must
- * not contain one another. */
+/* A module and the bits of all linears below it, e.g. "model.layers.3.mlp.experts.7", or of one of
+ * them. Modules must not contain one another. */
 struct quant_module {
     const char *name;
     unsigned bits;         /* 2, 3, 4, 8; 16: left as it is */
     unsigned channel_bits; /* of mixed channels, 0: none (CHECKPOINT_GPTQ: must be 0) */
+    const char *leaf;      /* NULL, or the one linear below it that is meant: "gate_proj" */
 };
 
 /* The field's value for a checkpoint that is to be written; group_size 0: whole row. In the moqa

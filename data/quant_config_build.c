@@ -1,4 +1,5 @@
 /* Writing quantization_config. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -7,7 +8,7 @@
 #include "data/base/str.h"
 #include "data/quant_config.h"
 
-enum { PLAIN_BITS = 16 };
+enum { PLAIN_BITS = 16, MODULE_NAME_MAX = 256 };
 
 /* GPTQModel loads asymmetric grids of version 1 only if its own name and a version of 0.9 or more
  * stand among the quantizers: that is where its word-wise reading of zero points began. */
@@ -18,6 +19,9 @@ static int check_modules(const struct quant_module *modules, size_t count,
 {
     for (size_t i = 0; i < count; i++) {
         const struct quant_module *m = &modules[i];
+        if (strlen(m->name) + (m->leaf ? strlen(m->leaf) + 1 : 0) >= MODULE_NAME_MAX)
+            return err_set(err, ERR_USAGE, NULL, "a module's name has more than %d bytes",
+                           MODULE_NAME_MAX - 1);
         bool known = m->bits == 2 || m->bits == 3 || m->bits == 4 || m->bits == 8;
         if (!known && m->bits != PLAIN_BITS)
             return err_set(err, ERR_USAGE, NULL, "%s: %u bits, expected 2, 3, 4, 8 or 16", m->name,
@@ -51,7 +55,9 @@ static int build_moqa(json_t **out, size_t group_size, const struct quant_module
         if (m->bits == PLAIN_BITS)
             continue;
         json_t *entry = json_pack("{s:I}", "bits", (json_int_t)m->bits);
-        failed = json_object_set_new(map, m->name, entry);
+        char name[MODULE_NAME_MAX];
+        snprintf(name, sizeof name, "%s%s%s", m->name, m->leaf ? "." : "", m->leaf ? m->leaf : "");
+        failed = json_object_set_new(map, name, entry);
         if (failed == 0 && m->channel_bits)
             failed = json_object_set_new(entry, "channel_bits", json_integer(m->channel_bits));
     }
@@ -87,8 +93,8 @@ static void append_escaped(struct str *s, const char *text, size_t length)
 static bool same_pattern(const struct quant_module *a, const struct quant_module *b)
 {
     size_t length = stem_length(a->name);
-    return a->bits == b->bits && length == stem_length(b->name) &&
-           strncmp(a->name, b->name, length) == 0;
+    return a->bits == b->bits && strcmp(a->leaf ? a->leaf : "", b->leaf ? b->leaf : "") == 0 &&
+           length == stem_length(b->name) && strncmp(a->name, b->name, length) == 0;
 }
 
 /* Appends the pattern of modules[first] and all later ones of its kind; marks them used. */
@@ -109,7 +115,11 @@ static void append_pattern(struct str *s, const struct quant_module *modules, si
         append_escaped(s, leaf, strlen(leaf));
         used[i] = true;
     }
-    str_append(s, ")(?:\\..*)?$");
+    str_append(s, modules[first].leaf ? ")\\." : ")(?:\\..*)?$");
+    if (modules[first].leaf) {
+        append_escaped(s, modules[first].leaf, strlen(modules[first].leaf));
+        str_append(s, "$");
+    }
 }
 
 static int add_patterns(json_t *dynamic, const struct quant_module *modules, size_t count,

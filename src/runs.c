@@ -30,12 +30,18 @@ int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err)
         rc = hash_update(h, text, strlen(text), err);
     if (rc == 0)
         rc = hash_update(h, plan->trace_sha256, sizeof plan->trace_sha256, err);
-    for (size_t l = 0; rc == 0 && l < plan->layers_count; l++)
+    for (size_t l = 0; rc == 0 && l < plan->layers_count; l++) {
+        const uint8_t *shared = plan->layers[l].shared_bits;
+        if (shared[0])
+            rc = hash_update(h, shared, PLAN_LINEARS, err);
         for (size_t e = 0; rc == 0 && e < plan->experts; e++) {
             const struct plan_expert *x = &plan->layers[l].experts[e];
             uint64_t parts[3] = {x->bits, x->channels_gate_up, x->channels_down};
             rc = hash_update(h, parts, sizeof parts, err);
+            if (rc == 0 && x->linear_bits[0])
+                rc = hash_update(h, x->linear_bits, sizeof x->linear_bits, err);
         }
+    }
     if (rc == 0)
         rc = hash_finish(h, hex, err);
     if (rc == 0)

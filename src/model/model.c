@@ -3,6 +3,7 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "data/base/mem.h"
@@ -87,6 +88,13 @@ void model_linear_name(char out[MODEL_NAME_MAX], const struct model_config *c, s
                  expert_names[c->type].projection[linear - LINEAR_GATE]);
     else
         snprintf(out, MODEL_NAME_MAX, "model.layers.%zu.%s", layer, linears[linear].name);
+}
+
+const char *model_linear_leaf(const struct model_config *c, enum model_linear linear)
+{
+    if (linear == LINEAR_GATE || linear == LINEAR_UP || linear == LINEAR_DOWN)
+        return expert_names[c->type].projection[linear - LINEAR_GATE];
+    return strrchr(linears[linear].name, '.') + 1;
 }
 
 static size_t side_size(const struct model_config *c, enum linear_side side)

@@ -40,6 +40,8 @@ void model_linear_name(char out[MODEL_NAME_MAX], const struct model_config *c, s
 /* The part of it that all linears of a routed expert share: "model.layers.3.mlp.experts.7". */
 void model_expert_name(char out[MODEL_NAME_MAX], const struct model_config *c, size_t layer,
                        size_t expert);
+/* The rest of it: "gate_proj". */
+const char *model_linear_leaf(const struct model_config *c, enum model_linear linear);
 /* The router's tensor, with ".weight". */
 void model_router_name(char out[MODEL_NAME_MAX], const struct model_config *c, size_t layer);
 void model_linear_shape(const struct model_config *c, enum model_linear linear, size_t *in,

@@ -37,7 +37,7 @@ static int make_experts(struct pass *p, struct err *err)
     for (size_t i = 0; i < plan->layers_count; i++)
         for (size_t e = 0; e < plan->experts; e++)
             p->expert[i * plan->experts + e].bits =
-                pass_bits_of(&p->o, plan->layers[i].layer, LINEAR_GATE, e).bits;
+                plan->quantizer == PLAN_NONE ? 16 : plan->layers[i].experts[e].bits;
     return 0;
 }
 
@@ -246,65 +246,84 @@ static int step_layer(struct pass *p, struct err *err)
 
 /* --- The end --- */
 
-static int add_module(struct quant_module *modules, size_t *count, struct str *names,
-                      const char *name, struct pass_bits bits)
+/* Modules whose names follow once they are all known. */
+struct module_list {
+    const struct pass *p;
+    struct quant_module *module;
+    size_t count, changed;
+    struct str names; /* one after another, each with its 0 */
+};
+
+static void add_module(struct module_list *list, const char *name, const char *leaf,
+                       struct pass_bits bits)
 {
-    str_append_bytes(names, name, strlen(name) + 1);
-    modules[(*count)++] =
-        (struct quant_module){.bits = bits.bits, .channel_bits = bits.channel_bits};
-    return 0;
+    str_append_bytes(&list->names, name, strlen(name) + 1);
+    list->module[list->count++] =
+        (struct quant_module){.leaf = leaf, .bits = bits.bits, .channel_bits = bits.channel_bits};
+    list->changed += bits.bits < 16;
 }
 
-/* The parts of a layer as modules: attention, experts, shared expert or dense MLP. `changed`
- * counts those that are quantized. */
-static void layer_modules(const struct pass *p, size_t layer, struct quant_module *modules,
-                          size_t *count, struct str *names, size_t *changed)
+/* An expert as one module, or where its linears differ as three. first: its gate. */
+static void add_expert(struct module_list *list, size_t layer, const char *name,
+                       enum model_linear first, size_t expert)
+{
+    struct pass_bits bits[PLAN_LINEARS];
+    for (size_t i = 0; i < PLAN_LINEARS; i++)
+        bits[i] = pass_bits_of(&list->p->o, layer, (enum model_linear)(first + i), expert);
+    if (bits[PLAN_GATE].bits == bits[PLAN_UP].bits && bits[PLAN_UP].bits == bits[PLAN_DOWN].bits) {
+        if (bits[PLAN_DOWN].channels)
+            bits[PLAN_GATE].channel_bits = bits[PLAN_DOWN].channel_bits;
+        add_module(list, name, NULL, bits[PLAN_GATE]);
+        return;
+    }
+    for (size_t i = 0; i < PLAN_LINEARS; i++)
+        add_module(list, name, model_linear_leaf(list->p->config, (enum model_linear)(first + i)),
+                   bits[i]);
+}
+
+/* The parts of a layer as modules: attention, experts, shared expert or dense MLP. */
+static void add_layer(struct module_list *list, size_t layer)
 {
     char name[MODEL_NAME_MAX];
-    size_t first = *count;
-    struct pass_bits bits = pass_bits_of(&p->o, layer, LINEAR_Q, 0);
+    const struct model_config *c = list->p->config;
+    struct pass_bits bits = pass_bits_of(&list->p->o, layer, LINEAR_Q, 0);
     snprintf(name, sizeof name, "model.layers.%zu.self_attn", layer);
     if (bits.bits < 16)
-        add_module(modules, count, names, name, bits);
+        add_module(list, name, NULL, bits);
     snprintf(name, sizeof name, "model.layers.%zu.mlp", layer);
-    if (!p->config->is_moe[layer])
-        add_module(modules, count, names, name, (struct pass_bits){.bits = 16});
-    for (size_t e = 0; p->config->is_moe[layer] && e < p->config->experts; e++) {
-        bits = pass_bits_of(&p->o, layer, LINEAR_GATE, e);
-        struct pass_bits down = pass_bits_of(&p->o, layer, LINEAR_DOWN, e);
-        if (down.channels)
-            bits.channel_bits = down.channel_bits;
-        model_expert_name(name, p->config, layer, e);
-        add_module(modules, count, names, name, bits);
+    if (!c->is_moe[layer])
+        add_module(list, name, NULL, (struct pass_bits){.bits = 16});
+    for (size_t e = 0; c->is_moe[layer] && e < c->experts; e++) {
+        model_expert_name(name, c, layer, e);
+        add_expert(list, layer, name, LINEAR_GATE, e);
     }
     snprintf(name, sizeof name, "model.layers.%zu.mlp.shared_expert", layer);
-    if (p->config->is_moe[layer] && p->config->shared_size)
-        add_module(modules, count, names, name, pass_bits_of(&p->o, layer, LINEAR_SHARED_GATE, 0));
-    for (size_t i = first; i < *count; i++)
-        *changed += modules[i].bits < 16;
+    if (c->is_moe[layer] && c->shared_size)
+        add_expert(list, layer, name, LINEAR_SHARED_GATE, 0);
 }
 
 static int write_config(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
-    struct str names = {0};
-    size_t count = 0, changed = 0, most = p->config->layers * (p->config->experts + 3);
-    struct quant_module *modules = mem_array(most, sizeof *modules, err);
-    if (!modules)
+    struct module_list list = {.p = p};
+    size_t most = p->config->layers * (p->config->experts + 1) * PLAN_LINEARS + p->config->layers;
+    list.module = mem_array(most, sizeof *list.module, err);
+    if (!list.module)
         return ERR_NOMEM;
     for (size_t i = 0; i < p->config->layers; i++)
-        layer_modules(p, i, modules, &count, &names, &changed);
-    int rc = str_ok(&names, err);
-    const char *at = str_get(&names);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        modules[i].name = at;
+        add_layer(&list, i);
+    int rc = str_ok(&list.names, err);
+    const char *at = str_get(&list.names);
+    for (size_t i = 0; rc == 0 && i < list.count; i++) {
+        list.module[i].name = at;
         at += strlen(at) + 1;
     }
     if (rc == 0)
         rc = writer_config(checkpoint_dir(o->model->checkpoint), o->out, o->format,
-                           o->plan->settings.group_size, modules, changed ? count : 0, err);
-    str_release(&names);
-    free(modules);
+                           o->plan->settings.group_size, list.module, list.changed ? list.count : 0,
+                           err);
+    str_release(&list.names);
+    free(list.module);
     return rc;
 }
 

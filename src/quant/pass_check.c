@@ -39,11 +39,11 @@ struct pass_bits pass_bits_of(const struct pass_options *o, size_t layer, enum m
     if (!l)
         return b;
     if (!is_routed(linear)) {
-        b.bits = s->bits_shared;
+        b.bits = plan_shared_bits(o->plan, l, (enum plan_linear)(linear - LINEAR_SHARED_GATE));
         return b;
     }
     const struct plan_expert *e = &l->experts[expert];
-    b.bits = e->bits;
+    b.bits = plan_expert_bits(e, (enum plan_linear)(linear - LINEAR_GATE));
     if (b.bits < 16 && writer_formats[o->format].channels) {
         b.channels = linear == LINEAR_DOWN ? e->channels_down : e->channels_gate_up;
         b.channel_bits = b.channels ? s->bits_channel : 0;

@@ -191,7 +191,8 @@ static int add_unit(struct layer_job *j, struct batch *b, const struct linear_gr
     b->hessians[b->units++] = (struct quantizer_hessian){.d = set->d, .h = h};
     int rc = hessians_take(j->hessians, group->kind, unit, j->p->o.plan->settings.shrink, h, err);
     for (size_t i = 0; rc == 0 && i < group->count; i++)
-        rc = add_part(j, b, group, group->linear[i], unit, err);
+        if (pass_bits_of(&j->p->o, j->layer->index, group->linear[i], unit).bits < 16)
+            rc = add_part(j, b, group, group->linear[i], unit, err);
     return rc;
 }
 
@@ -319,6 +320,15 @@ static size_t unit_bytes(const struct pass *p, const struct linear_group *group)
     return bytes + in * in * sizeof(double);
 }
 
+static bool any_quantized(const struct pass *p, size_t layer, const struct linear_group *group,
+                          size_t unit)
+{
+    for (size_t i = 0; i < group->count; i++)
+        if (pass_bits_of(&p->o, layer, group->linear[i], unit).bits < 16)
+            return true;
+    return false;
+}
+
 static int run_group(struct layer_job *j, const struct linear_group *group, struct err *err)
 {
     const struct hessians_set *set = &j->hessians->set[group->kind];
@@ -330,7 +340,7 @@ static int run_group(struct layer_job *j, const struct linear_group *group, stru
         struct batch b;
         rc = batch_init(&b, set->units, group, err);
         for (; rc == 0 && unit < set->units && (b.units == 0 || b.units < room); unit++)
-            if (pass_bits_of(&j->p->o, j->layer->index, group->linear[0], unit).bits < 16)
+            if (any_quantized(j->p, j->layer->index, group, unit))
                 rc = add_unit(j, &b, group, unit, err);
         if (rc == 0 && b.units)
             rc = finish_batch(j, &b, group, err);
@@ -350,7 +360,7 @@ static unsigned wanted_kinds(const struct pass *p, size_t layer, const struct li
         if (shared && p->config->shared_size == 0)
             continue;
         for (size_t e = 0; e < (routed ? p->config->experts : 1); e++)
-            if (pass_bits_of(&p->o, layer, groups[g].linear[0], e).bits < 16)
+            if (any_quantized(p, layer, &groups[g], e))
                 wanted |= 1u << groups[g].kind;
     }
     return wanted;

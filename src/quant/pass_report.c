@@ -26,12 +26,34 @@ static json_t *unit_json(unsigned bits, const struct pass_expert *e, size_t inpu
     return o;
 }
 
+/* An expert: its width where all linears have one, else the least one and those of each. */
+static json_t *expert_unit(const struct pass *p, size_t layer, enum model_linear first,
+                           size_t expert, const struct pass_expert *e)
+{
+    unsigned bits[PLAN_LINEARS], least = 16;
+    bool differ = false;
+    for (size_t i = 0; i < PLAN_LINEARS; i++) {
+        bits[i] = pass_bits_of(&p->o, layer, (enum model_linear)(first + i), expert).bits;
+        least = bits[i] < least ? bits[i] : least;
+        differ = differ || bits[i] != bits[0];
+    }
+    json_t *o = unit_json(least, e, p->config->hidden);
+    json_t *list = differ ? json_pack("[i,i,i]", (int)bits[PLAN_GATE], (int)bits[PLAN_UP],
+                                      (int)bits[PLAN_DOWN])
+                          : NULL;
+    if (o && differ && json_object_set_new(o, "linear_bits", list) < 0) {
+        json_decref(o);
+        o = NULL;
+    }
+    return o;
+}
+
 static json_t *expert_json(const struct pass *p, size_t layer, size_t expert,
                            const struct pass_expert *e)
 {
     struct pass_bits in = pass_bits_of(&p->o, layer, LINEAR_GATE, expert);
     struct pass_bits mid = pass_bits_of(&p->o, layer, LINEAR_DOWN, expert);
-    json_t *o = unit_json(in.bits, e, p->config->hidden);
+    json_t *o = expert_unit(p, layer, LINEAR_GATE, expert, e);
     if (o &&
         (json_object_set_new(o, "expert", json_integer((json_int_t)expert)) < 0 ||
          json_object_set_new(o, "channels_gate_up", json_integer((json_int_t)in.channels)) < 0 ||
@@ -58,10 +80,9 @@ int pass_report_layer(json_t **out, const struct pass *p, size_t layer,
                 rc = no_memory(err);
         if (rc == 0 && json_object_set(o, "experts", experts) < 0)
             rc = no_memory(err);
-        unsigned shared = pass_bits_of(&p->o, layer, LINEAR_SHARED_GATE, 0).bits;
         if (rc == 0 && p->config->shared_size &&
             json_object_set_new(o, "shared",
-                                unit_json(shared, &result->shared, p->config->hidden)) < 0)
+                                expert_unit(p, layer, LINEAR_SHARED_GATE, 0, &result->shared)) < 0)
             rc = no_memory(err);
     }
     json_decref(experts);

@@ -516,8 +516,9 @@ static void test_quant_config_limits_number_and_length_of_patterns(void **state)
 static void test_quant_config_quotes_names_and_frees_attention_that_is_quantized(void **state)
 {
     (void)state;
-    static const struct quant_module modules[] = {
-        {"l.self_attn.q_proj", 4, 0}, {"l.self_attn.k_proj", 16, 0}, {"a+(b).c[d]|e", 8, 0}};
+    static const struct quant_module modules[] = {{"l.self_attn.q_proj", 4, 0, NULL},
+                                                  {"l.self_attn.k_proj", 16, 0, NULL},
+                                                  {"a+(b).c[d]|e", 8, 0, NULL}};
     json_t *field = NULL, *root = json_object();
     struct err err = {0};
     assert_int_equal(quant_config_build(&field, CHECKPOINT_GPTQ, 0, modules, 3, &err), 0);
@@ -548,12 +549,12 @@ static void test_quant_config_built_is_read_back(void **state)
         for (size_t i = 0; i < COUNT; i++) {
             snprintf(names[i], sizeof names[i], "model.layers.%zu.mlp.experts.%zu", i / EXPERTS,
                      i % EXPERTS);
-            modules[i] = (struct quant_module){names[i], widths[(i * i + i / 5) % 5], 0};
+            modules[i] = (struct quant_module){names[i], widths[(i * i + i / 5) % 5], 0, NULL};
             if (formats[f] == CHECKPOINT_MOQA && i % 3 == 0)
                 modules[i].channel_bits = 4;
         }
-        modules[COUNT] = (struct quant_module){"model.layers.1.mlp.shared_expert", 8, 0};
-        modules[COUNT + 1] = (struct quant_module){"lonely", 2, 0};
+        modules[COUNT] = (struct quant_module){"model.layers.1.mlp.shared_expert", 8, 0, NULL};
+        modules[COUNT + 1] = (struct quant_module){"lonely", 2, 0, NULL};
         json_t *field = NULL, *root = json_object();
         struct err err = {0};
         assert_int_equal(quant_config_build(&field, formats[f], group, modules, COUNT + 2, &err),
@@ -582,10 +583,49 @@ static void test_quant_config_built_is_read_back(void **state)
     }
 }
 
+/* Linears of one expert with widths of their own, in both layouts; few patterns for many. */
+static void test_quant_config_holds_widths_of_single_linears(void **state)
+{
+    (void)state;
+    enum { EXPERTS = 20, LINEARS = 3 };
+    static const unsigned widths[] = {3, 16, 2, 8, 4};
+    static const char *const leaves[] = {"gate_proj", "up_proj", "down_proj"};
+    static const enum checkpoint_format formats[] = {CHECKPOINT_GPTQ, CHECKPOINT_MOQA};
+    struct quant_module modules[EXPERTS * LINEARS];
+    char names[EXPERTS][64], linear[96];
+    for (size_t f = 0; f < 2; f++) {
+        for (size_t i = 0; i < EXPERTS * LINEARS; i++) {
+            size_t e = i / LINEARS;
+            snprintf(names[e], sizeof names[e], "model.layers.%zu.mlp.experts.%zu", e % 2, e);
+            modules[i] =
+                (struct quant_module){names[e], widths[(i * i + i / 7) % 5], 0, leaves[i % 3]};
+        }
+        json_t *field = NULL, *root = json_object();
+        struct err err = {0};
+        assert_int_equal(
+            quant_config_build(&field, formats[f], 32, modules, EXPERTS * LINEARS, &err), 0);
+        json_object_set_new(root, "quantization_config", field);
+        char *text = json_dumps(root, 0);
+        struct quant_config *q = parse_quant(text);
+        for (size_t i = 0; i < EXPERTS * LINEARS; i++) {
+            bool quantized = modules[i].bits != 16;
+            snprintf(linear, sizeof linear, "%.63s.%s", names[i / LINEARS], leaves[i % 3]);
+            assert_linear(q, linear, quantized, quantized ? modules[i].bits : 0,
+                          quantized ? 32 : 0);
+        }
+        /* 2 layers, 3 linears, 5 widths; 3 more that leave attention and routers alone. */
+        assert_true(formats[f] == CHECKPOINT_MOQA ||
+                    json_object_size(json_object_get(field, "dynamic")) <= 2 * 3 * 5 + 3);
+        quant_config_free(q);
+        free(text);
+        json_decref(root);
+    }
+}
+
 static void test_quant_config_build_refuses_what_no_layout_holds(void **state)
 {
     (void)state;
-    struct quant_module odd = {"a.b", 5, 0}, mixed = {"a.b", 2, 4};
+    struct quant_module odd = {"a.b", 5, 0, NULL}, mixed = {"a.b", 2, 4, NULL};
     struct err err = {0};
     json_t *out = NULL;
     assert_int_equal(quant_config_build(&out, CHECKPOINT_MOQA, 64, &odd, 1, &err), ERR_USAGE);
@@ -652,6 +692,7 @@ int main(void)
         cmocka_unit_test(test_quant_config_limits_number_and_length_of_patterns),
         cmocka_unit_test(test_quant_config_quotes_names_and_frees_attention_that_is_quantized),
         cmocka_unit_test(test_quant_config_built_is_read_back),
+        cmocka_unit_test(test_quant_config_holds_widths_of_single_linears),
         cmocka_unit_test(test_quant_config_build_refuses_what_no_layout_holds),
         FOLDER_TEST(test_checkpoint_linear_is_quantized_where_file_and_config_agree),
     };

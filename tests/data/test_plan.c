@@ -63,8 +63,8 @@ static void make_plan(struct plan *p)
                                  .gvf = uniform(),
                                  .experts = experts};
         for (size_t e = 0; e < 5; e++)
-            experts[e] = (struct plan_expert){uniform(), 1 + e % 2,         widths[e],
-                                              e == 3,    e < 3 ? 6 * e : 0, e < 3 ? 3 * e : 0};
+            experts[e] = (struct plan_expert){
+                uniform(), 1 + e % 2, widths[e], e == 3, e < 3 ? 6 * e : 0, e < 3 ? 3 * e : 0, {0}};
     }
     p->summary.nominal_bits = 2.9204644097222223;
     p->summary.effective_bits = 1 / 3.0 + 3;
@@ -112,12 +112,14 @@ static void assert_same_plan(const struct plan *a, const struct plan *b)
         assert_true(x->mu == y->mu && x->sigma == y->sigma && x->threshold == y->threshold);
         assert_true(x->gvf == y->gvf && x->break_at[0] == y->break_at[0]);
         assert_true(x->break_at[1] == y->break_at[1]);
+        assert_memory_equal(x->shared_bits, y->shared_bits, PLAN_LINEARS);
         for (size_t e = 0; e < a->experts; e++) {
             const struct plan_expert *u = &x->experts[e], *v = &y->experts[e];
             assert_true(u->significance == v->significance && u->pinned == v->pinned);
             assert_true(u->group == v->group && u->bits == v->bits);
             assert_true(u->channels_gate_up == v->channels_gate_up);
             assert_true(u->channels_down == v->channels_down);
+            assert_memory_equal(u->linear_bits, v->linear_bits, PLAN_LINEARS);
         }
     }
     assert_true(a->summary.nominal_bits == b->summary.nominal_bits);
@@ -144,6 +146,44 @@ static void test_a_plan_comes_back_exactly(void **state)
     assert_memory_equal(x, y, nx);
     free(x);
     free(y);
+    plan_release(&a);
+    plan_release(&b);
+}
+
+static size_t version_of(const char *file)
+{
+    json_t *root;
+    assert_int_equal(jsonio_load(&root, file, 1u << 20, NULL), 0);
+    size_t version = (size_t)json_integer_value(json_object_get(root, "schema_version"));
+    json_decref(root);
+    return version;
+}
+
+/* Older programs would overlook them and give the whole expert one width: another version. */
+static void test_widths_of_single_linears_come_back_under_a_version_of_their_own(void **state)
+{
+    (void)state;
+    static const uint8_t wide[PLAN_LINEARS] = {2, 4, 16}, shared[PLAN_LINEARS] = {8, 3, 3};
+    struct plan a, b;
+    make_plan(&a);
+    assert_int_equal(plan_save(&a, path, NULL), 0);
+    assert_int_equal(version_of(path), 1);
+    memcpy(a.layers[1].experts[4].linear_bits, wide, sizeof wide);
+    memcpy(a.layers[2].shared_bits, shared, sizeof shared);
+    assert_int_equal(plan_save(&a, path, NULL), 0);
+    assert_int_equal(version_of(path), 2);
+    assert_int_equal(plan_load(&b, path, NULL), 0);
+    assert_same_plan(&a, &b);
+    assert_true(plan_equal(&a, &b));
+    b.layers[2].shared_bits[1] = 4;
+    assert_false(plan_equal(&a, &b));
+    b.layers[2].shared_bits[1] = 3;
+    b.layers[1].experts[4].linear_bits[0] = 3;
+    assert_false(plan_equal(&a, &b));
+    assert_int_equal(plan_expert_bits(&b.layers[1].experts[4], PLAN_DOWN), 16);
+    assert_int_equal(plan_expert_bits(&b.layers[1].experts[3], PLAN_DOWN), 8);
+    assert_int_equal(plan_shared_bits(&b, &b.layers[2], PLAN_GATE), 8);
+    assert_int_equal(plan_shared_bits(&b, &b.layers[0], PLAN_GATE), b.settings.bits_shared);
     plan_release(&a);
     plan_release(&b);
 }
@@ -234,8 +274,18 @@ static const struct {
 } edits[] = {
     {"schema", "\"moqa.trace\"", ERR_INPUT, "schema: found \"moqa.trace\", expected \"moqa.plan\""},
     {"schema", NULL, ERR_INPUT, "schema: found nothing, expected a string"},
-    {"schema_version", "2", ERR_UNSUPPORTED,
-     "schema_version: found 2, expected 1; made by another version of moqa"},
+    {"schema_version", "3", ERR_UNSUPPORTED,
+     "schema_version: found 3, expected 1; made by another version of moqa"},
+    {"layers/0/shared_bits", "[2, 3]", ERR_INPUT,
+     "layers[0].shared_bits: found 2 widths, expected those of gate, up and down"},
+    {"layers/0/shared_bits", "[2, 3, 5]", ERR_INPUT,
+     "layers[0].shared_bits[2]: found 5, expected 2, 3, 4, 8 or 16"},
+    {"layers/1/experts/3/linear_bits", "[2, 3, \"4\"]", ERR_INPUT,
+     "layers[1].experts[3].linear_bits[2]: expected 2, 3, 4, 8 or 16"},
+    {"layers/1/experts/3/linear_bits", "[2, 3, 4]", ERR_INPUT,
+     "layers[1].experts[3].bits: found 8, expected one of linear_bits"},
+    {"layers/0/experts/1/linear_bits", "[3, 3, 4]", ERR_INPUT,
+     "layers[0].experts[1].channels: found 6 and 3, expected none beside linear_bits"},
     {"method", "\"\"", ERR_INPUT, "method: found nothing, expected a name"},
     {"method", "3", ERR_INPUT, "method: found an integer, expected a string"},
     {"quantizer", "\"awq\"", ERR_INPUT, "quantizer: found \"awq\", expected gptq, rtn or none"},
@@ -353,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_plan_comes_back_exactly),
+        cmocka_unit_test(test_widths_of_single_linears_come_back_under_a_version_of_their_own),
         cmocka_unit_test(test_a_copy_is_equal_and_of_its_own),
         cmocka_unit_test(test_an_invalid_plan_is_never_written),
         cmocka_unit_test(test_a_name_that_is_not_utf8_is_refused),

@@ -252,7 +252,7 @@ static void make_quantized(char dir[64], const struct model *plain, const struct
     char path[4096];
     json_t *field;
     struct packed_tensors t;
-    const struct quant_module module = {packed_name, 4, 0};
+    const struct quant_module module = {packed_name, 4, 0, NULL};
     make_variant(dir, "vocab_size", 61);
     snprintf(path, sizeof path, "%s/model.safetensors", dir);
     assert_int_equal(packed_encode(&t, p, packed_name, CHECKPOINT_MOQA, NULL), 0);
