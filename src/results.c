@@ -27,8 +27,10 @@ struct results {
     bool paused; /* stopped to go on later */
     char note[ERR_MESSAGE_MAX];
     enum app_measure measure;
-    struct app_result *list; /* the caller's */
+    struct app_result *list; /* the caller's: `missing` rows, then the runs of `version` */
     size_t capacity;
+    unsigned long version;
+    bool missing;
 };
 
 int results_new(struct results **out, const struct results_options *options, struct err *err)
@@ -209,18 +211,23 @@ static struct app_result row_of(struct results *r)
 size_t results_get(struct results *r, const struct app_result **out, bool idle)
 {
     const struct app_result *runs;
+    unsigned long version;
     go_on(r, idle);
-    size_t n = runs_watch_get(r->watch, &runs);
+    size_t n = runs_watch_get(r->watch, &runs, &version);
     bool open = r->options.texts_count && r->measure != APP_MEASURE_DONE;
     bool missing = open || !has_original(runs, n);
-    if (mem_grow((void **)&r->list, &r->capacity, n + 1, sizeof *r->list, NULL) < 0) {
-        *out = runs;
-        return n;
+    if (!r->list || version != r->version || missing != r->missing) {
+        r->version = version;
+        r->missing = missing;
+        if (mem_grow((void **)&r->list, &r->capacity, n + 1, sizeof *r->list, NULL) < 0) {
+            *out = runs;
+            return n;
+        }
+        if (n)
+            memcpy(r->list + missing, runs, n * sizeof *runs);
     }
     if (missing)
         r->list[0] = row_of(r);
-    if (n)
-        memcpy(r->list + missing, runs, n * sizeof *runs);
     *out = r->list;
     return n + missing;
 }

@@ -31,6 +31,7 @@ struct runs_watch {
     size_t next_count;
     bool has_next;
     struct app_result *list; /* the caller's */
+    unsigned long version;
     size_t count;
 };
 
@@ -168,7 +169,7 @@ void runs_watch_free(struct runs_watch *w)
     free(w);
 }
 
-size_t runs_watch_get(struct runs_watch *w, const struct app_result **out)
+size_t runs_watch_get(struct runs_watch *w, const struct app_result **out, unsigned long *version)
 {
     pthread_mutex_lock(&w->lock);
     if (w->has_next) {
@@ -177,7 +178,9 @@ size_t runs_watch_get(struct runs_watch *w, const struct app_result **out)
         w->count = w->next_count;
         w->next = NULL;
         w->has_next = false;
+        w->version++;
     }
+    *version = w->version;
     if (!w->wanted && w->done == w->begun && now_ms() - w->last_ms > AGAIN_MS) {
         w->wanted = true;
         pthread_cond_signal(&w->wake);

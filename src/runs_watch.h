@@ -15,8 +15,9 @@ ERR_CHECK int runs_watch_new(struct runs_watch **out, const char *dir, const cha
                              const char *config_sha256, struct err *err);
 void runs_watch_free(struct runs_watch *w);
 
-/* The runs as last seen, borrowed until the next call. Returns at once. */
-size_t runs_watch_get(struct runs_watch *w, const struct app_result **out);
+/* The runs as last seen, borrowed until the next call. Returns at once. *version changes with
+ * them. */
+size_t runs_watch_get(struct runs_watch *w, const struct app_result **out, unsigned long *version);
 /* For those who need the list as it is now: true until a look at the folder that began after the
  * first such call is done; then false, and the next runs_watch_get() has it. */
 bool runs_watch_pending(struct runs_watch *w);

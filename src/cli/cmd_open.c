@@ -23,7 +23,7 @@ static const struct cli_option options[] = {
     {"calib", 'c', "FILE...", CLI_LIST, offsetof(struct arguments, calib), false,
      "calibration texts for runs (the trace's own tokens)"},
     {"text", 't', "FILE...", CLI_LIST, offsetof(struct arguments, text), false,
-     "texts on which every run is evaluated"},
+     "texts on which the original and every run are evaluated"},
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
      "folder of the runs (moqa-runs)"},
     {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false, "threads (all)"},

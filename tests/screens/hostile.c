@@ -126,6 +126,10 @@ static void fill_results(struct hostile *h, bool bad)
         snprintf(r->method, sizeof r->method, "%s", text(bad, i + 3));
         snprintf(r->settings, sizeof r->settings, "%s=%s", text(bad, i + 1), text(bad, i + 4));
     }
+    struct app_result *original = &h->result[2];
+    original->original = true;
+    original->measure = APP_MEASURE_FAILED;
+    snprintf(original->note, sizeof original->note, "%s: %s", text(bad, 3), text(bad, 1));
     struct app_run *run = &h->run;
     *run = (struct app_run){.layers = HOSTILE_LAYERS,
                             .experts = HOSTILE_EXPERTS,

@@ -79,6 +79,27 @@ static size_t host_results(void *context, const struct app_result **out)
     return f->results;
 }
 
+/* Whatever the run, the plan that a test has put there. */
+static int host_result_plan(void *context, const struct app_result *result, struct plan *out,
+                            struct err *err)
+{
+    struct fixture *f = context;
+    f->loads++;
+    snprintf(f->loaded, sizeof f->loaded, "%s", result->name);
+    return f->run_plan.layers ? plan_copy(out, &f->run_plan, err)
+                              : err_set(err, ERR_INPUT, "moqa_plan.json", "is not there");
+}
+
+static bool host_measure_original(void *context, bool start, struct err *err)
+{
+    struct fixture *f = context;
+    f->measures += start;
+    f->measure_cancels += !start;
+    if (start && !f->has_texts)
+        return err_set(err, ERR_USAGE, NULL, "nothing to measure on; start with --text FILE") == 0;
+    return start || f->result[0].measure == APP_MEASURE_WORKING;
+}
+
 static void host_command_line(void *context, const struct plan *plan, const char *verb,
                               struct str *out)
 {
@@ -110,13 +131,15 @@ static void load_cosine(struct fixture *f, const char *name)
 static void fill_results(struct fixture *f)
 {
     f->result[0] = (struct app_result){.name = "tiny",
-                                       .method = "fp16",
+                                       .method = "original",
+                                       .original = true,
                                        .nominal_bits = 16,
                                        .effective_bits = 16,
                                        .bytes = 4718592,
                                        .has_perplexity = true,
                                        .perplexity = 21.375,
                                        .window = 256,
+                                       .tokens = 14000,
                                        .seconds = 3.5};
     f->result[1] = (struct app_result){.name = "runs/001",
                                        .method = "moqa",
@@ -126,6 +149,7 @@ static void fill_results(struct fixture *f)
                                        .has_perplexity = true,
                                        .perplexity = 23.0625,
                                        .window = 256,
+                                       .tokens = 14000,
                                        .seconds = 48,
                                        .settings = "alpha=0.5 min_count=3"};
     f->result[2] = (struct app_result){.name = "runs/002",
@@ -197,6 +221,8 @@ void fixture_open(struct fixture *f, const char *name, const char *model)
                  .run_poll = host_run_poll,
                  .run_cancel = host_run_cancel,
                  .results = host_results,
+                 .result_plan = host_result_plan,
+                 .measure_original = host_measure_original,
                  .command_line = host_command_line}};
     settings_defaults(&f->options.settings);
     check(cells_init(&f->cells, 80, 24, &err), &err);
@@ -229,6 +255,7 @@ void fixture_close(struct fixture *f)
     app_free(f->app);
     cells_release(&f->cells);
     trace_release(&f->trace);
+    plan_release(&f->run_plan);
     free(f->cosine);
     free(f->expert);
     remove_state(f);

@@ -4,14 +4,15 @@
 
 #include "ui/app/app.h"
 
-enum { FIXTURE_RESULTS = 3 };
+enum { FIXTURE_RESULTS = 3, FIXTURE_RESULTS_MAX = 8 };
 
 struct fixture {
     struct trace trace;
     struct model_config config;
     double *cosine; /* [layer][N][N], an independent program's */
     struct app_run_expert *expert;
-    struct app_result result[FIXTURE_RESULTS];
+    struct app_result result[FIXTURE_RESULTS_MAX];
+    struct plan run_plan; /* of every run; empty: none can be read */
     char plan_path[256];
     struct app_options options;
     struct style_look look;
@@ -22,7 +23,9 @@ struct fixture {
     enum app_cosine_phase cosine_phase;
     enum app_ask dry_run_phase;
     struct app_run run;
-    size_t starts, cancels, results;
+    size_t starts, cancels, results, loads, measures, measure_cancels;
+    char loaded[256]; /* name of the last run whose plan was asked for */
+    bool has_texts;
     bool resumed;
     unsigned started_bits; /* of layer 0, expert 0 in the plan of the last start */
 };

@@ -65,6 +65,7 @@ static int load_world(void **state)
     (void)state;
     setenv("XDG_STATE_HOME", "/nonexistent", 1);
     setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    setenv("TZ", "UTC", 1);
     snprintf(path, sizeof path, "%s/tiny-olmoe/trace.h5", TEST_GOLDEN);
     check(trace_h5_load(&world.trace, path, NULL, &err), &err);
     snprintf(path, sizeof path, "%s/tiny-olmoe/config.json", TEST_SAMPLE);
@@ -246,14 +247,16 @@ static void make_run(enum app_run_phase phase)
 static void make_results(void)
 {
     static const struct app_result results[] = {
-        {.name = "data/original",
-         .method = "fp16",
+        {.name = "original",
+         .method = "original",
+         .original = true,
          .nominal_bits = 16,
          .effective_bits = 16,
          .bytes = 13u << 24,
          .has_perplexity = true,
          .perplexity = 6.6311,
-         .window = 2048},
+         .window = 2048,
+         .tokens = 300000},
         {.name = "runs/moqa-a0.3",
          .method = "moqa",
          .nominal_bits = 2.9375,
@@ -262,8 +265,12 @@ static void make_results(void)
          .has_perplexity = true,
          .perplexity = 8.0123,
          .window = 2048,
+         .tokens = 300000,
          .seconds = 3725,
-         .settings = "alpha=0.5 min_count=3 beta_ch=0.08"},
+         .finished = 1767225600,
+         .settings = "alpha=0.5 min_count=3 beta_ch=0.08",
+         .has_values = true,
+         .pins = 3},
         {.name = "runs/gptq-3",
          .method = "gptq-3",
          .nominal_bits = 3,
@@ -271,7 +278,8 @@ static void make_results(void)
          .bytes = 41u << 20,
          .has_perplexity = true,
          .perplexity = 9.4417,
-         .window = 2048},
+         .window = 1024,
+         .tokens = 300000},
         {.name = "runs/rtn\033[2J-2",
          .method = "rtn-2",
          .nominal_bits = 2,
@@ -279,6 +287,10 @@ static void make_results(void)
          .bytes = 29u << 20},
     };
     memcpy(world.result, results, sizeof results);
+    settings_defaults(&world.result[1].values);
+    world.result[1].values.alpha = 0.5;
+    world.result[1].values.min_count = 3;
+    world.result[1].values.beta_ch = 0.08;
     world.results = 4;
 }
 

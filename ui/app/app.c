@@ -6,6 +6,7 @@
 
 #include "data/base/mem.h"
 #include "ui/app/app_find.h"
+#include "ui/app/app_result.h"
 
 const struct view *const views[APP_VIEWS] = {
     &view_data, &view_mapping, &view_significance, &view_similarity,
@@ -242,7 +243,7 @@ void app_cancel_run(struct app *a)
         a->options->host.run_cancel(a->options->host.context);
         app_say(a, STYLE_WARN, "cancelling at the next safe point");
         app_tick(a);
-    } else {
+    } else if (!app_results_cancel(a)) {
         app_say(a, STYLE_TEXT_DIM, "nothing runs; q quits");
     }
 }

@@ -28,7 +28,7 @@ static const char *shown_chart(const struct app *a)
 }
 
 /* As it is on the screen; the picture leaves out what is pointed at. Frees with *run. */
-static struct figure_source picture_source(const struct app *a, struct figure_run **run)
+static struct figure_source picture_source(struct app *a, struct figure_run **run)
 {
     struct figure_source s = view_source(a);
     s.ascii = false;
@@ -37,7 +37,7 @@ static struct figure_source picture_source(const struct app *a, struct figure_ru
     return s;
 }
 
-static int make_charts(struct figure f[CHARTS], const struct app *a, const char *const *name,
+static int make_charts(struct figure f[CHARTS], struct app *a, const char *const *name,
                        size_t count, struct err *err)
 {
     struct figure_run *run;
@@ -77,7 +77,7 @@ void app_picture_ask(struct app *a)
 }
 
 /* A PDF takes both charts of the screen. */
-static int write_charts(const struct app *a, enum canvas_format format, struct err *err)
+static int write_charts(struct app *a, enum canvas_format format, struct err *err)
 {
     struct figure f[CHARTS] = {0};
     const char *one = shown_chart(a);

@@ -82,9 +82,13 @@ struct app {
     bool expanded, mouse, linear_axis, all_experts;
     bool other_chart; /* the second chart of a view, where only one of two fits */
     int zoom;
-    size_t scroll; /* first row of a list, kept in sight by the views */
-    size_t result_selected;
-    bool has_other; /* the selected expert is compared with another of its layer */
+    size_t scroll;          /* first row of a list, kept in sight by the views */
+    size_t result_selected; /* in the order of the screen; app_result.c keeps it */
+    uint64_t result_key;    /* of that run, 0: none yet */
+    size_t result_sort;     /* enum app_result_sort */
+    bool result_reverse;
+    struct rect result_rows; /* of the table in the last frame */
+    bool has_other;          /* the selected expert is compared with another of its layer */
     size_t other;
     char typed[APP_TEXT_MAX]; /* text in work of a prompt */
     char message[APP_TEXT_MAX];

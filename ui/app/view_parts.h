@@ -31,7 +31,7 @@ uint16_t view_group_colour(size_t group);
 /* What the figures of this screen are made from. */
 struct figure_source view_source(const struct app *a);
 /* The runs so far, as a figure takes them; *out is freed by free(). Returns their number. */
-size_t view_runs(struct figure_run **out, const struct app *a);
+size_t view_runs(struct figure_run **out, struct app *a);
 /* Makes a figure, or says in `r` why there is none. Released by the caller if true. */
 bool view_figure(struct figure *f, struct app *a, struct cells *c, struct rect r, const char *name);
 /* The same, drawn at once. */

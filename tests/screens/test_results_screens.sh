@@ -1,0 +1,82 @@
+#!/usr/bin/env bash
+# The Results screen with real runs: plans of the program itself in a folder of runs, with
+# evaluations and times that are always the same, and the original as the program measures and
+# keeps it. Compared with golden/results-*; MOQA_UPDATE_PICTURES=1 writes them anew.
+. "$(dirname "$0")/../cli/common.bash"
+golden=$(cd "$(dirname "$0")" && pwd)/golden
+export TZ=UTC
+cd "$work" || exit 1
+cp "$TEST_SAMPLE/trace.h5" sample.h5
+
+open() { "$MOQA" open sample.h5 --model "$sample_model" --group-size 64 "$@"; }
+
+# run NAME BYTES PERPLEXITY SECONDS WHEN OPTION...: a finished run as a job leaves it.
+run() {
+    local dir=runs/$1 bytes=$2 perplexity=$3 seconds=$4 when=$5
+    shift 5
+    mkdir -p "$dir"
+    "$MOQA" plan sample.h5 --model "$sample_model" --group-size 64 "$@" -o "$dir/moqa_plan.json" >/dev/null || return 1
+    truncate -s "$bytes" "$dir/model-00001.safetensors"
+    echo '{}' >"$dir/config.json"
+    [ -z "$perplexity" ] || printf '{"schema": "moqa.eval", "schema_version": 1, "perplexity": %s,
+        "nll": 1.0, "tokens": 13982, "window": 256, "windows": 54, "predicted": 13770, "seconds": %s}\n' \
+        "$perplexity" "$seconds" >"$dir/moqa_eval.json"
+    touch -d "$when" "$dir/config.json"
+}
+
+# The original is measured by the screen itself, once; then its figures are made those of no machine.
+value=$("$MOQA" eval "$sample_model" --text "${evaluation[@]}" --window 256 | sed 's/perplexity \([0-9]*\.[0-9][0-9]\).*/\1/')
+check 'moqa eval gives a number' [ "${#value}" -ge 4 ]
+expect 'the original is measured on the texts as by moqa eval' 0 "tiny-olmoe +original +16\.000 +${value/./\\.}" \
+    open --runs runs --text "${evaluation[@]}" --keys 7
+check 'and kept' [ "$(ls runs)" = "$(cd runs && echo original-????????.json)" ]
+sed -i 's/"perplexity": [0-9.]*/"perplexity": 65.98704/; s/"seconds": [0-9.]*/"seconds": 0.33/' runs/original-*.json
+touch -d '2026-01-05 08:00' runs/original-*.json
+expect 'it is not measured again' 0 '65\.9870' open --runs runs --text "${evaluation[@]}" --keys 7
+expect 'nor without the texts' 0 '65\.9870' open --runs runs --keys 7
+expect 'another text is another row' 0 'tokens' open --runs other --text "${evaluation[0]}" --keys 7
+check 'with a record of its own' [ "$(cd other && echo *)" != "$(cd runs && echo *)" ]
+
+check 'runs are made' run moqa-3f29a1c0 2861042 71.20481 0.41 '2026-01-05 09:00' --alpha 0.3
+check 'runs are made' run moqa-9be0172d 3104128 69.87315 0.40 '2026-01-05 09:20' \
+    --alpha 0.6 --min-count 3 --bits-low 3 --pin 1.7=8 --pin 2.0=4
+check 'runs are made' run gptq-3-51c2aa07 2915840 70.55126 0.39 '2026-01-05 08:40' --method gptq-3
+check 'runs are made' run gptq-2-0d4471e9 2310144 118.402 0.38 '2026-01-05 08:30' --method gptq-2
+check 'runs are made' run rtn-4-c81b02f3 3473408 '' '' '2026-01-05 10:10' --method rtn-4
+
+screens=(7 "7 Down*5" "7 Down*4 S*5" "7 S S R" "7 Down*4 o" "7 Down*4 Enter 5" "7 o" "7 v")
+
+picture() {
+    local keys
+    for keys in "${screens[@]}"; do
+        open --runs runs --size "$2" --look "$3" --keys "$keys" --picture "screen.$1" || return 1
+        printf '=== %s\n' "$keys"
+        cat "screen.$1"
+    done
+}
+
+compare() {
+    local name=$1
+    shift
+    picture "$@" >"$work/$name"
+    if [ -n "${MOQA_UPDATE_PICTURES:-}" ]; then
+        cp "$work/$name" "$golden/$name"
+    elif ! cmp -s "$work/$name" "$golden/$name"; then
+        echo "$name differs (MOQA_UPDATE_PICTURES=1 bash tests/screens/test_results_screens.sh takes it over):"
+        diff "$golden/$name" "$work/$name" | head -n 20
+        return 1
+    fi
+}
+
+for size in 40x10 80x24 120x40; do
+    check "results at $size" compare "results-$size.txt" txt "$size" dark,256,braille
+done
+screens=("7 Down*4")
+check 'results at 160x50' compare results-160x50.txt txt 160x50 dark,256,braille
+check 'results in ASCII' compare results-80x24-ascii.txt txt 80x24 mono,0,ascii
+
+expect 'u takes a loaded run back' 0 'alpha +0\.3 ' open --runs runs --keys '7 Down*4 o u 1' --size 120x40
+expect 'a loaded run gives the plan that it was made from' 0 'plan written' \
+    open --runs runs --plan again.json --keys '7 Down*4 o w' --size 120x40
+check 'with its bits and pins' cmp again.json runs/moqa-9be0172d/moqa_plan.json
+finish

@@ -1,0 +1,375 @@
+/* The Results screen: order, selection, what comes back to the sliders, and the original. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "app_fixture.h"
+#include "picture.h"
+#include "ui/app/app_result.h"
+
+static int open_olmoe(void **state)
+{
+    static struct fixture f;
+    fixture_open(&f, "tiny-olmoe", TEST_SAMPLE "/tiny-olmoe");
+    *state = &f;
+    return 0;
+}
+
+static int close_fixture(void **state)
+{
+    fixture_close(*state);
+    return 0;
+}
+
+static void assert_shows_at(struct fixture *f, int w, int h, const char *text)
+{
+    const char *frame = fixture_frame(f, w, h);
+    if (!strstr(frame, text))
+        fail_msg("\"%s\" is not on the screen:\n%s", text, frame);
+}
+
+static void assert_shows(struct fixture *f, const char *text)
+{
+    assert_shows_at(f, 80, 24, text);
+}
+
+/* --- Order --- */
+
+/* Name, method, bits, effective, bytes, perplexity (0: none), finished. */
+static const struct row {
+    const char *name, *method;
+    double bits, effective;
+    uint64_t bytes;
+    double perplexity;
+    int64_t finished;
+} rows[] = {
+    {"runs/a", "moqa", 3.0, 3.5, 900, 25, 50},   {"runs/b", "gptq-3", 3.0, 3.2, 700, 0, 20},
+    {"runs/c", "rtn-2", 2.0, 2.2, 500, 90, 0},   {"runs/d", "moqa", 2.5, 2.9, 800, 30, 40},
+    {"runs/e", "gptq-4", 4.0, 4.2, 0, 22.5, 30},
+};
+enum { ROWS = sizeof rows / sizeof *rows };
+
+/* The original stands third in the host's list, to see that it goes to the top. */
+static void make_rows(struct fixture *f)
+{
+    size_t n = 0;
+    struct app_result original = f->result[0];
+    for (size_t i = 0; i < ROWS; i++) {
+        if (i == 2)
+            f->result[n++] = original;
+        struct app_result *x = &f->result[n++];
+        *x = (struct app_result){.nominal_bits = rows[i].bits,
+                                 .effective_bits = rows[i].effective,
+                                 .bytes = rows[i].bytes,
+                                 .has_perplexity = rows[i].perplexity > 0,
+                                 .perplexity = rows[i].perplexity,
+                                 .window = 256,
+                                 .tokens = 14000,
+                                 .finished = rows[i].finished};
+        snprintf(x->name, sizeof x->name, "%s", rows[i].name);
+        snprintf(x->method, sizeof x->method, "%s", rows[i].method);
+    }
+    f->results = n;
+}
+
+static void assert_order(struct fixture *f, const char *expected)
+{
+    struct app_results r;
+    char found[16] = "";
+    app_results_get(&r, f->app);
+    assert_int_equal(r.n, ROWS + 1);
+    assert_true(app_results_at(&r, 0)->original);
+    for (size_t i = 1; i < r.n; i++)
+        found[i - 1] = app_result_name(app_results_at(&r, i))[0];
+    free(r.order);
+    assert_string_equal(found, expected);
+}
+
+static void test_every_column_sorts_and_what_is_unknown_comes_last(void **state)
+{
+    struct fixture *f = *state;
+    static const struct {
+        const char *name, *up, *down;
+    } cases[RESULT_SORTS] = {
+        [RESULT_BY_RUN] = {"run", "abcde", "edcba"},
+        [RESULT_BY_METHOD] = {"method", "beadc", "cadeb"},
+        [RESULT_BY_BITS] = {"bits", "cdabe", "eabdc"},
+        [RESULT_BY_EFFECTIVE] = {"effective bits", "cdbae", "eabdc"},
+        [RESULT_BY_SIZE] = {"size", "cbdae", "adbce"},
+        [RESULT_BY_PERPLEXITY] = {"perplexity", "eadcb", "cdaeb"},
+        [RESULT_BY_TIME] = {"time", "bedac", "adebc"},
+    };
+    make_rows(f);
+    fixture_type(f, "7");
+    for (size_t sort = 0; sort < RESULT_SORTS; sort++) {
+        char text[64];
+        assert_order(f, cases[sort].up);
+        fixture_type(f, "R");
+        assert_order(f, cases[sort].down);
+        snprintf(text, sizeof text, "sorted by %s", cases[sort].name);
+        assert_shows(f, text);
+        fixture_type(f, "RS");
+    }
+    assert_order(f, cases[0].up); /* round to the first */
+}
+
+static void test_the_selected_run_stays_selected_whatever_its_place(void **state)
+{
+    struct fixture *f = *state;
+    make_rows(f);
+    fixture_type(f, "7");
+    fixture_frame(f, 80, 24);
+    for (int i = 0; i < 4; i++)
+        fixture_key(f, TERM_KEY_DOWN);
+    assert_int_equal(f->app->result_selected, 4); /* d */
+    fixture_type(f, "SSR");                       /* by bits, falling */
+    struct app_results r;
+    app_results_get(&r, f->app);
+    assert_string_equal(app_results_at(&r, f->app->result_selected)->name, "runs/d");
+    free(r.order);
+    memmove(f->result + 1, f->result, f->results * sizeof *f->result);
+    snprintf(f->result[0].name, sizeof f->result[0].name, "runs/0");
+    f->result[0].nominal_bits = 8;
+    f->results++;
+    app_results_get(&r, f->app);
+    assert_string_equal(app_results_at(&r, f->app->result_selected)->name, "runs/d");
+    free(r.order);
+    f->results = 2; /* its folder is gone */
+    app_results_get(&r, f->app);
+    assert_true(f->app->result_selected < r.n);
+    free(r.order);
+}
+
+static void test_a_click_selects_the_row_or_the_nearest_point(void **state)
+{
+    struct fixture *f = *state;
+    int x, y;
+    make_rows(f);
+    fixture_type(f, "7");
+    fixture_frame(f, 120, 40);
+    assert_true(fixture_find(f, "gptq-4", &x, &y));
+    fixture_mouse(f, TERM_MOUSE_PRESS, x, y, 0);
+    assert_int_equal(f->app->result_selected, 5);
+    fixture_frame(f, 120, 40);
+    int px, py;
+    assert_true(chart_map_x(&f->app->map, 2, &px) && chart_map_y(&f->app->map, 90, &py));
+    fixture_mouse(f, TERM_MOUSE_PRESS, px + 1, py, 0);
+    struct app_results r;
+    app_results_get(&r, f->app);
+    assert_string_equal(app_results_at(&r, f->app->result_selected)->name, "runs/c");
+    free(r.order);
+}
+
+/* --- Comparison with the original --- */
+
+static void test_only_the_same_text_and_window_are_compared(void **state)
+{
+    struct fixture *f = *state;
+    struct app_results r;
+    make_rows(f);
+    fixture_type(f, "7");
+    app_results_get(&r, f->app);
+    const struct app_result *original = app_results_at(&r, 0), *a = app_results_at(&r, 1);
+    assert_ptr_equal(app_results_original(&r, a), original);
+    assert_null(app_results_original(&r, app_results_at(&r, 2))); /* not measured */
+    f->result[0].window = 128;
+    assert_null(app_results_original(&r, a));
+    f->result[0].window = 256;
+    f->result[0].tokens++;
+    assert_null(app_results_original(&r, a));
+    free(r.order);
+    fixture_frame(f, 80, 24);
+    fixture_key(f, TERM_KEY_DOWN);
+    assert_shows(f, "not on this text");
+    f->result[0].tokens--;
+    assert_shows(f, "+3.6250, +16.96 %"); /* 25 against 21.375 */
+}
+
+static void test_the_original_says_how_far_it_is_and_can_be_stopped(void **state)
+{
+    struct fixture *f = *state;
+    struct app_result *x = &f->result[0];
+    x->has_perplexity = false;
+    fixture_type(f, "7");
+    assert_shows(f, "--text FILE");
+    fixture_type(f, "M");
+    assert_shows(f, "nothing to measure on");
+    x->measure = APP_MEASURE_WORKING;
+    x->progress = 0.37;
+    x->seconds_left = 65;
+    assert_shows(f, "37 % done");
+    assert_shows(f, "1:05");
+    fixture_key(f, TERM_KEY_CTRL_C);
+    assert_int_equal(f->measure_cancels, 1);
+    assert_shows(f, "M on Results");
+    x->measure = APP_MEASURE_FAILED;
+    snprintf(x->note, sizeof x->note, "letters.txt: cannot be read");
+    assert_shows(f, "letters.txt: cannot be read");
+    f->has_texts = true;
+    fixture_type(f, "M");
+    assert_int_equal(f->measures, 2);
+    assert_shows(f, "measured once");
+    x->measure = APP_MEASURE_DONE;
+    fixture_key(f, TERM_KEY_CTRL_C);
+    assert_shows(f, "nothing runs");
+}
+
+/* --- Loading --- */
+
+/* The plan on the screen with other settings and two pins. */
+static void make_plan(struct fixture *f)
+{
+    struct err err = {0};
+    if (plan_copy(&f->run_plan, &f->app->plan, &err) < 0)
+        fail_msg("%s", err.message);
+    f->run_plan.settings.alpha = 0.625;
+    f->run_plan.settings.min_count = 4;
+    f->run_plan.layers[1].experts[7].pinned = f->run_plan.layers[2].experts[0].pinned = true;
+    f->run_plan.layers[1].experts[7].bits = 8;
+    f->run_plan.layers[2].experts[0].bits = 16;
+}
+
+static void test_a_run_comes_back_as_one_step_of_undo(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t keys[] = {'o', TERM_KEY_ENTER};
+    make_plan(f);
+    for (size_t i = 0; i < 2; i++) {
+        fixture_restart(f);
+        fixture_type(f, "3L7"); /* a change that must survive */
+        struct settings before = f->app->document.settings;
+        fixture_frame(f, 80, 24);
+        fixture_key(f, TERM_KEY_DOWN);
+        fixture_key(f, keys[i]);
+        assert_string_equal(f->loaded, "runs/001");
+        assert_true(settings_equal(&f->app->document.settings, &f->run_plan.settings));
+        assert_int_equal(app_pin(f->app, 1, 7), 8);
+        assert_int_equal(app_pin(f->app, 2, 0), 16);
+        assert_int_equal(f->app->plan.layers[1].experts[7].bits, 8);
+        assert_true(f->app->result->settings.alpha == 0.625);
+        assert_shows_at(f, 200, 40, "settings and pins of 001, u undoes: alpha ");
+        fixture_type(f, "u");
+        assert_true(settings_equal(&f->app->document.settings, &before));
+        assert_int_equal(app_pin(f->app, 1, 7), 0);
+        assert_int_equal(f->app->undo_count, 1); /* that of `L` */
+        fixture_type(f, "U");
+        assert_true(f->app->document.settings.alpha == 0.625);
+    }
+}
+
+static void test_loading_what_is_there_already_changes_nothing(void **state)
+{
+    struct fixture *f = *state;
+    make_plan(f);
+    fixture_type(f, "7");
+    fixture_frame(f, 80, 24);
+    fixture_key(f, TERM_KEY_DOWN);
+    fixture_type(f, "oo");
+    assert_int_equal(f->app->undo_count, 1);
+    assert_shows(f, "the sliders stand as in 001");
+}
+
+static void test_what_cannot_be_loaded_leaves_the_sliders_alone(void **state)
+{
+    struct fixture *f = *state;
+    struct err err = {0};
+    fixture_type(f, "7o");
+    assert_shows(f, "the original has no settings");
+    assert_int_equal(f->loads, 0);
+    fixture_key(f, TERM_KEY_DOWN);
+    fixture_type(f, "o");
+    assert_shows(f, "is not there");
+    make_plan(f);
+    plan_release(&f->run_plan);
+    assert_int_equal(plan_alloc(&f->run_plan, 2, 5, &err), 0);
+    fixture_type(f, "o");
+    assert_shows(f, "2 layers of 5 experts");
+    plan_release(&f->run_plan);
+    make_plan(f);
+    float *gates = f->trace.gates;
+    f->run_plan.settings.mapping = MAPPING_GATE;
+    f->run_plan.settings.threshold.given = true;
+    f->run_plan.settings.threshold.value = 0.2;
+    f->trace.gates = NULL;
+    fixture_restart(f); /* an index without gates */
+    fixture_type(f, "7");
+    fixture_frame(f, 80, 24);
+    fixture_key(f, TERM_KEY_DOWN);
+    fixture_type(f, "o");
+    assert_shows(f, "needs gate values");
+    assert_true(settings_equal(&f->app->document.settings, &f->options.settings));
+    assert_true(settings_equal(&f->app->result->settings, &f->options.settings));
+    assert_int_equal(f->app->undo_count, 0);
+    app_free(f->app);
+    f->app = NULL;
+    f->trace.gates = gates;
+}
+
+static void test_a_run_of_another_method_says_that_its_bits_are_not_the_sliders(void **state)
+{
+    struct fixture *f = *state;
+    make_plan(f);
+    snprintf(f->run_plan.method, sizeof f->run_plan.method, "gptq-3");
+    fixture_type(f, "7");
+    fixture_frame(f, 80, 24);
+    fixture_key(f, TERM_KEY_DOWN);
+    fixture_type(f, "o");
+    assert_shows_at(f, 200, 40, "its method gave the bits without them");
+}
+
+static void test_the_details_say_what_loading_would_change(void **state)
+{
+    struct fixture *f = *state;
+    f->result[1].has_values = true;
+    f->result[1].values = f->options.settings;
+    fixture_type(f, "7");
+    fixture_frame(f, 80, 24);
+    fixture_key(f, TERM_KEY_DOWN);
+    assert_shows_at(f, 120, 40, "the same");
+    f->result[1].values.alpha = 0.5;
+    assert_shows_at(f, 120, 40, "alpha 0.3 -> 0.5");
+}
+
+static void test_changes_of_settings_are_all_counted_and_cut_between_names(void **state)
+{
+    struct settings a, b;
+    struct err err = {0};
+    char text[64], small[20];
+    (void)state;
+    settings_defaults(&a);
+    b = a;
+    assert_int_equal(app_settings_changes(text, sizeof text, &a, &b), 0);
+    assert_string_equal(text, "");
+    assert_int_equal(settings_set(&b, "alpha", "0.5", &err), 0);
+    assert_int_equal(settings_set(&b, "rule", "jenks", &err), 0);
+    assert_int_equal(app_settings_changes(text, sizeof text, &a, &b), 2);
+    assert_string_equal(text, "alpha 0.3 -> 0.5, rule auto -> jenks");
+    assert_int_equal(app_settings_changes(small, sizeof small, &a, &b), 2);
+    assert_string_equal(small, "alpha 0.3 -> 0.5");
+}
+
+#define WITH(test) cmocka_unit_test_setup_teardown(test, open_olmoe, close_fixture)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(test_every_column_sorts_and_what_is_unknown_comes_last),
+        WITH(test_the_selected_run_stays_selected_whatever_its_place),
+        WITH(test_a_click_selects_the_row_or_the_nearest_point),
+        WITH(test_only_the_same_text_and_window_are_compared),
+        WITH(test_the_original_says_how_far_it_is_and_can_be_stopped),
+        WITH(test_a_run_comes_back_as_one_step_of_undo),
+        WITH(test_loading_what_is_there_already_changes_nothing),
+        WITH(test_what_cannot_be_loaded_leaves_the_sliders_alone),
+        WITH(test_a_run_of_another_method_says_that_its_bits_are_not_the_sliders),
+        WITH(test_the_details_say_what_loading_would_change),
+        cmocka_unit_test(test_changes_of_settings_are_all_counted_and_cut_between_names),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
