@@ -60,13 +60,16 @@ struct hints {
     int x, y, end;
 };
 
-/* One hint, if there is room for all of it. */
+/* One hint, if there is room for all of it and no other key has taken its place. */
 static void draw_hint(struct hints *h, const struct app_key *key)
 {
     struct style text = {.fg = STYLE_TEXT_DIM, .bg = STYLE_BAR},
                  name = {.fg = STYLE_KEY, .bg = STYLE_BAR, .attr = STYLE_BOLD};
     char names[APP_KEY_NAME];
+    int argument;
     const char *hint = app_keys_hint(h->a, key);
+    if (app_keys_find(h->a, key->on[0].code, &argument) != key)
+        return;
     app_keys_names(names, sizeof names, key, 2, h->a->look.glyphs);
     if (!hint || h->x + cells_width(names) + 1 + cells_width(hint) > h->end)
         return;
