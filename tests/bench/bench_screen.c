@@ -227,6 +227,41 @@ static void moves(struct child *c, const struct view *v, const char *name, uint3
         measure(c, (uint32_t[]){n % (2 * run) < run ? forth : back}, 1);
 }
 
+static void type(struct child *c, const char *text)
+{
+    for (; *text; text++)
+        key(c, *text == '\n' ? TERM_KEY_ENTER : (uint32_t)(unsigned char)*text);
+}
+
+static void card_moves(struct child *c, const char *name, uint32_t forth, uint32_t back, int run)
+{
+    begin(c, "card", name);
+    for (int n = 0; n < SAMPLES; n++)
+        measure(c, (uint32_t[]){n % (2 * run) < run ? forth : back}, 1);
+}
+
+/* Searching, and the cards that follow what is selected. */
+static void cards(struct child *c)
+{
+    type(c, "1");
+    begin(c, "card", "a letter of a text");
+    for (int n = 0; n < SAMPLES; n++) {
+        measure(c, (uint32_t[]){'/', (uint32_t)('1' + n % 9)}, 2);
+        key(c, TERM_KEY_ESC);
+    }
+    begin(c, "card", "search");
+    for (int n = 0; n < SAMPLES; n++)
+        measure(c, (uint32_t[]){'/', '"', (uint32_t)('1' + n % 9), '"', TERM_KEY_ENTER}, 5);
+    type(c, "/rank 40000\n");
+    card_moves(c, "token's rank", '>', '<', 12);
+    card_moves(c, "token's layer", ']', '[', SYNTHETIC_LAYERS - 1);
+    key(c, TERM_KEY_ESC);
+    type(c, "3/7\n");
+    card_moves(c, "expert", '>', '<', 12);
+    card_moves(c, "expert's layer", ']', '[', SYNTHETIC_LAYERS - 1);
+    key(c, TERM_KEY_ESC);
+}
+
 /* A forked process pays for its copy of every page at the first touch; the workbench is none. */
 static void touch_pages(struct child *c)
 {
@@ -255,6 +290,7 @@ static void drive(struct child *c)
                                  (uint32_t)('1' + i)},
                     2);
     }
+    cards(c);
     fprintf(c->tell, "end\n");
     fflush(c->tell);
 }
