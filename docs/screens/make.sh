@@ -17,6 +17,7 @@ shot mapping '2 ]*2'
 shot significance '3 ]*2'
 shot similarity '4 ]*2'
 shot plan '5 A Tab*3 L*3 Down > > p'
+shot card "1 / 'the' Enter Down Enter ]*2"
 shot help '5 ?'
 
 # Figures of `moqa figure`, which follow the page they stand on.
