@@ -12,6 +12,7 @@
 #include "data/base/mem.h"
 #include "src/ask.h"
 #include "src/cli/cli.h"
+#include "src/detached.h"
 #include "src/job.h"
 #include "src/results.h"
 #include "src/runs.h"
@@ -34,18 +35,11 @@ struct open_host {
     struct worker similarity;
     double *cosine;
     char similarity_message[ERR_MESSAGE_MAX];
-    struct worker run;
-    struct job *job;
-    struct plan plan; /* of the run, a copy of its own */
-    char out[512];
-    bool resume;
-    struct perplexity perplexity;
-    bool has_perplexity;
-    struct ask *ask; /* dry runs */
+    struct detached *run;
+    bool run_started; /* by this host: it needs the folder of the runs */
+    char *here;       /* folders below it are shown without it; may be NULL */
+    struct ask *ask;  /* dry runs */
     struct results *results;
-    char log[APP_LOG_LINES][APP_LOG_WIDTH];
-    size_t log_count;
-    pthread_mutex_t log_lock; /* of its own: a line may come while anything else is locked */
 };
 
 static int start(struct worker *w, void *(*run)(void *), struct open_host *h, struct err *err)
@@ -147,9 +141,17 @@ static int job_of_plan(struct job_options *o, char *out, size_t out_size, struct
         .threads = h->options.threads,
         .texts = h->options.texts,
         .texts_count = h->options.texts_count,
-        .progress = &h->run.progress,
     };
     return 0;
+}
+
+/* The first time when the session is loaded, which it is not yet when the host is made. */
+static struct detached *run_of(struct open_host *h)
+{
+    if (!h->run &&
+        detached_new(&h->run, NULL, h->session->config.sha256, h->session->trace_sha256, NULL) < 0)
+        h->run = NULL;
+    return h->run;
 }
 
 static int dry_run_text(void *context, const struct plan *plan, struct str *text, struct err *err)
@@ -169,151 +171,76 @@ static enum app_ask host_dry_run(void *context, const struct plan *plan, const c
     return ask_put(h->ask, plan, text);
 }
 
-static void *run_main(void *argument)
+/* The command that runs a plan as job_of_plan() describes it. */
+static int start_job(struct open_host *h, const struct job_options *o, struct err *err)
 {
-    struct open_host *h = argument;
-    struct err err = {0};
-    struct job *job = NULL;
-    struct job_options o;
-    char out[512];
-    int rc = job_of_plan(&o, out, sizeof out, h, &h->plan, &err);
-    if (rc == 0) {
-        mkdir(h->options.runs_dir, 0777); /* if it fails, the job says why it cannot write there */
-        o.resume = h->resume;
-        rc = job_new(&job, &o, &err);
+    enum { FIXED = 10 };
+    char threads[24];
+    const char **list = mem_array(FIXED + o->calib_count + o->texts_count, sizeof *list, err);
+    size_t n = 0;
+    if (!list)
+        return ERR_NOMEM;
+    list[n++] = "quantize";
+    list[n++] = "PLAN";
+    list[n++] = "--model";
+    list[n++] = o->model_dir;
+    list[n++] = "--output";
+    list[n++] = o->out;
+    if (o->threads) {
+        snprintf(threads, sizeof threads, "%zu", o->threads);
+        list[n++] = "--threads";
+        list[n++] = threads;
     }
-    pthread_mutex_lock(&h->lock);
-    h->job = rc == 0 ? job : NULL;
-    pthread_mutex_unlock(&h->lock);
-    if (rc == 0)
-        do
-            rc = job_step(job, &err);
-        while (rc > 0);
-    pthread_mutex_lock(&h->lock);
-    const struct perplexity *p = job ? job_perplexity(job) : NULL;
-    h->has_perplexity = p != NULL;
-    if (p)
-        h->perplexity = *p;
-    h->run.rc = rc;
-    h->run.err = err;
-    h->run.finished = true;
-    pthread_mutex_unlock(&h->lock);
-    return NULL;
-}
-
-/* Ends what is left of an earlier run. */
-static void forget_run(struct open_host *h)
-{
-    if (h->run.started)
-        pthread_join(h->run.thread, NULL);
-    h->run.started = false;
-    job_free(h->job);
-    h->job = NULL;
-    plan_release(&h->plan);
-    h->has_perplexity = false;
+    list[n++] = "--calib";
+    for (size_t i = 0; i < o->calib_count; i++)
+        list[n++] = o->calib[i];
+    if (o->texts_count)
+        list[n++] = "--text";
+    for (size_t i = 0; i < o->texts_count; i++)
+        list[n++] = o->texts[i];
+    int rc = detached_start(h->run, o->plan, o->out, list, n, err);
+    h->run_started = h->run_started || rc == 0;
+    free(list);
+    return rc;
 }
 
 static int host_run_start(void *context, const struct plan *plan, bool resume, struct err *err)
 {
     struct open_host *h = context;
-    pthread_mutex_lock(&h->lock);
-    bool busy = h->run.started && !h->run.finished;
-    pthread_mutex_unlock(&h->lock);
-    if (busy)
-        return err_set(err, ERR_USAGE, NULL, "a run is under way; cancel it first (Ctrl-C)");
-    forget_run(h);
+    struct job_options o = {0};
+    char out[512];
+    struct detached *run = run_of(h);
+    if (!run)
+        return err_set(err, ERR_NOMEM, NULL, "no memory to start a run");
     if (h->results)
         results_stop(h->results, true);
-    int rc = plan_copy(&h->plan, plan, err);
-    h->resume = resume;
-    if (rc == 0) {
-        struct job_options o;
-        rc = job_of_plan(&o, h->out, sizeof h->out, h, &h->plan, err);
-    }
-    return rc < 0 ? rc : start(&h->run, run_main, h, err);
-}
-
-static void copy_experts(struct app_run *out, struct job *job)
-{
-    struct pass_snapshot s = {0};
-    job_snapshot(job, &s);
-    out->layers = s.layers;
-    out->experts = s.experts;
-    size_t count = s.layers * s.experts;
-    s.expert = mem_array(count, sizeof *s.expert, NULL);
-    struct app_run_expert *experts = realloc(out->expert, (count ? count : 1) * sizeof *experts);
-    if (experts)
-        out->expert = experts;
-    if (s.expert && experts) {
-        job_snapshot(job, &s);
-        for (size_t i = 0; i < count; i++)
-            experts[i] = (struct app_run_expert){s.expert[i].done,     s.expert[i].bits,
-                                                 s.expert[i].tokens,   s.expert[i].loss,
-                                                 s.expert[i].loss_rtn, s.expert[i].fallback};
-    }
-    out->layer = s.layer;
-    out->layers_done = s.layers_done;
-    out->fallbacks = s.fallbacks;
-    free(s.expert);
-}
-
-static uint64_t resident_bytes(void)
-{
-    unsigned long pages = 0, resident = 0;
-    FILE *f = fopen("/proc/self/statm", "re");
-    if (f && fscanf(f, "%lu %lu", &pages, &resident) != 2)
-        resident = 0;
-    if (f)
-        fclose(f);
-    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
-static enum app_run_phase run_phase(const struct open_host *h)
-{
-    if (!h->run.started)
-        return APP_RUN_IDLE;
-    if (!h->run.finished)
-        return atomic_load(&h->run.progress.cancel) ? APP_RUN_CANCELLING : APP_RUN_RUNNING;
-    return h->run.rc == 0               ? APP_RUN_DONE
-           : h->run.rc == ERR_CANCELLED ? APP_RUN_CANCELLED
-                                        : APP_RUN_FAILED;
+    if (resume)
+        return detached_resume(run, err);
+    int rc = job_of_plan(&o, out, sizeof out, h, plan, err);
+    if (rc < 0)
+        return rc;
+    mkdir(h->options.runs_dir, 0777); /* if it fails, the job says why it cannot write there */
+    return start_job(h, &o, err);
 }
 
 static void host_run_poll(void *context, struct app_run *out)
 {
     struct open_host *h = context;
-    struct progress_state state;
-    progress_get(&h->run.progress, &state);
-    pthread_mutex_lock(&h->lock);
-    out->phase = run_phase(h);
-    snprintf(out->stage, sizeof out->stage, "%s", state.stage);
-    out->steps_done = state.done;
-    out->steps_total = state.total;
-    if (out->phase == APP_RUN_RUNNING || out->phase == APP_RUN_CANCELLING) {
-        out->seconds = state.seconds;
-        out->seconds_left = state.seconds_left;
-    }
-    out->memory = resident_bytes();
-    snprintf(out->out, sizeof out->out, "%s", h->out);
-    out->message[0] = '\0';
-    if (out->phase == APP_RUN_FAILED)
-        err_format(out->message, sizeof out->message, &h->run.err);
-    else if (out->phase == APP_RUN_DONE && h->has_perplexity)
-        snprintf(out->message, sizeof out->message, "perplexity %.4f (windows of %zu)",
-                 h->perplexity.value, h->perplexity.window);
-    pthread_mutex_lock(&h->log_lock);
-    memcpy(out->log, h->log, sizeof out->log);
-    out->log_count = h->log_count;
-    pthread_mutex_unlock(&h->log_lock);
-    if (h->job)
-        copy_experts(out, h->job);
-    pthread_mutex_unlock(&h->lock);
+    struct detached *run = run_of(h);
+    size_t here = h->here ? strlen(h->here) : 0;
+    if (!run)
+        return;
+    detached_poll(run, out);
+    /* Where the program was started, folders are shown as they would be typed. */
+    if (here && strncmp(out->out, h->here, here) == 0 && out->out[here] == '/')
+        memmove(out->out, out->out + here + 1, strlen(out->out + here + 1) + 1);
 }
 
 static void host_run_cancel(void *context)
 {
-    struct open_host *h = context;
-    atomic_store(&h->run.progress.cancel, true);
+    struct detached *run = run_of(context);
+    if (run)
+        detached_cancel(run);
 }
 
 /* The first time when the session is loaded, which it is not yet when the host is made. */
@@ -336,10 +263,8 @@ static struct results *results_of(struct open_host *h)
 
 static bool is_idle(struct open_host *h)
 {
-    pthread_mutex_lock(&h->lock);
-    bool idle = !h->run.started || h->run.finished;
-    pthread_mutex_unlock(&h->lock);
-    return idle;
+    struct detached *run = run_of(h);
+    return !run || !detached_active(run);
 }
 
 static size_t host_results(void *context, const struct app_result **out)
@@ -359,22 +284,14 @@ static int host_result_plan(void *context, const struct app_result *result, stru
                             struct err *err)
 {
     struct open_host *h = context;
-    int rc = runs_plan(out, result->name, err);
+    char *path = str_path(result->name, "moqa_plan.json", err);
+    int rc = path ? plan_load(out, path, err) : ERR_NOMEM;
     if (rc == 0)
-        rc = plan_check_model(out, result->name, &h->session->config, err);
+        rc = plan_check_model(out, path, &h->session->config, err);
     if (rc < 0)
         plan_release(out);
+    free(path);
     return rc;
-}
-
-static bool host_last_losses(void *context, struct app_run_losses *out)
-{
-    struct results *results = results_of(context);
-    const struct app_result *list;
-    if (!results)
-        return false;
-    results_get(results, &list, false); /* looks at the folder now and then */
-    return results_losses(results, out);
 }
 
 static bool host_measure_original(void *context, bool begin, struct err *err)
@@ -441,18 +358,12 @@ static void host_command_line(void *context, const struct plan *plan, const char
     str_append(out, " -o PLAN");
 }
 
-/* The log goes to the Run screen: nothing else may write to the terminal. */
-static void keep_line(void *context, enum log_level level, const char *line)
+/* Nothing but the screen may write to the terminal; a pass keeps a log of its own. */
+static void drop_line(void *context, enum log_level level, const char *line)
 {
-    struct open_host *h = context;
+    (void)context;
     (void)level;
-    pthread_mutex_lock(&h->log_lock);
-    if (h->log_count == APP_LOG_LINES)
-        memmove(h->log, h->log + 1, sizeof h->log - sizeof h->log[0]);
-    else
-        h->log_count++;
-    snprintf(h->log[h->log_count - 1], sizeof h->log[0], "%s", line);
-    pthread_mutex_unlock(&h->log_lock);
+    (void)line;
 }
 
 int open_host_new(struct open_host **out, const struct open_host_options *options,
@@ -464,11 +375,10 @@ int open_host_new(struct open_host **out, const struct open_host_options *option
         return ERR_NOMEM;
     h->options = *options;
     h->session = session;
+    h->here = getcwd(NULL, 0);
     pthread_mutex_init(&h->lock, NULL);
-    pthread_mutex_init(&h->log_lock, NULL);
-    log_set_sink(keep_line, h);
+    log_set_sink(drop_line, NULL);
     progress_init(&h->similarity.progress);
-    progress_init(&h->run.progress);
     int rc = ask_new(&h->ask, dry_run_text, h, err);
     if (rc < 0) {
         open_host_free(h);
@@ -484,15 +394,14 @@ void open_host_free(struct open_host *h)
     ask_free(h->ask);
     results_free(h->results);
     stop(&h->similarity);
-    atomic_store(&h->run.progress.cancel, true);
-    forget_run(h);
-    progress_release(&h->run.progress);
+    detached_free(h->run);
     progress_release(&h->similarity.progress);
     log_set_sink(NULL, NULL);
-    rmdir(h->options.runs_dir); /* only an empty folder goes */
-    pthread_mutex_destroy(&h->log_lock);
+    if (!h->run_started)
+        rmdir(h->options.runs_dir); /* only an empty folder goes */
     pthread_mutex_destroy(&h->lock);
     free(h->cosine);
+    free(h->here);
     free(h);
 }
 
@@ -502,6 +411,7 @@ void open_host_callbacks(struct open_host *h, struct app_host *out)
     if (!h->options.model_dir)
         return;
     results_of(h);
+    run_of(h);
     out->cosine = host_cosine;
     out->dry_run = host_dry_run;
     out->run_start = host_run_start;
@@ -510,6 +420,5 @@ void open_host_callbacks(struct open_host *h, struct app_host *out)
     out->results = host_results;
     out->results_pending = host_results_pending;
     out->result_plan = host_result_plan;
-    out->last_losses = host_last_losses;
     out->measure_original = host_measure_original;
 }

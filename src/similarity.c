@@ -3,12 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "analysis/cosine.h"
 #include "data/base/log.h"
 #include "data/base/mem.h"
 #include "data/base/str.h"
+#include "data/base/xdg.h"
 #include "data/safetensors.h"
 
 enum { SLICES = 16 }; /* of a weight matrix; fixed, so that sums do not depend on threads */
@@ -106,19 +106,10 @@ cleanup:
 /* "" if there is no place for a cache. */
 static void cache_path(struct str *out, const struct model *m)
 {
-    const char *xdg = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
     struct str dir = {0};
-    if (xdg && xdg[0])
-        str_appendf(&dir, "%s/moqa", xdg);
-    else if (home && home[0])
-        str_appendf(&dir, "%s/.cache/moqa", home);
+    xdg_folder(&dir, XDG_CACHE);
     if (dir.length && !dir.failed) {
-        for (char *slash = strchr(dir.data + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
-            *slash = '\0';
-            mkdir(dir.data, 0777);
-            *slash = '/';
-        }
-        mkdir(dir.data, 0777);
+        xdg_make(dir.data);
         str_appendf(out, "%s/cosine-%s.safetensors", dir.data,
                     checkpoint_fingerprint(m->checkpoint));
     }

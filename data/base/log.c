@@ -27,9 +27,14 @@ void log_set_sink(log_sink sink, void *context)
     pthread_mutex_unlock(&lock);
 }
 
-void log_write(enum log_level level, const char *format, ...)
+void log_print(enum log_level level, const char *line)
 {
     static const char *const names[] = {"error: ", "warning: ", "", "debug: "};
+    fprintf(stderr, "moqa: %s%s\n", names[level], line);
+}
+
+void log_write(enum log_level level, const char *format, ...)
+{
     char raw[2048], line[4096];
     va_list args;
     va_start(args, format);
@@ -41,7 +46,7 @@ void log_write(enum log_level level, const char *format, ...)
         if (current_sink)
             current_sink(current_context, level, line);
         else
-            fprintf(stderr, "moqa: %s%s\n", names[level], line);
+            log_print(level, line);
     }
     pthread_mutex_unlock(&lock);
 }

@@ -9,6 +9,9 @@ enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
 typedef void (*log_sink)(void *context, enum log_level level, const char *line);
 
+/* "moqa: warning: LINE" to stderr, as without a sink; for sinks that keep lines and print them. */
+void log_print(enum log_level level, const char *line);
+
 void log_set_level(enum log_level level);        /* default LOG_INFO */
 void log_set_sink(log_sink sink, void *context); /* NULL: stderr */
 void log_write(enum log_level level, const char *format, ...) __attribute__((format(printf, 2, 3)));

@@ -11,6 +11,7 @@
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
 #include "data/base/str.h"
+#include "data/base/xdg.h"
 
 enum {
     KEY_OPTION = 0x1000,  /* + index in spec->options, for those without a letter */
@@ -220,12 +221,10 @@ static int settings_from_file(struct settings *s, const char *path, struct err *
 
 static int settings_from_user(struct settings *s, struct err *err)
 {
-    const char *xdg = getenv("XDG_CONFIG_HOME"), *home = getenv("HOME");
     struct str path = {0};
-    if (xdg && xdg[0])
-        str_appendf(&path, "%s/moqa/config.json", xdg);
-    else if (home && home[0])
-        str_appendf(&path, "%s/.config/moqa/config.json", home);
+    xdg_folder(&path, XDG_CONFIG);
+    if (path.length)
+        str_append(&path, "/config.json");
     int rc = str_ok(&path, err);
     if (rc == 0 && path.length)
         rc = settings_from_file(s, path.data, err);

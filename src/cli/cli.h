@@ -98,6 +98,8 @@ extern const struct cli_spec cmd_plan_spec;
 int cmd_plan(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_quantize_spec;
 int cmd_quantize(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_runs_spec;
+int cmd_runs(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_eval_spec;
 int cmd_eval(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_inspect_spec;

@@ -7,6 +7,7 @@ const struct cli_command cli_commands[] = {
     {&cmd_figure_spec, cmd_figure, "the figures of the method as SVG, PDF or PNG"},
     {&cmd_plan_spec, cmd_plan, "decide the bits of every expert"},
     {&cmd_quantize_spec, cmd_quantize, "turn plan and checkpoint into a quantized checkpoint"},
+    {&cmd_runs_spec, cmd_runs, "list, cancel and forget quantization runs"},
     {&cmd_eval_spec, cmd_eval, "perplexity of a model, plain or quantized"},
     {&cmd_inspect_spec, cmd_inspect, "what is in a trace, plan, tokenizer or checkpoint"},
     {&cmd_completion_spec, cmd_completion, "completion script for bash, zsh or fish"},

@@ -4,10 +4,11 @@
 #include "src/cli/cli.h"
 #include "src/cli/cli_progress.h"
 #include "src/job.h"
+#include "src/run_keeper.h"
 
 struct arguments {
     const char *plan, *model, *out, *backend, *format, *progress;
-    struct cli_list calib;
+    struct cli_list calib, text;
     struct cli_count samples, window, threads;
     bool resume, dry_run;
 };
@@ -17,6 +18,8 @@ static const struct cli_option options[] = {
      "checkpoint folder that the plan was made for"},
     {"calib", 'c', "FILE...", CLI_LIST, offsetof(struct arguments, calib), true,
      "calibration texts, joined in this order; or one trace, whose tokens are used"},
+    {"text", 't', "FILE...", CLI_LIST, offsetof(struct arguments, text), false,
+     "texts to evaluate the result on; its perplexity is kept beside it"},
     {"output", 'o', "DIR", CLI_TEXT, offsetof(struct arguments, out), true, "folder to make"},
     {"samples", 'n', "N", CLI_COUNT, offsetof(struct arguments, samples), false,
      "calibration windows (128; of a trace: all)"},
@@ -77,14 +80,27 @@ static int dry_run(const struct job_options *o, struct err *err)
     return rc;
 }
 
-static int run(const struct job_options *o, struct err *err)
+static void print_perplexity(const struct job *job)
+{
+    const struct perplexity *p = job_perplexity(job);
+    if (p)
+        fprintf(stderr, "moqa: perplexity %.4f (windows of %zu)\n", p->value, p->window);
+}
+
+static int run(const struct job_options *o, int argc, char **argv, struct err *err)
 {
     struct job *job = NULL;
+    struct run_keeper *keeper = run_keeper_new(o, argc, argv);
     int rc = job_new(&job, o, err);
-    if (rc == 0)
+    if (rc == 0) {
+        run_keeper_watch(keeper, job);
         do
             rc = job_step(job, err);
         while (rc > 0);
+    }
+    run_keeper_end(keeper, rc, err);
+    if (rc == 0)
+        print_perplexity(job);
     job_free(job);
     if (rc == ERR_CANCELLED)
         fprintf(stderr, "moqa: interrupted; the same command with --resume goes on\n");
@@ -112,18 +128,21 @@ int cmd_quantize(int argc, char **argv, struct err *err)
         o.plan_path = a.plan;
         o.calib = a.calib.items;
         o.calib_count = a.calib.count;
+        o.texts = a.text.items;
+        o.texts_count = a.text.count;
         o.samples = a.samples.value;
         o.window = a.window.value;
         o.out = a.out;
         o.resume = a.resume;
         o.backend = a.backend;
         o.progress = &progress;
-        rc = a.dry_run ? dry_run(&o, err) : run(&o, err);
+        rc = a.dry_run ? dry_run(&o, err) : run(&o, argc, argv, err);
         cli_progress_end(&progress);
     }
     if (rc == 0 && !a.dry_run)
         fprintf(stderr, "moqa: wrote %s\n", a.out);
     plan_release(&plan);
+    cli_list_release(&a.text);
     cli_list_release(&a.calib);
     return rc;
 }

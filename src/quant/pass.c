@@ -149,6 +149,25 @@ int pass_new(struct pass **out, const struct pass_options *options, struct err *
 
 /* --- A layer --- */
 
+/* Under the lock. The bits stay: those of the plan. */
+static void set_expert(struct pass_expert *to, const struct pass_expert *from)
+{
+    unsigned bits = to->bits;
+    *to = *from;
+    to->bits = bits;
+    to->done = true;
+}
+
+void pass_publish_expert(struct pass *p, size_t layer, size_t expert, const struct pass_expert *e)
+{
+    const struct plan_layer *l = pass_plan_layer(&p->o, layer);
+    if (!l)
+        return;
+    pthread_mutex_lock(&p->lock);
+    set_expert(&p->expert[(size_t)(l - p->o.plan->layers) * p->o.plan->experts + expert], e);
+    pthread_mutex_unlock(&p->lock);
+}
+
 static void publish(struct pass *p, size_t layer, const struct pass_layer_result *result)
 {
     const struct plan_layer *l = pass_plan_layer(&p->o, layer);
@@ -157,15 +176,22 @@ static void publish(struct pass *p, size_t layer, const struct pass_layer_result
     size_t index = (size_t)(l - p->o.plan->layers), experts = p->o.plan->experts;
     pthread_mutex_lock(&p->lock);
     for (size_t e = 0; e < experts; e++) {
-        struct pass_expert *to = &p->expert[index * experts + e];
-        unsigned bits = to->bits;
-        *to = result->expert[e];
-        to->bits = bits;
-        to->done = true;
-        p->fallbacks += to->fallback;
+        set_expert(&p->expert[index * experts + e], &result->expert[e]);
+        p->fallbacks += result->expert[e].fallback;
     }
     p->layers_done++;
     p->layer = index + 1;
+    pthread_mutex_unlock(&p->lock);
+}
+
+/* A layer that was not stored has done no expert. */
+static void withdraw(struct pass *p, size_t layer)
+{
+    const struct plan_layer *l = pass_plan_layer(&p->o, layer);
+    size_t experts = p->o.plan->experts;
+    pthread_mutex_lock(&p->lock);
+    for (size_t e = 0; l && e < experts; e++)
+        p->expert[(size_t)(l - p->o.plan->layers) * experts + e].done = false;
     pthread_mutex_unlock(&p->lock);
 }
 
@@ -216,7 +242,7 @@ static int store_layer(struct pass *p, const struct writer_list *list,
         rc = pass_report_layer(&report, p, p->next, result, err);
     if (rc == 0)
         rc = journal_commit(&p->journal, report, err);
-    progress_step(p->o.progress, 1);
+    progress_step(p->o.progress, PASS_WRITING_STEPS);
     return rc;
 }
 
@@ -231,13 +257,15 @@ static int step_layer(struct pass *p, struct err *err)
     if (rc == 0 && p->forward)
         rc = pass_layer_run(p, &list, &result, err);
     else if (rc == 0)
-        progress_step(p->o.progress, PASS_STEPS - 1);
+        progress_step(p->o.progress, PASS_STEPS - PASS_WRITING_STEPS);
     if (rc == 0)
         rc = store_layer(p, &list, &result, err);
     if (rc == 0) {
         warn_fallbacks(p, &result);
         publish(p, p->next, &result);
         p->next++;
+    } else {
+        withdraw(p, p->next);
     }
     writer_list_release(&list);
     free(result.expert);

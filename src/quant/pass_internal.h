@@ -10,7 +10,15 @@
 #include "src/quant/quantizer.h"
 #include "src/quant/writer.h"
 
-enum { PASS_STEPS = 4 }; /* of progress, a layer */
+/* Steps of progress, a layer. */
+enum {
+    PASS_ATTENTION_STEPS = 4,
+    PASS_HESSIAN_STEPS = 12,
+    PASS_ROUNDING_STEPS = 16, /* a multiple of the four kinds of Hessian */
+    PASS_WRITING_STEPS = 2,
+    PASS_STEPS =
+        PASS_ATTENTION_STEPS + PASS_HESSIAN_STEPS + PASS_ROUNDING_STEPS + PASS_WRITING_STEPS
+};
 
 struct pass {
     struct pass_options o;
@@ -25,9 +33,9 @@ struct pass {
     int broken; /* error of an earlier step: hidden states are unusable */
     json_t *digest;
 
-    pthread_mutex_t lock;       /* below */
-    struct pass_expert *expert; /* [plan layers][experts] */
-    size_t layer, layers_done, fallbacks;
+    pthread_mutex_t lock;                 /* below */
+    struct pass_expert *expert;           /* [plan layers][experts] */
+    size_t layer, layers_done, fallbacks; /* fallbacks: of the finished layers */
 };
 
 /* --- pass_check.c: what the plan asks of each linear, refusals, sizes. --- */
@@ -63,6 +71,11 @@ ERR_CHECK int pass_estimate(struct pass_estimate *out, const struct pass_options
 /* Bytes that must be free on OUT's disk beyond what a run has written already. */
 ERR_CHECK int pass_check_space(const struct pass_options *o, const struct pass_estimate *e,
                                size_t layers_done, struct err *err);
+
+/* --- pass.c --- */
+
+/* Shows an expert as done in the snapshot before its layer is. */
+void pass_publish_expert(struct pass *p, size_t layer, size_t expert, const struct pass_expert *e);
 
 /* --- pass_layer.c --- */
 

@@ -305,8 +305,11 @@ static int finish_batch(struct layer_job *j, struct batch *b, const struct linea
                                err);
     if (rc == 0)
         rc = take_parts(j, b, err);
-    for (size_t i = 0; rc == 0 && i < b->units; i++)
+    for (size_t i = 0; rc == 0 && i < b->units; i++) {
         note_unit(j, b, group->kind, i);
+        if (group->kind == HESSIANS_MID) /* the last of an expert's linears */
+            pass_publish_expert(p, j->layer->index, b->unit[i], &j->result->expert[b->unit[i]]);
+    }
     return rc;
 }
 
@@ -329,15 +332,20 @@ static bool any_quantized(const struct pass *p, size_t layer, const struct linea
     return false;
 }
 
-static int run_group(struct layer_job *j, const struct linear_group *group, struct err *err)
+/* steps: of progress, spread over the units. */
+static int run_group(struct layer_job *j, const struct linear_group *group, size_t steps,
+                     struct err *err)
 {
     const struct hessians_set *set = &j->hessians->set[group->kind];
-    if (!set->sum)
+    if (!set->sum) {
+        progress_step(j->p->o.progress, steps);
         return 0;
+    }
     size_t room = batch_bytes / unit_bytes(j->p, group);
     int rc = 0;
     for (size_t unit = 0; rc == 0 && unit < set->units;) {
         struct batch b;
+        size_t told = unit * steps / set->units;
         rc = batch_init(&b, set->units, group, err);
         for (; rc == 0 && unit < set->units && (b.units == 0 || b.units < room); unit++)
             if (any_quantized(j->p, j->layer->index, group, unit))
@@ -345,6 +353,7 @@ static int run_group(struct layer_job *j, const struct linear_group *group, stru
         if (rc == 0 && b.units)
             rc = finish_batch(j, &b, group, err);
         batch_release(&b);
+        progress_step(j->p->o.progress, unit * steps / set->units - told);
     }
     return rc;
 }
@@ -379,7 +388,7 @@ static int run_attention(struct layer_job *j, bool move, struct err *err)
         if (rc == 0)
             rc = forward_attention(p->forward, j->layer, &tap, false, err);
         for (size_t i = 0; rc == 0 && i < ATTENTION_GROUPS; i++)
-            rc = run_group(j, &attention_groups[i], err);
+            rc = run_group(j, &attention_groups[i], 0, err);
         hessians_release(&h);
     }
     if (rc == 0 && move)
@@ -416,7 +425,7 @@ static int run_mlp(struct layer_job *j, bool move, struct err *err)
     unsigned wanted =
         j->layer->is_moe ? wanted_kinds(p, j->layer->index, mlp_groups, MLP_GROUPS) : 0;
     if (!wanted) {
-        progress_step(p->o.progress, 1);
+        progress_step(p->o.progress, PASS_HESSIAN_STEPS + PASS_ROUNDING_STEPS);
         return move ? forward_mlp(p->forward, j->layer, NULL, true, err) : 0;
     }
     int rc = hessians_init(&h, p->o.backend, p->config, wanted, s->channel_score == SCORE_AWQ, err);
@@ -427,10 +436,10 @@ static int run_mlp(struct layer_job *j, bool move, struct err *err)
         rc = forward_mlp(p->forward, j->layer, &tap, moved, err);
     if (rc == 0)
         note_tokens(j);
-    progress_step(p->o.progress, 1);
+    progress_step(p->o.progress, PASS_HESSIAN_STEPS);
     progress_stage(p->o.progress, "layer %zu of %zu: rounding", p->next + 1, p->config->layers);
     for (size_t i = 0; rc == 0 && i < MLP_GROUPS; i++)
-        rc = run_group(j, &mlp_groups[i], err);
+        rc = run_group(j, &mlp_groups[i], PASS_ROUNDING_STEPS / MLP_GROUPS, err);
     hessians_release(&h);
     if (rc == 0 && move && !moved)
         rc = forward_mlp(p->forward, j->layer, NULL, true, err);
@@ -449,11 +458,10 @@ int pass_layer_run(struct pass *p, struct writer_list *list, struct pass_layer_r
     /* Behind the last layer nobody looks at the hidden states; its own MLP still does. */
     if (rc == 0)
         rc = run_attention(&job, true, err);
-    progress_step(p->o.progress, 1);
+    progress_step(p->o.progress, PASS_ATTENTION_STEPS);
     progress_stage(p->o.progress, "layer %zu of %zu: Hessians", p->next + 1, layers);
     if (rc == 0)
         rc = run_mlp(&job, !last, err);
-    progress_step(p->o.progress, 1);
     model_layer_release(&layer, p->o.backend);
     return rc;
 }

@@ -297,14 +297,36 @@ static void test_ctrl_c_cancels_the_run_and_r_resumes(void **state)
     assert_null(strchr(fixture_frame(f, 80, 24), '\x1b'));
 }
 
-static void test_leaving_during_a_run_asks(void **state)
+static void test_leaving_leaves_the_run_alone(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "xy");
+    assert_false(fixture_key(f, 'q'));
+    fixture_type(f, "p");
     assert_true(fixture_key(f, 'q'));
-    assert_shows(f, "run is under way");
+    assert_shows(f, "the next session finds it again");
     assert_false(fixture_key(f, 'y'));
-    assert_int_equal(f->cancels, 1);
+    assert_int_equal(f->cancels, 0);
+}
+
+static void test_a_run_that_is_found_again_is_told(void **state)
+{
+    struct fixture *f = *state;
+    f->run.phase = APP_RUN_RUNNING;
+    app_tick(f->app);
+    assert_shows(f, "a run is under way, found again");
+    assert_true(app_busy(f->app));
+}
+
+static void test_a_run_that_was_cut_can_be_resumed(void **state)
+{
+    struct fixture *f = *state;
+    f->run.phase = APP_RUN_FAILED;
+    app_tick(f->app);
+    assert_shows(f, "the last run is not finished");
+    fixture_type(f, "6r");
+    assert_int_equal(f->starts, 1);
+    assert_true(f->resumed);
 }
 
 static void test_without_a_model_it_says_what_to_pass(void **state)
@@ -555,7 +577,9 @@ int main(void)
         WITH(open_olmoe, test_nobody_agrees_to_a_dry_run_that_is_not_there_yet),
         WITH(open_olmoe, test_a_dry_run_that_fails_says_why),
         WITH(open_olmoe, test_ctrl_c_cancels_the_run_and_r_resumes),
-        WITH(open_olmoe, test_leaving_during_a_run_asks),
+        WITH(open_olmoe, test_leaving_leaves_the_run_alone),
+        WITH(open_olmoe, test_a_run_that_is_found_again_is_told),
+        WITH(open_olmoe, test_a_run_that_was_cut_can_be_resumed),
         WITH(open_without_model, test_without_a_model_it_says_what_to_pass),
         WITH(open_olmoe, test_similarity_shows_progress_and_failure),
         WITH(open_olmoe, test_help_searches),

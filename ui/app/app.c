@@ -132,12 +132,16 @@ bool app_busy(const struct app *a)
 bool app_waiting(const struct app *a)
 {
     const struct app_host *h = &a->options->host;
-    bool lists = a->view == VIEW_RESULTS || a->find.pane == APP_PANE_EXPERT; /* its last loss */
-    return is_computing(a) || (lists && h->results_pending && h->results_pending(h->context));
+    return is_computing(a) ||
+           (a->view == VIEW_RESULTS && h->results_pending && h->results_pending(h->context));
 }
 
-static void tell_end_of_run(struct app *a, enum app_run_phase before)
+static void tell_change_of_run(struct app *a, enum app_run_phase before)
 {
+    if (before == APP_RUN_IDLE && a->run.phase == APP_RUN_RUNNING)
+        app_say(a, STYLE_GOOD, "a run is under way, found again: 6 shows it");
+    else if (before == APP_RUN_IDLE)
+        app_say(a, STYLE_TEXT_DIM, "the last run is not finished: 6 shows it, r goes on");
     if (before != APP_RUN_RUNNING && before != APP_RUN_CANCELLING)
         return;
     if (a->run.phase == APP_RUN_DONE)
@@ -177,7 +181,7 @@ bool app_tick(struct app *a)
         enum app_run_phase before = a->run.phase;
         h->run_poll(h->context, &a->run);
         if (a->run.phase != before)
-            tell_end_of_run(a, before);
+            tell_change_of_run(a, before);
     }
     return was_busy || app_busy(a);
 }
@@ -195,8 +199,8 @@ void app_start_run(struct app *a, bool resume)
         return;
     }
     a->view = VIEW_RUN;
-    app_say(a, STYLE_GOOD, "running; Ctrl-C cancels, all other screens work meanwhile");
     app_tick(a);
+    app_say(a, STYLE_GOOD, "running, also when the screen is closed; Ctrl-C cancels");
 }
 
 void app_ask_run(struct app *a)
@@ -250,7 +254,7 @@ void app_cancel_run(struct app *a)
 
 void app_quit(struct app *a)
 {
-    if (app_document_equal(&a->document, &a->saved, a) && !app_run_is_active(a))
+    if (app_document_equal(&a->document, &a->saved, a))
         a->leaving = true;
     else
         app_prompt_begin(a, APP_CONFIRM_QUIT, "");

@@ -50,13 +50,6 @@ struct app_run {
     struct app_run_expert *expert; /* [layers][experts], owned by the struct; may be NULL */
 };
 
-/* What the last finished run lost; layers are those with experts. */
-struct app_run_losses {
-    const char *name; /* its folder */
-    size_t layers, experts;
-    const struct app_run_expert *expert; /* [layers][experts] */
-};
-
 /* The perplexity of the original model, where it is not known yet. */
 enum app_measure {
     APP_MEASURE_NONE, /* nobody has asked, or there is no text to measure it on */
@@ -70,7 +63,6 @@ struct app_result {
     char name[256]; /* output folder, or the original model's name */
     char method[64];
     bool original;                       /* the model that the runs were made from */
-    bool unfinished;                     /* a run that can be gone on with */
     double nominal_bits, effective_bits; /* 0: not known */
     uint64_t bytes;
     bool has_perplexity;
@@ -102,7 +94,9 @@ struct app_host {
      * says why. plan: begins the work, on a copy, and drops what was asked before; NULL: how far
      * it is. *text is borrowed until the next call. */
     enum app_ask (*dry_run)(void *context, const struct plan *plan, const char **text);
-    /* Starts the pass in the background. resume: go on with the unfinished run in its folder. */
+    /* Starts the pass in a process of its own, which goes on when the screen is closed; where its
+     * folder holds an unfinished run of the same plan, that is gone on with. resume: goes on with
+     * the run that run_poll() shows, whatever the plan is now. */
     int (*run_start)(void *context, const struct plan *plan, bool resume, struct err *err);
     void (*run_poll)(void *context, struct app_run *out); /* refreshes *out, keeps out->expert */
     void (*run_cancel)(void *context);
@@ -114,9 +108,6 @@ struct app_host {
     /* The plan of a run, by its place among the results. May be NULL. */
     int (*result_plan)(void *context, const struct app_result *result, struct plan *out,
                        struct err *err);
-    /* Losses of the newest run in the folder, borrowed until the next call; false: none is known.
-     * May be NULL. */
-    bool (*last_losses)(void *context, struct app_run_losses *out);
     /* Measures the original again after a failure, or stops that (start false), where false means
      * that nothing was measured. An error says what is missing. May be NULL. */
     bool (*measure_original)(void *context, bool start, struct err *err);

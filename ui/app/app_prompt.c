@@ -52,11 +52,8 @@ bool app_typed_event(struct app *a, uint32_t key)
 
 static bool answer_quit(struct app *a, uint32_t key)
 {
-    if (key == 'y' || key == 'Y') {
-        if (a->options->host.run_cancel)
-            a->options->host.run_cancel(a->options->host.context);
+    if (key == 'y' || key == 'Y')
         return false;
-    }
     a->mode = APP_NORMAL;
     if (key == 'w') {
         app_write_plan(a);
@@ -80,7 +77,7 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
             return true; /* nobody agrees to what is not on the screen yet */
         a->mode = APP_NORMAL;
         if (yes)
-            app_start_run(a, true);
+            app_start_run(a, false);
         else
             app_say(a, STYLE_TEXT_DIM, "not started");
         return true;
@@ -138,15 +135,10 @@ static void draw_run_question(struct app *a, struct cells *c)
 static void draw_quit_question(struct app *a, struct cells *c)
 {
     struct rect r = app_window(a, c, 62, 6, "Quit?");
-    bool unsaved = !app_document_equal(&a->document, &a->saved, a);
-    bool active = a->run.phase == APP_RUN_RUNNING || a->run.phase == APP_RUN_CANCELLING;
-    int y = r.y;
-    if (unsaved)
-        cells_text(c, r.x, y++, r.w, "The plan on the screen is not written.", STYLE(STYLE_WARN));
-    if (active)
-        cells_text(c, r.x, y++, r.w,
-                   "A run is under way; it will be cancelled, and can be resumed.",
-                   STYLE(STYLE_WARN));
+    cells_text(c, r.x, r.y, r.w, "The plan on the screen is not written.", STYLE(STYLE_WARN));
+    if (app_run_is_active(a))
+        cells_text(c, r.x, r.y + 1, r.w, "The run goes on; the next session finds it again.",
+                   STYLE(STYLE_DEFAULT));
     cells_text(c, r.x, r.y + r.h - 1, r.w,
                "y quits, w writes the plan and quits, any other key stays", STYLE(STYLE_ACCENT));
 }

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 
 #include "data/base/jsonio.h"
+#include "data/base/xdg.h"
 #include "ui/app/app_state.h"
 
 /*
@@ -13,31 +14,11 @@
 
 enum { SESSION_VERSION = 1, SESSION_LIMIT = 16 << 20 };
 
-static void session_dir(struct str *out)
-{
-    const char *xdg = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
-    if (xdg && xdg[0])
-        str_appendf(out, "%s/moqa", xdg);
-    else if (home && home[0])
-        str_appendf(out, "%s/.local/state/moqa", home);
-}
-
 static void session_path(struct str *out, const struct app *a)
 {
-    session_dir(out);
+    xdg_folder(out, XDG_STATE);
     if (out->length)
         str_appendf(out, "/session-%.16s.json", a->options->trace_sha256);
-}
-
-static void make_dirs(const char *dir)
-{
-    char part[4096];
-    for (size_t i = 1; dir[i - 1] && i < sizeof part; i++)
-        if (dir[i] == '/' || dir[i] == '\0') {
-            memcpy(part, dir, i);
-            part[i] = '\0';
-            mkdir(part, 0777); /* what fails here, fails at the file with a better message */
-        }
 }
 
 static json_t *pins_to_json(const struct app *a)
@@ -63,13 +44,13 @@ void app_save_session(struct app *a)
         app_say(a, STYLE_WARN, "sessions are off; --session turns them on");
         return;
     }
-    session_dir(&dir);
+    xdg_folder(&dir, XDG_STATE);
     session_path(&path, a);
     if (!path.length || !a->options->trace_sha256) {
         app_say(a, STYLE_WARN, "no place for sessions: neither XDG_STATE_HOME nor HOME is set");
         goto cleanup;
     }
-    make_dirs(str_get(&dir));
+    xdg_make(str_get(&dir));
     int rc = settings_to_json(&settings, &a->document.settings, &err);
     if (rc == 0) {
         root = json_pack("{s:s, s:i, s:o, s:o, s:i, s:i, s:i}", "schema", "moqa.session",

@@ -1,0 +1,238 @@
+#include "src/run_keeper.h"
+
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "data/base/log.h"
+#include "data/base/mem.h"
+
+enum { INTERVAL_MS = 300 };
+
+struct run_keeper {
+    const struct job_options *options;
+    char *place;
+    int lock;              /* of the record */
+    struct run_record now; /* the thread's, until it has been joined */
+    pthread_t thread;
+    pthread_mutex_t mutex; /* below */
+    pthread_cond_t wake;
+    bool stop, at_once;
+    struct job *job;
+    char log[APP_LOG_LINES][APP_LOG_WIDTH];
+    size_t log_count;
+};
+
+static void keep_line(void *context, enum log_level level, const char *line)
+{
+    struct run_keeper *k = context;
+    log_print(level, line);
+    pthread_mutex_lock(&k->mutex);
+    if (k->log_count == APP_LOG_LINES)
+        memmove(k->log, k->log + 1, sizeof k->log - sizeof k->log[0]);
+    else
+        k->log_count++;
+    snprintf(k->log[k->log_count - 1], sizeof k->log[0], "%s", line);
+    pthread_mutex_unlock(&k->mutex);
+}
+
+static uint64_t resident_bytes(void)
+{
+    unsigned long pages = 0, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "re");
+    if (f && fscanf(f, "%lu %lu", &pages, &resident) != 2)
+        resident = 0;
+    if (f)
+        fclose(f);
+    return (uint64_t)resident * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+static void copy_experts(struct app_run *out, struct job *job)
+{
+    struct pass_snapshot s = {0};
+    job_snapshot(job, &s);
+    size_t count = s.layers * s.experts;
+    s.expert = mem_array(count, sizeof *s.expert, NULL);
+    struct app_run_expert *experts = realloc(out->expert, (count ? count : 1) * sizeof *experts);
+    if (experts)
+        out->expert = experts;
+    if (s.expert && experts && count) {
+        job_snapshot(job, &s);
+        out->layers = s.layers;
+        out->experts = s.experts;
+        for (size_t i = 0; i < count; i++)
+            experts[i] = (struct app_run_expert){s.expert[i].done,     s.expert[i].bits,
+                                                 s.expert[i].tokens,   s.expert[i].loss,
+                                                 s.expert[i].loss_rtn, s.expert[i].fallback};
+        out->layer = s.layer;
+        out->layers_done = s.layers_done;
+        out->fallbacks = s.fallbacks;
+    }
+    free(s.expert);
+}
+
+/* False while there is no job: who is refused at once leaves the record of an earlier run alone. */
+static bool look(struct run_keeper *k)
+{
+    struct app_run *run = &k->now.run;
+    struct progress *progress = k->options->progress;
+    struct progress_state state;
+    progress_get(progress, &state);
+    run->phase = progress_cancelled(progress) ? APP_RUN_CANCELLING : APP_RUN_RUNNING;
+    snprintf(run->stage, sizeof run->stage, "%s", state.stage);
+    run->steps_done = state.done;
+    run->steps_total = state.total;
+    run->seconds = state.seconds;
+    run->seconds_left = state.seconds_left;
+    run->memory = resident_bytes();
+    pthread_mutex_lock(&k->mutex);
+    memcpy(run->log, k->log, sizeof run->log);
+    run->log_count = k->log_count;
+    struct job *job = k->job;
+    pthread_mutex_unlock(&k->mutex);
+    if (job)
+        copy_experts(run, job);
+    return job != NULL;
+}
+
+/* A full disk does not stop the pass. */
+static void save(const struct run_keeper *k)
+{
+    (void)!run_record_save(&k->now, k->place, NULL);
+}
+
+static struct timespec next_time(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_REALTIME, &t);
+    t.tv_nsec += INTERVAL_MS * 1000000L;
+    t.tv_sec += t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+static void *keep(void *argument)
+{
+    struct run_keeper *k = argument;
+    for (bool stop = false; !stop;) {
+        if (look(k))
+            save(k);
+        struct timespec end = next_time();
+        pthread_mutex_lock(&k->mutex);
+        while (!k->stop && !k->at_once && pthread_cond_timedwait(&k->wake, &k->mutex, &end) == 0)
+            continue;
+        stop = k->stop;
+        k->at_once = false;
+        pthread_mutex_unlock(&k->mutex);
+    }
+    return NULL;
+}
+
+static int fill(struct run_record *r, const struct job_options *o, int argc, char **argv)
+{
+    r->started = (int64_t)time(NULL);
+    r->folder = getcwd(NULL, 0);
+    r->arguments = mem_array((size_t)argc + 1, sizeof *r->arguments, NULL);
+    if (!r->folder || !r->arguments)
+        return ERR_NOMEM;
+    for (int i = 0; i < argc; i++) {
+        if (strcmp(argv[i], "--resume") == 0)
+            continue;
+        char *copy = mem_strdup(argv[i], NULL);
+        if (!copy)
+            return ERR_NOMEM;
+        r->arguments[r->arguments_count++] = copy;
+    }
+    snprintf(r->config_sha256, sizeof r->config_sha256, "%s", o->plan->config_sha256);
+    snprintf(r->trace_sha256, sizeof r->trace_sha256, "%s", o->plan->trace_sha256);
+    return run_record_absolute(r->run.out, sizeof r->run.out, o->out, NULL);
+}
+
+static void release(struct run_keeper *k)
+{
+    if (k->lock >= 0)
+        close(k->lock);
+    run_record_release(&k->now);
+    pthread_cond_destroy(&k->wake);
+    pthread_mutex_destroy(&k->mutex);
+    free(k->place);
+    free(k);
+}
+
+static bool start(struct run_keeper *k)
+{
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&k->thread, NULL, keep, k);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return !failed;
+}
+
+struct run_keeper *run_keeper_new(const struct job_options *options, int argc, char **argv)
+{
+    struct run_keeper *k = mem_array(1, sizeof *k, NULL);
+    if (!k)
+        return NULL;
+    k->options = options;
+    k->lock = -1;
+    pthread_mutex_init(&k->mutex, NULL);
+    pthread_cond_init(&k->wake, NULL);
+    if (fill(&k->now, options, argc, argv) < 0 ||
+        run_record_place(&k->place, k->now.run.out, NULL) < 0 ||
+        run_record_lock(&k->lock, k->place, NULL) < 0) {
+        release(k);
+        return NULL;
+    }
+    log_set_sink(keep_line, k);
+    if (start(k))
+        return k;
+    log_set_sink(NULL, NULL);
+    release(k);
+    return NULL;
+}
+
+void run_keeper_watch(struct run_keeper *k, struct job *job)
+{
+    if (!k)
+        return;
+    pthread_mutex_lock(&k->mutex);
+    k->job = job;
+    k->at_once = true; /* what is killed soon is known, too */
+    pthread_cond_signal(&k->wake);
+    pthread_mutex_unlock(&k->mutex);
+}
+
+static void tell_end(struct run_keeper *k, int rc, const struct err *err)
+{
+    struct app_run *run = &k->now.run;
+    const struct perplexity *p = k->job ? job_perplexity(k->job) : NULL;
+    run->phase = rc == 0 ? APP_RUN_DONE : rc == ERR_CANCELLED ? APP_RUN_CANCELLED : APP_RUN_FAILED;
+    run->message[0] = '\0';
+    if (run->phase == APP_RUN_FAILED)
+        err_format(run->message, sizeof run->message, err);
+    else if (rc == 0 && p)
+        snprintf(run->message, sizeof run->message, "perplexity %.4f (windows of %zu)", p->value,
+                 p->window);
+}
+
+void run_keeper_end(struct run_keeper *k, int rc, const struct err *err)
+{
+    if (!k)
+        return;
+    pthread_mutex_lock(&k->mutex);
+    k->stop = true;
+    pthread_cond_signal(&k->wake);
+    pthread_mutex_unlock(&k->mutex);
+    pthread_join(k->thread, NULL);
+    log_set_sink(NULL, NULL);
+    if (look(k) || (rc < 0 && !run_record_exists(k->place))) {
+        tell_end(k, rc, err);
+        save(k);
+    }
+    release(k);
+}
