@@ -82,8 +82,8 @@ static int print_json(json_t *rows, struct err *err)
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     struct str line = {0};
     str_appendf(&line, "%s\n", text ? text : "");
-    int rc = text ? str_ok(&line, err)
-                  : err_set(err, ERR_NOMEM, NULL, "no memory for the list of runs");
+    int rc =
+        text ? str_ok(&line, err) : err_set(err, ERR_NOMEM, NULL, "no memory for the list of runs");
     if (rc == 0)
         rc = cli_print(str_get(&line), err);
     str_release(&line);
