@@ -285,6 +285,24 @@ static void test_escape_enter_and_i_close_a_card_and_leave_its_subject(void **st
     assert_shows(f, "Expert 4 of layer 1");
 }
 
+static void test_keys_that_come_before_a_frame_scroll_the_card(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "3/1.4\n");
+    fixture_key(f, TERM_KEY_PAGE_DOWN);
+    fixture_frame(f, 80, 24);
+    size_t first = f->app->find.scroll;
+    assert_true(first > 0);
+    fixture_key(f, TERM_KEY_PAGE_DOWN);
+    assert_true(f->app->find.scroll > first);
+    fixture_type(f, "/1.4\n");
+    fixture_key(f, TERM_KEY_END);
+    fixture_frame(f, 80, 24);
+    assert_int_equal(f->app->find.scroll, f->app->find.rows - f->app->find.page);
+    fixture_key(f, TERM_KEY_DOWN);
+    assert_shows(f, "the end of the card");
+}
+
 static void test_another_screen_is_not_hidden_by_the_card(void **state)
 {
     struct fixture *f = *state;
@@ -445,6 +463,7 @@ int main(void)
         WITH(open_olmoe, test_digits_are_an_expert_first_and_tokens_by_n),
         WITH(open_olmoe, test_the_card_follows_layer_expert_and_pin),
         WITH(open_olmoe, test_escape_enter_and_i_close_a_card_and_leave_its_subject),
+        WITH(open_olmoe, test_keys_that_come_before_a_frame_scroll_the_card),
         WITH(open_olmoe, test_another_screen_is_not_hidden_by_the_card),
         WITH(open_olmoe, test_a_pane_beside_the_chart_is_a_third_of_the_width),
         WITH(open_olmoe, test_a_token_card_shows_the_counts_of_a_recount),

@@ -14,6 +14,7 @@ static void open_pane(struct app *a, enum app_pane pane)
 {
     a->find.pane = pane;
     a->find.scroll = 0;
+    a->find.rows = a->find.page = 0;
     a->find.layer = a->layer;
 }
 
@@ -209,9 +210,11 @@ static void open_token(struct app *a, int argument)
 
 static void scroll_card(struct app *a, int move)
 {
+    enum { ANY_ROWS = 1 << 20, ANY_PAGE = 10 }; /* keys that come before the first frame */
     size_t rows = a->find.rows, page = a->find.page;
-    size_t firsts = rows > page ? rows - page + 1 : 1;
-    size_t to = app_keys_move(a->find.scroll, firsts, move, page > 1 ? page - 1 : 1);
+    size_t firsts = rows == 0 ? ANY_ROWS : rows > page ? rows - page + 1 : 1;
+    size_t step = page > 1 ? page - 1 : rows == 0 ? ANY_PAGE : 1;
+    size_t to = app_keys_move(a->find.scroll, firsts, move, step);
     if (to == a->find.scroll)
         app_say(a, STYLE_TEXT_DIM,
                 firsts == 1 ? "the whole card is in sight"
