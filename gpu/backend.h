@@ -83,6 +83,9 @@ struct backend_ops {
     /* Threads for the host's own work between operations (data/base/parallel.h). NULL, as the
      * function or as its result: the caller's thread alone. */
     struct parallel *(*pool)(struct backend *b);
+    /* Bytes of the device's own memory that tensors may still take, and those taken. NULL: tensors
+     * lie in the host's memory, and operations return neither ERR_DEVICE nor ERR_DEVICE_MEMORY. */
+    void (*memory)(struct backend *b, uint64_t *free_bytes, uint64_t *used);
 
     /* --- Tensors. Owned by the caller, freed before the backend. --- */
     int (*tensor_new)(struct backend *b, struct tensor **out, enum tensor_kind kind, size_t rows,

@@ -18,15 +18,16 @@
 
 enum err_code {
     ERR_OK = 0,
-    ERR_NOMEM = -1,       /* no memory */
-    ERR_IO = -2,          /* the machine failed: disk full, write error, lost device */
-    ERR_INPUT = -3,       /* an input file is missing, unreadable or malformed */
-    ERR_UNSUPPORTED = -4, /* well-formed, but a kind that this program does not handle */
-    ERR_USAGE = -5,       /* the caller's or user's arguments are wrong */
-    ERR_NUMERIC = -6,     /* a computation has no result (singular matrix, no convergence) */
-    ERR_CANCELLED = -7,   /* stopped on request; can be resumed where the operation says so */
-    ERR_LOCKED = -8,      /* another process works on the same output */
-    ERR_DEVICE = -9,      /* an accelerator is missing or failed */
+    ERR_NOMEM = -1,          /* no memory */
+    ERR_IO = -2,             /* the machine failed: disk full, write error, lost device */
+    ERR_INPUT = -3,          /* an input file is missing, unreadable or malformed */
+    ERR_UNSUPPORTED = -4,    /* well-formed, but a kind that this program does not handle */
+    ERR_USAGE = -5,          /* the caller's or user's arguments are wrong */
+    ERR_NUMERIC = -6,        /* a computation has no result (singular matrix, no convergence) */
+    ERR_CANCELLED = -7,      /* stopped on request; can be resumed where the operation says so */
+    ERR_LOCKED = -8,         /* another process works on the same output */
+    ERR_DEVICE = -9,         /* an accelerator is missing or failed */
+    ERR_DEVICE_MEMORY = -10, /* an accelerator has no memory left; with less to do it works */
 };
 
 enum { ERR_FILE_MAX = 512, ERR_MESSAGE_MAX = 1024 };

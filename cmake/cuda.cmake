@@ -1,0 +1,30 @@
+# The CUDA module, where nvcc is found: libmoqa_cuda.so beside the program, opened at run time.
+set(MOQA_CUDA AUTO CACHE STRING "Build the CUDA module: AUTO (where nvcc is found), ON or OFF")
+set_property(CACHE MOQA_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(MOQA_CUDA_FOUND OFF)
+
+if(NOT MOQA_CUDA STREQUAL OFF)
+  find_package(CUDAToolkit 12 QUIET)
+  if(CUDAToolkit_FOUND AND TARGET CUDA::cudart_static AND TARGET CUDA::cublas
+      AND CUDAToolkit_NVCC_EXECUTABLE)
+    if(NOT CMAKE_CUDA_COMPILER)
+      set(CMAKE_CUDA_COMPILER ${CUDAToolkit_NVCC_EXECUTABLE})
+    endif()
+    # sm_80 with its PTX, which newer devices than those named here compile on their own.
+    if(NOT CMAKE_CUDA_ARCHITECTURES)
+      set(CMAKE_CUDA_ARCHITECTURES "80;90-real")
+    endif()
+    include(CheckLanguage)
+    enable_language(CXX)
+    check_language(CUDA)
+    if(CMAKE_CUDA_COMPILER)
+      enable_language(CUDA)
+      set(MOQA_CUDA_FOUND ON)
+    endif()
+  endif()
+  if(NOT MOQA_CUDA_FOUND AND MOQA_CUDA STREQUAL ON)
+    message(FATAL_ERROR "MOQA_CUDA is ON, but nvcc, libcudart_static and cuBLAS of CUDA 12 or newer "
+      "are not all found")
+  endif()
+endif()
+message(STATUS "CUDA module: ${MOQA_CUDA_FOUND}")
