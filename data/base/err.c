@@ -5,8 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "data/base/sanitize.h"
-
 static void record(struct err *err, enum err_code code, const char *file, const char *format,
                    va_list args)
 {
@@ -50,20 +48,6 @@ int err_set_errno(struct err *err, enum err_code code, const char *file, const c
 void err_clear(struct err *err)
 {
     *err = (struct err){0};
-}
-
-void err_format(char *out, uint64_t size, const struct err *err)
-{
-    char raw[ERR_FILE_MAX + ERR_MESSAGE_MAX + 64];
-    int length;
-    if (!err->file[0])
-        length = snprintf(raw, sizeof raw, "%s", err->message);
-    else if (err->has_offset)
-        length = snprintf(raw, sizeof raw, "%s: at byte %llu: %s", err->file,
-                          (unsigned long long)err->offset, err->message);
-    else
-        length = snprintf(raw, sizeof raw, "%s: %s", err->file, err->message);
-    sanitize(out, size, raw, length < 0 ? 0 : strlen(raw));
 }
 
 int err_exit_status(enum err_code code)

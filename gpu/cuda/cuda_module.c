@@ -58,7 +58,7 @@ static int read_device(struct cuda_device *d, int index, struct err *err)
     if (code != cudaSuccess)
         return err_set(err, ERR_DEVICE, NULL, "CUDA device %d: %s", index,
                        cudaGetErrorString(code));
-    snprintf(d->name, sizeof d->name, "%s", p.name);
+    snprintf(d->name, sizeof d->name, "%.*s", CUDA_DEVICE_NAME_MAX - 1, p.name);
     d->major = (unsigned)p.major;
     d->minor = (unsigned)p.minor;
     d->memory_total = p.totalGlobalMem;
