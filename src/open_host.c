@@ -284,14 +284,22 @@ static int host_result_plan(void *context, const struct app_result *result, stru
                             struct err *err)
 {
     struct open_host *h = context;
-    char *path = str_path(result->name, "moqa_plan.json", err);
-    int rc = path ? plan_load(out, path, err) : ERR_NOMEM;
+    int rc = runs_plan(out, result->name, err);
     if (rc == 0)
-        rc = plan_check_model(out, path, &h->session->config, err);
+        rc = plan_check_model(out, result->name, &h->session->config, err);
     if (rc < 0)
         plan_release(out);
-    free(path);
     return rc;
+}
+
+static bool host_last_losses(void *context, struct app_run_losses *out)
+{
+    struct results *results = results_of(context);
+    const struct app_result *list;
+    if (!results)
+        return false;
+    results_get(results, &list, false); /* looks at the folder now and then */
+    return results_losses(results, out);
 }
 
 static bool host_measure_original(void *context, bool begin, struct err *err)
@@ -420,5 +428,6 @@ void open_host_callbacks(struct open_host *h, struct app_host *out)
     out->results = host_results;
     out->results_pending = host_results_pending;
     out->result_plan = host_result_plan;
+    out->last_losses = host_last_losses;
     out->measure_original = host_measure_original;
 }

@@ -231,3 +231,8 @@ size_t results_get(struct results *r, const struct app_result **out, bool idle)
     *out = r->list;
     return n + missing;
 }
+
+bool results_losses(struct results *r, struct app_run_losses *out)
+{
+    return runs_watch_losses(r->watch, out);
+}

@@ -29,6 +29,8 @@ void results_free(struct results *r);
 /* Borrowed until the next call. Returns at once. idle: nothing else needs the machine, so that a
  * measurement may begin. */
 size_t results_get(struct results *r, const struct app_result **out, bool idle);
+/* Losses of the newest run of results_get(), borrowed until its next call; false: none is known. */
+bool results_losses(struct results *r, struct app_run_losses *out);
 /* True until everything is listed that was there when this was first called, and the measurement
  * that can begin has ended. */
 bool results_pending(struct results *r, bool idle);

@@ -124,36 +124,55 @@ static bool read_original(struct app_result *out, const char *path, const char *
     return true;
 }
 
-/* False if the folder is no finished run of this model. */
+static bool is_there(const char *dir, const char *name, struct stat *st)
+{
+    char *path = str_path(dir, name, NULL);
+    bool found = path && stat(path, st) == 0;
+    free(path);
+    return found;
+}
+
+int runs_plan(struct plan *out, const char *dir, struct err *err)
+{
+    struct stat st;
+    const char *name = is_there(dir, "config.json", &st) ? "moqa_plan.json" : ".moqa/plan.json";
+    char *path = str_path(dir, name, err);
+    int rc = path ? plan_load(out, path, err) : ERR_NOMEM;
+    free(path);
+    return rc;
+}
+
+static void take_plan(struct app_result *out, const char *dir, const struct plan *plan)
+{
+    snprintf(out->name, sizeof out->name, "%s", dir);
+    snprintf(out->method, sizeof out->method, "%s", plan->method);
+    out->nominal_bits = plan->summary.nominal_bits;
+    out->effective_bits = plan->summary.effective_bits;
+    runs_describe_settings(out->settings, sizeof out->settings, &plan->settings);
+    out->has_values = true;
+    out->values = plan->settings;
+    out->pins = count_pins(plan);
+}
+
+/* False if the folder is no run of this model. */
 static bool read_run(struct app_result *out, const char *dir, const char *config_sha256)
 {
     struct plan plan = {0};
     struct perplexity perplexity;
     struct stat st;
-    char *config = str_path(dir, "config.json", NULL),
-         *path = str_path(dir, "moqa_plan.json", NULL);
     char *eval = str_path(dir, EVAL_JSON_FILE, NULL);
-    bool found = config && path && eval && stat(config, &st) == 0 &&
-                 plan_load(&plan, path, NULL) == 0 &&
-                 strcmp(plan.config_sha256, config_sha256) == 0;
+    bool found =
+        eval && runs_plan(&plan, dir, NULL) == 0 && strcmp(plan.config_sha256, config_sha256) == 0;
     if (found) {
-        snprintf(out->name, sizeof out->name, "%s", dir);
-        snprintf(out->method, sizeof out->method, "%s", plan.method);
-        out->nominal_bits = plan.summary.nominal_bits;
-        out->effective_bits = plan.summary.effective_bits;
-        out->bytes = runs_folder_bytes(dir);
-        runs_describe_settings(out->settings, sizeof out->settings, &plan.settings);
-        out->has_values = true;
-        out->values = plan.settings;
-        out->pins = count_pins(&plan);
-        out->finished = (int64_t)st.st_mtim.tv_sec;
-        if (eval_json_load(&perplexity, eval, NULL) == 0)
+        take_plan(out, dir, &plan);
+        out->unfinished = !is_there(dir, "config.json", &st);
+        out->finished = out->unfinished ? 0 : (int64_t)st.st_mtim.tv_sec;
+        out->bytes = out->unfinished ? 0 : runs_folder_bytes(dir);
+        if (!out->unfinished && eval_json_load(&perplexity, eval, NULL) == 0)
             take_perplexity(out, &perplexity);
     }
     plan_release(&plan);
     free(eval);
-    free(path);
-    free(config);
     return found;
 }
 

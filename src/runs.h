@@ -12,7 +12,10 @@
 enum { RUNS_NAME_MAX = 96 };
 ERR_CHECK int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err);
 
-/* Finished runs of `dir` whose plan is for this model, and measurements of the model itself
+/* The plan of a run: of a finished one, else of one that can be gone on with. */
+ERR_CHECK int runs_plan(struct plan *out, const char *dir, struct err *err);
+
+/* Runs of `dir` whose plan is for this model, and measurements of the model itself
  * (original.h), which come first; each sorted by name. checkpoint: its fingerprint, to tell other
  * weights of the same shape; NULL: any. *out is freed by free(). What is no run and no record, or
  * cannot be read, is passed over. */

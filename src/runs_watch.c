@@ -13,6 +13,7 @@
 #include "data/base/mem.h"
 #include "src/eval/eval_json.h"
 #include "src/original.h"
+#include "src/runs_report.h"
 
 enum { AGAIN_MS = 1000 };
 
@@ -30,7 +31,9 @@ struct runs_watch {
     struct app_result *next;     /* read, not yet taken */
     size_t next_count;
     bool has_next;
-    struct app_result *list; /* the caller's */
+    struct runs_report next_report; /* of the newest of `next` */
+    struct app_result *list;        /* the caller's */
+    struct runs_report report;
     unsigned long version;
     size_t count;
 };
@@ -63,7 +66,8 @@ static uint64_t mixed_file(uint64_t h, int dir, const char *run, const char *nam
  * folder's, so each run is mixed by itself. */
 static uint64_t fingerprint(const char *path)
 {
-    static const char *const files[] = {"config.json", "moqa_plan.json", EVAL_JSON_FILE};
+    static const char *const files[] = {"config.json", "moqa_plan.json", ".moqa/plan.json",
+                                        EVAL_JSON_FILE};
     uint64_t sum = 1;
     DIR *d = opendir(path);
     for (struct dirent *entry = d ? readdir(d) : NULL; entry; entry = readdir(d)) {
@@ -81,17 +85,33 @@ static uint64_t fingerprint(const char *path)
     return sum ? sum : 1;
 }
 
+static void read_report(struct runs_report *out, const struct app_result *list, size_t count)
+{
+    const struct app_result *newest = NULL;
+    for (size_t i = 0; i < count; i++)
+        if (!list[i].original && list[i].finished &&
+            (!newest || list[i].finished > newest->finished))
+            newest = &list[i];
+    if (!newest || runs_report_load(out, newest->name, NULL) < 0)
+        *out = (struct runs_report){0};
+}
+
 static void look(struct runs_watch *w, uint64_t *seen)
 {
+    struct runs_report report = {0};
     struct app_result *list = NULL;
     size_t count = 0;
     uint64_t now = fingerprint(w->dir);
     bool read =
         now != *seen && runs_list(&list, &count, w->dir, w->config_sha256,
                                   w->model.checkpoint[0] ? w->model.checkpoint : NULL, NULL) == 0;
+    if (read)
+        read_report(&report, list, count);
     pthread_mutex_lock(&w->lock);
     if (read) {
         free(w->next);
+        runs_report_release(&w->next_report);
+        w->next_report = report;
         w->next = list;
         w->next_count = count;
         w->has_next = true;
@@ -164,6 +184,8 @@ void runs_watch_free(struct runs_watch *w)
         pthread_join(w->thread, NULL);
     free(w->next);
     free(w->list);
+    runs_report_release(&w->next_report);
+    runs_report_release(&w->report);
     pthread_cond_destroy(&w->wake);
     pthread_mutex_destroy(&w->lock);
     free(w);
@@ -178,6 +200,9 @@ size_t runs_watch_get(struct runs_watch *w, const struct app_result **out, unsig
         w->count = w->next_count;
         w->next = NULL;
         w->has_next = false;
+        runs_report_release(&w->report);
+        w->report = w->next_report;
+        w->next_report = (struct runs_report){0};
         w->version++;
     }
     *version = w->version;
@@ -212,4 +237,15 @@ void runs_watch_model(struct runs_watch *w, struct app_result *row)
     row->nominal_bits = row->effective_bits = w->model.bits;
     row->bytes = w->model.bytes;
     pthread_mutex_unlock(&w->lock);
+}
+
+bool runs_watch_losses(struct runs_watch *w, struct app_run_losses *out)
+{
+    pthread_mutex_lock(&w->lock);
+    *out = (struct app_run_losses){.name = w->report.name,
+                                   .layers = w->report.layers,
+                                   .experts = w->report.experts,
+                                   .expert = w->report.expert};
+    pthread_mutex_unlock(&w->lock);
+    return out->expert != NULL;
 }

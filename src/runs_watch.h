@@ -21,6 +21,8 @@ size_t runs_watch_get(struct runs_watch *w, const struct app_result **out, unsig
 /* For those who need the list as it is now: true until a look at the folder that began after the
  * first such call is done; then false, and the next runs_watch_get() has it. */
 bool runs_watch_pending(struct runs_watch *w);
+/* Of the newest run of runs_watch_get(), borrowed until its next call; false: none. */
+bool runs_watch_losses(struct runs_watch *w, struct app_run_losses *out);
 /* Name, bits and size of the model, once they are read. */
 void runs_watch_model(struct runs_watch *w, struct app_result *row);
 

@@ -15,6 +15,7 @@
 #include "src/eval/eval_json.h"
 #include "src/job.h"
 #include "src/runs.h"
+#include "src/runs_report.h"
 
 static const char trace[] = TEST_GOLDEN "/tiny-olmoe/trace.h5";
 static const char *const calib[] = {trace};
@@ -73,6 +74,68 @@ static void test_a_job_quantizes_evaluates_and_is_listed(void **state)
     assert_int_equal(runs_list(&list, &count, r.folder, other, NULL, &err), 0);
     assert_int_equal(count, 0);
     free(list);
+    quant_run_close(&r);
+}
+
+static void test_a_run_that_was_stopped_is_listed_as_unfinished(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct job_options o;
+    struct job *job;
+    struct err err = {0};
+    struct app_result *list;
+    struct plan plan = {0};
+    size_t count;
+    open_job(&r, &o);
+    assert_int_equal(job_new(&job, &o, &err), 0);
+    assert_int_equal(job_step(job, &err), 1);
+    job_free(job);
+    assert_int_equal(runs_list(&list, &count, r.folder, r.plan.config_sha256, NULL, &err), 0);
+    assert_int_equal(count, 1);
+    assert_true(list[0].unfinished && !list[0].has_perplexity && list[0].bytes == 0);
+    assert_true(list[0].nominal_bits == 3 && list[0].finished == 0);
+    assert_int_equal(runs_plan(&plan, list[0].name, &err), 0);
+    assert_true(plan_equal(&plan, &r.plan));
+    plan_release(&plan);
+    free(list);
+    quant_run_close(&r);
+}
+
+static void test_the_report_of_a_run_gives_the_losses_of_its_pass(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct job_options o;
+    struct job *job;
+    struct err err = {0};
+    struct pass_snapshot s = {0};
+    struct runs_report report;
+    int rc;
+    open_job(&r, &o);
+    assert_int_equal(job_new(&job, &o, &err), 0);
+    while ((rc = job_step(job, &err)) > 0)
+        continue;
+    assert_int_equal(rc, 0);
+    job_snapshot(job, &s);
+    s.expert = calloc(s.layers * s.experts, sizeof *s.expert);
+    assert_non_null(s.expert);
+    job_snapshot(job, &s);
+    assert_int_equal(runs_report_load(&report, r.out, &err), 0);
+    assert_int_equal(report.layers, s.layers);
+    assert_int_equal(report.experts, s.experts);
+    for (size_t i = 0; i < s.layers * s.experts; i++) {
+        assert_true(report.expert[i].done && report.expert[i].loss == s.expert[i].loss);
+        assert_true(report.expert[i].loss_rtn == s.expert[i].loss_rtn);
+        assert_int_equal(report.expert[i].tokens, s.expert[i].tokens);
+        assert_int_equal(report.expert[i].bits, s.expert[i].bits);
+        assert_int_equal(report.expert[i].fallback, s.expert[i].fallback);
+    }
+    runs_report_release(&report);
+    assert_int_equal(runs_report_load(&report, r.folder, &err), ERR_INPUT);
+    assert_null(report.expert);
+    free(s.expert);
+    job_free(job);
     quant_run_close(&r);
 }
 
@@ -156,6 +219,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_job_quantizes_evaluates_and_is_listed),
+        cmocka_unit_test(test_a_run_that_was_stopped_is_listed_as_unfinished),
+        cmocka_unit_test(test_the_report_of_a_run_gives_the_losses_of_its_pass),
         cmocka_unit_test(test_a_finished_job_is_only_evaluated_again),
         cmocka_unit_test(test_a_text_that_is_not_there_is_found_before_the_pass),
         cmocka_unit_test(test_a_backend_is_named_or_refused),

@@ -90,6 +90,13 @@ static int host_result_plan(void *context, const struct app_result *result, stru
                               : err_set(err, ERR_INPUT, "moqa_plan.json", "is not there");
 }
 
+static bool host_last_losses(void *context, struct app_run_losses *out)
+{
+    struct fixture *f = context;
+    *out = f->losses;
+    return f->losses.expert != NULL;
+}
+
 static bool host_measure_original(void *context, bool start, struct err *err)
 {
     struct fixture *f = context;
@@ -222,6 +229,7 @@ void fixture_open(struct fixture *f, const char *name, const char *model)
                  .run_cancel = host_run_cancel,
                  .results = host_results,
                  .result_plan = host_result_plan,
+                 .last_losses = host_last_losses,
                  .measure_original = host_measure_original,
                  .command_line = host_command_line}};
     settings_defaults(&f->options.settings);

@@ -12,7 +12,8 @@ struct fixture {
     double *cosine; /* [layer][N][N], an independent program's */
     struct app_run_expert *expert;
     struct app_result result[FIXTURE_RESULTS_MAX];
-    struct plan run_plan; /* of every run; empty: none can be read */
+    struct app_run_losses losses; /* of the newest run in the folder */
+    struct plan run_plan;         /* of every run; empty: none can be read */
     char plan_path[256];
     struct app_options options;
     struct style_look look;

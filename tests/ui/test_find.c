@@ -405,12 +405,32 @@ static void test_an_expert_card_shows_the_loss_of_the_last_run(void **state)
     assert_shows_at(f, 160, 50, "Last run");
     assert_shows_at(f, 160, 50, "0.0375"); /* 0.0125 (2 + 1) */
     assert_shows_at(f, 160, 50, "0.06");
+    assert_shows_at(f, 160, 50, "Last run: 001");
     size_t l = f->trace.layers - 1;
     f->expert[l * f->trace.experts + 2].done = false;
     char text[32];
     snprintf(text, sizeof text, "/%zu.2\n", l);
     fixture_type(f, text);
     assert_null(strstr(fixture_frame(f, 160, 50), "Last run"));
+}
+
+static void test_without_a_run_the_newest_in_the_folder_gives_the_loss(void **state)
+{
+    struct fixture *f = *state;
+    size_t n = f->trace.layers * f->trace.experts;
+    struct app_run_expert *kept = calloc(n, sizeof *kept);
+    assert_non_null(kept);
+    kept[2] = (struct app_run_expert){.done = true, .bits = 3, .tokens = 77, .loss = 0.4375};
+    for (size_t i = 0; i < n; i++)
+        f->expert[i].done = false;
+    fixture_type(f, "3/0.2\n");
+    assert_null(strstr(fixture_frame(f, 160, 50), "Last run"));
+    f->losses = (struct app_run_losses){"runs/earlier", f->trace.layers, f->trace.experts, kept};
+    assert_shows_at(f, 160, 50, "Last run: earlier");
+    assert_shows_at(f, 160, 50, "0.4375");
+    f->losses.layers--; /* of another model */
+    assert_null(strstr(fixture_frame(f, 160, 50), "Last run"));
+    free(kept);
 }
 
 static void test_without_texts_the_search_says_what_works(void **state)
@@ -469,6 +489,7 @@ int main(void)
         WITH(open_olmoe, test_a_token_card_shows_the_counts_of_a_recount),
         WITH(open_olmoe, test_an_expert_card_names_group_reason_and_nearest),
         WITH(open_olmoe, test_an_expert_card_shows_the_loss_of_the_last_run),
+        WITH(open_olmoe, test_without_a_run_the_newest_in_the_folder_gives_the_loss),
         WITH(open_without_model, test_a_token_card_shows_the_counts_of_a_recount),
         WITH(open_olmoe, test_without_texts_the_search_says_what_works),
         WITH(open_olmoe, test_cards_look_as_they_were_approved),

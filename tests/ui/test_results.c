@@ -220,6 +220,23 @@ static void test_the_original_says_how_far_it_is_and_can_be_stopped(void **state
     assert_shows(f, "nothing runs");
 }
 
+static void test_an_unfinished_run_says_so_and_how_it_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct app_result *x = &f->result[1];
+    x->has_perplexity = false;
+    x->unfinished = true;
+    fixture_type(f, "7");
+    fixture_frame(f, 80, 24);
+    fixture_key(f, TERM_KEY_DOWN);
+    assert_shows(f, "unfinished");
+    assert_shows(f, "x goes on");
+    f->run.phase = APP_RUN_RUNNING; /* in the same folder */
+    assert_shows(f, " running");
+    f->run.phase = APP_RUN_CANCELLED;
+    assert_shows(f, "unfinished");
+}
+
 /* --- Loading --- */
 
 /* The plan on the screen with other settings and two pins. */
@@ -364,6 +381,7 @@ int main(void)
         WITH(test_a_click_selects_the_row_or_the_nearest_point),
         WITH(test_only_the_same_text_and_window_are_compared),
         WITH(test_the_original_says_how_far_it_is_and_can_be_stopped),
+        WITH(test_an_unfinished_run_says_so_and_how_it_goes_on),
         WITH(test_a_run_comes_back_as_one_step_of_undo),
         WITH(test_loading_what_is_there_already_changes_nothing),
         WITH(test_what_cannot_be_loaded_leaves_the_sliders_alone),

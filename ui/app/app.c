@@ -132,8 +132,8 @@ bool app_busy(const struct app *a)
 bool app_waiting(const struct app *a)
 {
     const struct app_host *h = &a->options->host;
-    return is_computing(a) ||
-           (a->view == VIEW_RESULTS && h->results_pending && h->results_pending(h->context));
+    bool lists = a->view == VIEW_RESULTS || a->find.pane == APP_PANE_EXPERT; /* its last loss */
+    return is_computing(a) || (lists && h->results_pending && h->results_pending(h->context));
 }
 
 static void tell_change_of_run(struct app *a, enum app_run_phase before)

@@ -50,6 +50,13 @@ struct app_run {
     struct app_run_expert *expert; /* [layers][experts], owned by the struct; may be NULL */
 };
 
+/* What the last finished run lost; layers are those with experts. */
+struct app_run_losses {
+    const char *name; /* its folder */
+    size_t layers, experts;
+    const struct app_run_expert *expert; /* [layers][experts] */
+};
+
 /* The perplexity of the original model, where it is not known yet. */
 enum app_measure {
     APP_MEASURE_NONE, /* nobody has asked, or there is no text to measure it on */
@@ -63,6 +70,7 @@ struct app_result {
     char name[256]; /* output folder, or the original model's name */
     char method[64];
     bool original;                       /* the model that the runs were made from */
+    bool unfinished;                     /* a run that can be gone on with */
     double nominal_bits, effective_bits; /* 0: not known */
     uint64_t bytes;
     bool has_perplexity;
@@ -108,6 +116,9 @@ struct app_host {
     /* The plan of a run, by its place among the results. May be NULL. */
     int (*result_plan)(void *context, const struct app_result *result, struct plan *out,
                        struct err *err);
+    /* Losses of the newest run in the folder, borrowed until the next call; false: none is known.
+     * May be NULL. */
+    bool (*last_losses)(void *context, struct app_run_losses *out);
     /* Measures the original again after a failure, or stops that (start false), where false means
      * that nothing was measured. An error says what is missing. May be NULL. */
     bool (*measure_original)(void *context, bool start, struct err *err);

@@ -87,15 +87,33 @@ static void nearest_fact(struct card *k, const struct app *a)
         card_fact(k, "nearest by cosine", STYLE_DEFAULT, "E%zu, %.5f", best, row[best]);
 }
 
+/* Of the run of this session, else of the newest in the folder of the runs. NULL: neither has
+ * come to this expert. *name: its folder. */
+static const struct app_run_expert *last_run(const struct app *a, const char **name)
+{
+    const struct app_host *h = &a->options->host;
+    struct app_run_losses x = {a->run.out, a->run.layers, a->run.experts, a->run.expert};
+    size_t at = a->layer * a->result->experts + a->expert;
+    for (int kept = 0; kept < 2; kept++) {
+        bool same = x.layers == a->result->layers && x.experts == a->result->experts;
+        if (x.expert && same && x.expert[at].done) {
+            *name = x.name;
+            return &x.expert[at];
+        }
+        if (!h->last_losses || !h->last_losses(h->context, &x))
+            break;
+    }
+    return NULL;
+}
+
 static void run_facts(struct card *k, const struct app *a)
 {
-    const struct app_run *run = &a->run;
-    if (!run->expert || run->layers != a->result->layers || run->experts != a->result->experts)
+    const char *name;
+    const struct app_run_expert *x = last_run(a, &name);
+    if (!x)
         return;
-    const struct app_run_expert *x = &run->expert[a->layer * run->experts + a->expert];
-    if (!x->done)
-        return;
-    card_heading(k, "Last run");
+    const char *slash = strrchr(name, '/');
+    card_heading(k, "Last run: %s", slash && slash[1] ? slash + 1 : name);
     card_fact(k, "bits, tokens", STYLE_DEFAULT, "%u, %zu", x->bits, x->tokens);
     card_fact(k, "loss", STYLE_DEFAULT, "%.4g", x->loss);
     card_fact(k, "by rounding alone", STYLE_TEXT_DIM, "%.4g", x->loss_rtn);

@@ -57,8 +57,13 @@ static void time_text(char *out, size_t size, int64_t when)
 }
 
 /* In place of a perplexity that is not there. */
-static void measure_text(char *out, size_t size, const struct app_result *x)
+static void measure_text(char *out, size_t size, const struct app *a, const struct app_result *x)
 {
+    if (x->unfinished) {
+        bool now = app_run_is_active(a) && strcmp(a->run.out, x->name) == 0;
+        snprintf(out, size, now ? "running" : "unfinished");
+        return;
+    }
     switch (x->measure) {
     case APP_MEASURE_WORKING:
         snprintf(out, size, "%.0f %% done", 100 * x->progress);
@@ -74,7 +79,7 @@ static void measure_text(char *out, size_t size, const struct app_result *x)
     }
 }
 
-static void fill_row(char (*text)[TABLE_TEXT], const struct app_results *r,
+static void fill_row(char (*text)[TABLE_TEXT], const struct app *a, const struct app_results *r,
                      const struct app_result *x)
 {
     const struct app_result *original = app_results_original(r, x);
@@ -88,7 +93,7 @@ static void fill_row(char (*text)[TABLE_TEXT], const struct app_results *r,
         snprintf(text[COLUMN_EFFECTIVE], TABLE_TEXT, "%.3f", x->effective_bits);
     if (x->bytes > 0)
         snprintf(text[COLUMN_SIZE], TABLE_TEXT, "%.1f", (double)x->bytes / (1 << 20));
-    measure_text(text[COLUMN_PERPLEXITY], TABLE_TEXT, x);
+    measure_text(text[COLUMN_PERPLEXITY], TABLE_TEXT, a, x);
     if (x->has_perplexity) {
         snprintf(text[COLUMN_PERPLEXITY], TABLE_TEXT, "%.4f", x->perplexity);
         snprintf(text[COLUMN_WINDOW], TABLE_TEXT, "%zu", x->window);
@@ -119,7 +124,7 @@ static void draw_table(struct app *a, struct cells *c, struct rect r, const stru
         column[i].title = title;
     }
     for (size_t i = 0; i < x->n; i++)
-        fill_row(text + i * COLUMNS, x, app_results_at(x, i));
+        fill_row(text + i * COLUMNS, a, x, app_results_at(x, i));
     size_t rows = r.h > TABLE_HEAD_ROWS ? (size_t)(r.h - TABLE_HEAD_ROWS) : 0;
     a->scroll = app_scroll_to(a->scroll, a->result_selected, x->n, rows);
     a->result_rows = (struct rect){r.x, r.y + TABLE_HEAD_ROWS, r.w, (int)rows};
@@ -228,7 +233,7 @@ static void perplexity_facts(struct view_facts *f, const struct app_results *r,
     const struct app_result *original = app_results_original(r, x);
     char text[32];
     if (!x->has_perplexity) {
-        measure_text(text, sizeof text, x);
+        measure_text(text, sizeof text, f->a, x);
         view_fact(f, "perplexity", STYLE_TEXT_DIM, "%s", text[0] == '-' ? "not measured" : text);
         return;
     }
@@ -290,6 +295,8 @@ static void settings_facts(struct view_facts *f, const struct app_result *x)
         time_text(text, sizeof text, x->finished);
         view_fact(f, "finished", STYLE_DEFAULT, "%s", text);
     }
+    if (x->unfinished)
+        view_words(f, STYLE_TEXT_DIM, "o loads it, x goes on where it stopped.");
     view_heading(f, "settings that are not the defaults");
     view_words(f, STYLE_DEFAULT, x->settings[0] ? x->settings : "none");
     if (x->has_values) {
