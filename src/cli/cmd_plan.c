@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "analysis/planner.h"
+#include "analysis/predict.h"
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/cli/cli.h"
@@ -116,7 +117,7 @@ static void append_widths(struct str *text, const struct plan *p, size_t layer)
     }
 }
 
-static int print_text(const struct plan *p, struct err *err)
+static int print_text(const struct plan *p, double loss, struct err *err)
 {
     const char *const *rules = settings_find("rule")->choices;
     struct str text = {0};
@@ -130,10 +131,10 @@ static int print_text(const struct plan *p, struct err *err)
     }
     str_appendf(&text,
                 "\n%s: %.4f bits a weight nominal, %.4f in the file; experts %.1f MiB, "
-                "before %.1f MiB\n",
+                "before %.1f MiB; predicted loss %.4g x INT4's\n",
                 p->method, p->summary.nominal_bits, p->summary.effective_bits,
                 (double)p->summary.bytes_after / 1048576.0,
-                (double)p->summary.bytes_before / 1048576.0);
+                (double)p->summary.bytes_before / 1048576.0, loss);
     int rc = str_ok(&text, err);
     if (rc == 0)
         rc = cli_print(text.data, err);
@@ -141,16 +142,16 @@ static int print_text(const struct plan *p, struct err *err)
     return rc;
 }
 
-static int print_json(const struct plan *p, struct err *err)
+static int print_json(const struct plan *p, double loss, struct err *err)
 {
     char line[512];
     snprintf(line, sizeof line,
              "{\"schema\":\"moqa.plan-summary\",\"schema_version\":1,\"method\":\"%s\","
              "\"nominal_bits\":%.17g,\"effective_bits\":%.17g,\"bytes_before\":%llu,"
-             "\"bytes_after\":%llu}\n",
+             "\"bytes_after\":%llu,\"predicted_loss\":%.17g}\n",
              p->method, p->summary.nominal_bits, p->summary.effective_bits,
              (unsigned long long)p->summary.bytes_before,
-             (unsigned long long)p->summary.bytes_after);
+             (unsigned long long)p->summary.bytes_after, loss);
     return cli_print(line, err);
 }
 
@@ -171,8 +172,10 @@ int cmd_plan(int argc, char **argv, struct err *err)
         rc = make(&plan, &a, &s, err);
     if (rc == 0 && !a.dry_run)
         rc = plan_save(&plan, a.out, err);
-    if (rc == 0)
-        rc = a.json ? print_json(&plan, err) : print_text(&plan, err);
+    if (rc == 0) {
+        double loss = predict_plan_loss(&plan, &s.config);
+        rc = a.json ? print_json(&plan, loss, err) : print_text(&plan, loss, err);
+    }
     plan_release(&plan);
     session_release(&s);
     cli_list_release(&a.pins);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "analysis/planner.h"
+#include "analysis/predict.h"
 #include "data/base/mem.h"
 #include "ui/app/app_state.h"
 
@@ -64,6 +65,10 @@ static void make_plan(struct app *a, struct err *err)
         return;
     plan_release(&a->plan);
     a->plan = next;
+    a->loss_before = a->loss;
+    a->loss = predict_plan_loss(&a->plan, a->options->config);
+    if (!a->has_plan)
+        a->loss_before = a->loss;
     a->has_plan = true;
 }
 
@@ -141,7 +146,8 @@ void app_take_snapshot(struct app *a, size_t which)
     s->nominal_bits = a->plan.summary.nominal_bits;
     s->effective_bits = a->plan.summary.effective_bits;
     s->bytes = a->plan.summary.bytes_after;
-    app_say(a, STYLE_GOOD, "snapshot %c taken; the Plan screen compares with it", "AB"[which]);
+    s->loss = a->loss;
+    app_say(a, STYLE_GOOD, "snapshot %c taken; c compares with it", "AB"[which]);
 }
 
 uint8_t app_pin(const struct app *a, size_t layer, size_t expert)

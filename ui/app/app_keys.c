@@ -63,6 +63,12 @@ static void take_snapshot(struct app *a, int which)
     app_take_snapshot(a, (size_t)which);
 }
 
+static void compare(struct app *a, int argument)
+{
+    (void)argument;
+    app_compare_begin(a);
+}
+
 static void cycle_pin(struct app *a, int argument)
 {
     (void)argument;
@@ -197,10 +203,11 @@ const struct app_key app_keys[] = {
      "write the chart as .svg or .png, all charts of the screen as .pdf",
      ask_picture},
     {{{'x', 0}}, "run", "run the plan: shows what would be done, then asks", ask_run},
-    {{{'A', 0}, {'B', 1}},
-     "snapshot",
-     "take a snapshot; the Plan screen compares with it",
-     take_snapshot},
+    {{{'A', 0}, {'B', 1}}, "snapshot", "take a snapshot of settings, pins and plan", take_snapshot},
+    {{{'c', 0}},
+     "compare",
+     "compare snapshots and the screen: settings, sizes, predicted loss, experts",
+     compare},
     {{{'s', 0}},
      "save",
      "save the session: settings, pins and screen come back next time",

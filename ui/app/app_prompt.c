@@ -69,6 +69,10 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
     const struct setting_info *info = app_slider(a);
     if (e->key == TERM_KEY_RESIZE || e->key == TERM_KEY_NONE)
         return true;
+    if (mode == APP_COMPARE) {
+        app_compare_event(a, e->key);
+        return true;
+    }
     if (mode == APP_CONFIRM_QUIT)
         return answer_quit(a, e->key);
     if (mode == APP_CONFIRM_RUN) {
@@ -189,6 +193,9 @@ void app_prompt_draw(struct app *a, struct cells *c)
         break;
     case APP_HELP:
         app_help_draw(a, c);
+        break;
+    case APP_COMPARE:
+        app_compare_draw(a, c);
         break;
     case APP_CONFIRM_QUIT:
         draw_quit_question(a, c);

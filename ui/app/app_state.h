@@ -26,7 +26,7 @@ struct app_document {
 struct app_snapshot {
     bool taken;
     struct app_document document;
-    double nominal_bits, effective_bits;
+    double nominal_bits, effective_bits, loss; /* loss: predicted, as app.loss */
     uint64_t bytes;
     unsigned char *bits; /* [layer][expert] */
 };
@@ -37,6 +37,7 @@ enum app_mode {
     APP_SEARCH,  /* an expert or token is typed */
     APP_PICTURE, /* the name of a picture is typed */
     APP_HELP,
+    APP_COMPARE,
     APP_CONFIRM_QUIT,
     APP_CONFIRM_RUN,
     APP_CONFIRM_PICTURE /* the file is there already */
@@ -65,6 +66,7 @@ struct app {
     const struct analysis_result *result;
     struct plan plan; /* of the current document; only with a model's configuration */
     bool has_plan;
+    double loss, loss_before; /* predicted (analysis/predict.h), now and before the last change */
 
     struct app_document document;
     struct app_document saved; /* as the plan was last written (or opened) */
@@ -98,6 +100,9 @@ struct app {
     struct str copy;
     bool copy_pending;
     size_t help_scroll;
+    struct {
+        size_t pair; /* A-screen, B-screen, A-B */
+    } compare;
 
     enum app_cosine_phase cosine_phase;
     const double *cosine; /* [layer][N][N] once READY */
@@ -191,6 +196,12 @@ void app_prompt_draw(struct app *a, struct cells *c);
 
 void app_help_event(struct app *a, uint32_t key);
 void app_help_draw(struct app *a, struct cells *c);
+
+/* --- Two plans side by side (app_compare.c) --- */
+
+void app_compare_begin(struct app *a); /* says so where there is no snapshot */
+void app_compare_event(struct app *a, uint32_t key);
+void app_compare_draw(struct app *a, struct cells *c);
 
 /* --- Shared by the views (app_panel.c) --- */
 

@@ -98,6 +98,12 @@ static void size_facts(struct view_facts *f)
     view_fact(f, "effective bits", STYLE_DEFAULT, "%.4f", p->summary.effective_bits);
     view_fact(f, "experts' size", STYLE_DEFAULT, "%s %s %s", before,
               view_word(f->a, "\u2192", "->"), after);
+    double change = f->a->loss - f->a->loss_before;
+    if (fabs(change) < 5e-5)
+        view_fact(f, "predicted loss", STYLE_DEFAULT, "%.4g x INT4's", f->a->loss);
+    else
+        view_fact(f, "predicted loss", change > 0 ? STYLE_WARN : STYLE_GOOD,
+                  "%.4g x INT4's (%+.3g)", f->a->loss, change);
 }
 
 /* What the plan on the screen costs more (+) or less (-) than a snapshot. */
@@ -142,7 +148,7 @@ static int facts(struct app *a, struct cells *c, struct rect r)
         if (a->snapshot[i].taken)
             snapshot_facts(&f, i);
     if (!a->snapshot[0].taken && !a->snapshot[1].taken)
-        view_fact(&f, "compare", STYLE_TEXT_DIM, "A, B take snapshots");
+        view_fact(&f, "compare", STYLE_TEXT_DIM, "by A, B, then c");
     expert_facts(&f);
     return f.row;
 }
@@ -168,7 +174,7 @@ static const struct app_key keys[] = {
     {{{0, 0}}, NULL, NULL, NULL},
 };
 
-static const uint32_t first[] = {'p', 'w', 'A', 0};
+static const uint32_t first[] = {'p', 'w', 'A', 'c', 0};
 
 static const char *const sliders[] = {"bits_high",        "bits_low",   "bits_shared", "beta_ch",
                                       "bits_channel",     "norm",       "rule",        "classes",

@@ -1,0 +1,139 @@
+/* Two plans side by side. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/ui/app_fixture.h"
+
+static int open_olmoe(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    assert_non_null(f);
+    fixture_open(f, "tiny-olmoe", TEST_SAMPLE "/tiny-olmoe");
+    *state = f;
+    return 0;
+}
+
+static int close_fixture(void **state)
+{
+    fixture_close(*state);
+    free(*state);
+    return 0;
+}
+
+static void assert_shows(struct fixture *f, const char *text)
+{
+    if (!fixture_shows(f, text))
+        fail_msg("\"%s\" is not shown:\n%s", text, fixture_frame(f, 80, 24));
+}
+
+static void test_without_a_snapshot_it_says_how_to_take_one(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "c");
+    assert_shows(f, "A and B take snapshots");
+    assert_false(fixture_shows(f, "Compare plans"));
+}
+
+/* The plan of the defaults has 4 bits for high and 2 for low experts. */
+static void test_it_shows_what_a_change_costs(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5Ac");
+    assert_shows(f, "Compare plans");
+    assert_shows(f, "0 of 192 differ");
+    assert_shows(f, "the same");
+    fixture_type(f, "q"); /* any other key closes */
+    assert_false(fixture_shows(f, "Compare plans"));
+    fixture_type(f, "\n8\nc"); /* bits_high */
+    assert_shows(f, "bits_high");
+    assert_shows(f, "83 of 192 differ");
+    assert_shows(f, "109:2 83:4");
+    assert_shows(f, "109:2 83:8");
+    assert_shows(f, "predicted loss");
+}
+
+static void test_n_goes_from_difference_to_difference(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5A]]>>>ppp"); /* layer 2, expert 3: pinned to 4 bits */
+    fixture_type(f, "[[>>>>>ppc"); /* layer 0, expert 8: to 3 */
+    assert_shows(f, "layer 0, expert 8");
+    fixture_type(f, "n");
+    bool first = fixture_shows(f, "layer 2, expert 3");
+    fixture_type(f, "n");
+    assert_true(first || fixture_shows(f, "layer 0, expert 8"));
+    fixture_type(f, "N");
+    assert_shows(f, first ? "layer 2, expert 3" : "layer 0, expert 8");
+}
+
+static void test_arrows_choose_the_expert_in_the_grid(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5Ac");
+    fixture_key(f, TERM_KEY_DOWN);
+    fixture_key(f, TERM_KEY_RIGHT);
+    fixture_key(f, TERM_KEY_RIGHT);
+    assert_shows(f, "layer 1, expert 2");
+}
+
+static void test_a_snapshot_is_taken_back_as_one_step(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5A\n8\n>>ppca");
+    assert_shows(f, "0 of 192 differ");
+    assert_shows(f, "u takes that back");
+    fixture_type(f, "u");
+    assert_shows(f, "108:2 1:3 83:8");
+    fixture_type(f, "b");
+    assert_shows(f, "there is no snapshot B");
+}
+
+static void test_tab_goes_through_the_pairs(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5Ac\t");
+    assert_shows(f, "there is no other pair yet");
+    fixture_type(f, "q\n8\nB\n3\nc"); /* A: 4, B: 8, screen: 3 */
+    assert_shows(f, "83:4");
+    assert_shows(f, "83:8");
+    fixture_type(f, "\t");
+    assert_shows(f, "83:4");
+    assert_shows(f, "83:3");
+    fixture_type(f, "\t");
+    assert_shows(f, "83:8");
+    assert_shows(f, "83:3");
+}
+
+static void test_every_size_is_drawn_within_itself(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5A>ppc");
+    for (int w = 40; w <= 160; w += 7)
+        for (int h = 10; h <= 60; h += 3) {
+            const char *frame = fixture_frame(f, w, h);
+            assert_non_null(strstr(frame, "Compare plans"));
+            assert_non_null(strstr(frame, "nominal bits"));
+        }
+}
+
+#define WITH(name) cmocka_unit_test_setup_teardown(name, open_olmoe, close_fixture)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        WITH(test_without_a_snapshot_it_says_how_to_take_one),
+        WITH(test_it_shows_what_a_change_costs),
+        WITH(test_n_goes_from_difference_to_difference),
+        WITH(test_arrows_choose_the_expert_in_the_grid),
+        WITH(test_a_snapshot_is_taken_back_as_one_step),
+        WITH(test_tab_goes_through_the_pairs),
+        WITH(test_every_size_is_drawn_within_itself),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,376 @@
+/*
+ * `c`: two plans side by side, snapshots and the one on the screen: settings that differ, sizes,
+ * predicted loss, widths, and where the experts' widths differ.
+ */
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/base/mem.h"
+#include "ui/app/view_parts.h"
+
+enum { SIDES = 3, NOW = 2, NAME_WIDTH = 18, VALUE_WIDTH = 16, LABEL = 24, WINDOW_WIDTH = 100 };
+
+static const unsigned widths[] = {2, 3, 4, 8, 16};
+enum { WIDTHS = sizeof widths / sizeof *widths };
+
+static const char *const side_names[SIDES] = {"A", "B", "screen"};
+
+/* One of the plans: a snapshot or what is on the screen. */
+struct side {
+    const struct app_document *document;
+    double nominal_bits, effective_bits, loss;
+    uint64_t bytes;
+    const unsigned char *bits; /* [layers][experts]; NULL: no model's configuration */
+};
+
+struct pair {
+    struct app *a;
+    struct side left, right;
+    size_t names[2]; /* in side_names */
+    unsigned char *now;
+};
+
+static bool has_side(const struct app *a, size_t side)
+{
+    return side == NOW || a->snapshot[side].taken;
+}
+
+/* The pair that compare_pair counts through: A-screen, B-screen, A-B. */
+static void sides_of(const struct app *a, size_t names[2])
+{
+    static const size_t pairs[][2] = {{0, NOW}, {1, NOW}, {0, 1}};
+    size_t at = a->compare.pair % 3;
+    while (!has_side(a, pairs[at][0]) || !has_side(a, pairs[at][1]))
+        at = (at + 1) % 3;
+    names[0] = pairs[at][0];
+    names[1] = pairs[at][1];
+}
+
+static struct side side_of(const struct app *a, size_t which, const unsigned char *now)
+{
+    const struct app_snapshot *s = which == NOW ? NULL : &a->snapshot[which];
+    if (s)
+        return (struct side){&s->document, s->nominal_bits, s->effective_bits,
+                             s->loss,      s->bytes,        a->has_plan ? s->bits : NULL};
+    return (struct side){&a->document, a->plan.summary.nominal_bits, a->plan.summary.effective_bits,
+                         a->loss,      a->plan.summary.bytes_after,  a->has_plan ? now : NULL};
+}
+
+static bool pair_init(struct pair *p, struct app *a)
+{
+    size_t n = a->has_plan ? a->plan.layers_count * a->plan.experts : 0;
+    *p = (struct pair){.a = a, .now = mem_array(n, 1, NULL)};
+    if (!p->now)
+        return false;
+    for (size_t i = 0; i < n; i++)
+        p->now[i] =
+            (unsigned char)a->plan.layers[i / a->plan.experts].experts[i % a->plan.experts].bits;
+    sides_of(a, p->names);
+    p->left = side_of(a, p->names[0], p->now);
+    p->right = side_of(a, p->names[1], p->now);
+    return true;
+}
+
+/* --- The table --- */
+
+struct table {
+    struct cells *c;
+    struct rect r;
+    int row;
+};
+
+__attribute__((format(printf, 5, 6))) static void
+row(struct table *t, const char *name, const char *left, const char *right, const char *format, ...)
+{
+    char difference[64];
+    va_list args;
+    bool same = strcmp(left, right) == 0;
+    if (t->row >= t->r.h)
+        return;
+    va_start(args, format);
+    vsnprintf(difference, sizeof difference, format, args);
+    va_end(args);
+    int y = t->r.y + t->row++, x = t->r.x;
+    uint16_t colour = same ? STYLE_TEXT_DIM : STYLE_DEFAULT;
+    cells_text(t->c, x, y, NAME_WIDTH - 1, name, STYLE(colour));
+    cells_text(t->c, x + NAME_WIDTH, y, VALUE_WIDTH - 1, left, STYLE(colour));
+    cells_text(t->c, x + NAME_WIDTH + VALUE_WIDTH, y, VALUE_WIDTH - 1, right, STYLE(colour));
+    x += NAME_WIDTH + 2 * VALUE_WIDTH;
+    cells_text(t->c, x, y, t->r.x + t->r.w - x, difference, STYLE(STYLE_ACCENT));
+}
+
+static void number_row(struct table *t, const char *name, double left, double right, int digits)
+{
+    char x[32], y[32];
+    snprintf(x, sizeof x, "%.*f", digits, left);
+    snprintf(y, sizeof y, "%.*f", digits, right);
+    if (strcmp(x, y) == 0)
+        row(t, name, x, y, "%s", "");
+    else if (left > 0)
+        row(t, name, x, y, "%+.*f (%+.1f %%)", digits, right - left, 100 * (right - left) / left);
+    else
+        row(t, name, x, y, "%+.*f", digits, right - left);
+}
+
+static void size_row(struct table *t, const struct pair *p)
+{
+    char left[32], right[32], change[32];
+    double difference = (double)p->right.bytes - (double)p->left.bytes;
+    view_bytes(left, sizeof left, p->left.bytes);
+    view_bytes(right, sizeof right, p->right.bytes);
+    view_bytes(change, sizeof change, (uint64_t)fabs(difference));
+    row(t, "experts' size", left, right, "%s%s",
+        difference < 0   ? "-"
+        : difference > 0 ? "+"
+                         : "",
+        difference == 0 ? "" : change); /* no sign in front of nothing */
+}
+
+static void widths_text(char *out, size_t size, const unsigned char *bits, size_t n)
+{
+    size_t used = 0;
+    out[0] = '\0';
+    for (size_t w = 0; w < WIDTHS && used < size; w++) {
+        size_t count = 0;
+        for (size_t i = 0; i < n; i++)
+            count += bits[i] == widths[w];
+        if (count)
+            used += (size_t)snprintf(out + used, size - used, "%s%zu:%u", used ? " " : "", count,
+                                     widths[w]);
+    }
+}
+
+static size_t count_pins(const struct side *s, size_t n)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += s->document->pins[i] != 0;
+    return count;
+}
+
+static void plan_rows(struct table *t, const struct pair *p)
+{
+    const struct plan *plan = &p->a->plan;
+    size_t n = plan->layers_count * plan->experts, differ = 0;
+    char left[32], right[32];
+    number_row(t, "nominal bits", p->left.nominal_bits, p->right.nominal_bits, 4);
+    number_row(t, "effective bits", p->left.effective_bits, p->right.effective_bits, 4);
+    size_row(t, p);
+    number_row(t, "predicted loss", p->left.loss, p->right.loss, 4);
+    for (size_t i = 0; i < n; i++)
+        differ += p->left.bits[i] != p->right.bits[i];
+    widths_text(left, sizeof left, p->left.bits, n);
+    widths_text(right, sizeof right, p->right.bits, n);
+    row(t, "experts:bits", left, right, "%zu of %zu differ", differ, n);
+    snprintf(left, sizeof left, "%zu", count_pins(&p->left, n));
+    snprintf(right, sizeof right, "%zu", count_pins(&p->right, n));
+    row(t, "pins", left, right, "%s", "");
+}
+
+static void setting_rows(struct table *t, const struct pair *p)
+{
+    size_t differ = 0;
+    for (size_t i = 0; i < settings_count(); i++) {
+        const struct setting_info *info = settings_info(i);
+        char left[64], right[64];
+        settings_get(&p->left.document->settings, info, left, sizeof left);
+        settings_get(&p->right.document->settings, info, right, sizeof right);
+        if (strcmp(left, right) == 0)
+            continue;
+        row(t, info->name, left, right, "%s", "");
+        differ++;
+    }
+    const struct settings *x = &p->left.document->settings, *y = &p->right.document->settings;
+    for (size_t l = 0; l < SETTINGS_LAYERS_MAX; l++) {
+        char name[32];
+        if (memcmp(&x->layer[l], &y->layer[l], sizeof x->layer[l]) == 0)
+            continue;
+        snprintf(name, sizeof name, "layer %zu", l);
+        row(t, name, x->layer[l].has_rule || x->layer[l].has_threshold ? "its own" : "as all",
+            y->layer[l].has_rule || y->layer[l].has_threshold ? "its own" : "as all", "%s",
+            "rule, threshold");
+        differ++;
+    }
+    if (differ == 0)
+        row(t, "settings", "the same", "the same", "%s", "");
+}
+
+/* --- The grid --- */
+
+static void fill_tile(struct chart_tile *tile, const struct app *a, unsigned left, unsigned right)
+{
+    snprintf(tile->text, sizeof tile->text, "%s", view_word(a, "\u00b7", "."));
+    tile->colour = STYLE_GRID;
+    if (left == right)
+        return;
+    snprintf(tile->text, sizeof tile->text, "%s",
+             right > left ? view_word(a, "\u25b2", "+") : view_word(a, "\u25bc", "-"));
+    tile->colour = right > left ? STYLE_GOOD : STYLE_WARN;
+    tile->marked = true;
+}
+
+static void draw_grid(struct pair *p, struct cells *c, struct rect r)
+{
+    struct app *a = p->a;
+    const struct plan *plan = &a->plan;
+    size_t n = plan->layers_count * plan->experts, at = a->layer * plan->experts + a->expert;
+    struct chart_tile *tile = mem_array(n, sizeof *tile, NULL);
+    char(*label)[LABEL] = mem_array(plan->layers_count, sizeof *label, NULL), cursor[96];
+    const char **labels = mem_array(plan->layers_count, sizeof *labels, NULL);
+    if (!tile || !label || !labels)
+        goto cleanup;
+    for (size_t i = 0; i < n; i++)
+        fill_tile(&tile[i], a, p->left.bits[i], p->right.bits[i]);
+    for (size_t l = 0; l < plan->layers_count; l++) {
+        snprintf(label[l], LABEL, "%zu", plan->layers[l].layer);
+        labels[l] = label[l];
+    }
+    snprintf(cursor, sizeof cursor, "layer %zu, expert %zu: %u %s %u bits",
+             plan->layers[a->layer].layer, a->expert, p->left.bits[at],
+             view_word(a, "\u2192", "->"), p->right.bits[at]);
+    struct chart_tiles chart = {.tile = tile,
+                                .rows = plan->layers_count,
+                                .cols = plan->experts,
+                                .row_title = "layer",
+                                .col_title = "expert",
+                                .row_labels = labels,
+                                .has_selected = true,
+                                .selected_row = a->layer,
+                                .selected_col = a->expert,
+                                .cursor_text = cursor};
+    struct chart_map map;
+    struct rect clip = c->clip;
+    c->clip = (struct rect){0};
+    chart_tiles(c, r, &a->look, &chart, &map); /* only measures */
+    c->clip = clip;
+    chart.first_row = app_scroll_to(0, a->layer, chart.rows, (size_t)fmax(map.y.lo - map.y.hi, 1));
+    chart.first_col = app_scroll_to(0, a->expert, chart.cols, (size_t)fmax(map.x.hi - map.x.lo, 1));
+    chart_tiles(c, r, &a->look, &chart, &map);
+cleanup:
+    free(tile);
+    free(label);
+    free(labels);
+}
+
+static void draw_legend(const struct app *a, struct cells *c, int x, int y, int end)
+{
+    x += cells_textf(c, x, y, end - x, STYLE(STYLE_GOOD), "%s",
+                     view_word(a, "\u25b2 more bits", "+ more bits"));
+    cells_textf(c, x + 2, y, end - x - 2, STYLE(STYLE_WARN), "%s",
+                view_word(a, "\u25bc fewer bits", "- fewer bits"));
+}
+
+void app_compare_draw(struct app *a, struct cells *c)
+{
+    enum { HEAD = 1, FOOT = 2, TABLE_MIN = 9, GRID_HEAD = 2 };
+    struct pair p;
+    struct rect r = app_window(a, c, WINDOW_WIDTH, c->h - (c->h > 30 ? 4 : 0), "Compare plans");
+    if (!pair_init(&p, a)) {
+        cells_text(c, r.x, r.y, r.w, "no memory to compare", STYLE(STYLE_ERROR));
+        return;
+    }
+    int grid = a->has_plan ? (int)a->plan.layers_count + GRID_HEAD : 0;
+    int most = r.h - HEAD - FOOT - TABLE_MIN - 1; /* a row for the legend */
+    grid = grid > most ? most : grid;
+    struct table t = {c, rect_inset(r, 0, HEAD, 0, FOOT + (grid > 4 ? grid + 2 : 0)), 0};
+    cells_text(c, r.x + NAME_WIDTH, r.y, VALUE_WIDTH, side_names[p.names[0]], STYLE(STYLE_TITLE));
+    cells_text(c, r.x + NAME_WIDTH + VALUE_WIDTH, r.y, VALUE_WIDTH, side_names[p.names[1]],
+               STYLE(STYLE_TITLE));
+    if (a->has_plan)
+        plan_rows(&t, &p);
+    setting_rows(&t, &p);
+    if (a->has_plan && grid > 4) {
+        int y = r.y + HEAD + t.row + 1;
+        draw_grid(&p, c, (struct rect){r.x, y, r.w, grid});
+        draw_legend(a, c, r.x, y + grid, r.x + r.w);
+    }
+    cells_text(c, r.x, r.y + r.h - FOOT, r.w, a->message, STYLE(a->message_colour));
+    cells_text(c, r.x, r.y + r.h - 1, r.w,
+               "Tab other pair  n N differences  a b take over  arrows  Esc closes",
+               STYLE(STYLE_TEXT_DIM));
+    free(p.now);
+}
+
+/* --- Keys --- */
+
+/* To the next expert (or the one before) whose widths differ. */
+static void jump(struct app *a, bool back)
+{
+    struct pair p;
+    if (!a->has_plan || !pair_init(&p, a))
+        return;
+    size_t n = a->plan.layers_count * a->plan.experts;
+    size_t at = a->layer * a->plan.experts + a->expert, i = 1;
+    for (; i <= n; i++) {
+        size_t to = (back ? at + n - i : at + i) % n;
+        if (p.left.bits[to] == p.right.bits[to])
+            continue;
+        a->layer = to / a->plan.experts;
+        a->expert = to % a->plan.experts;
+        break;
+    }
+    if (i > n)
+        app_say(a, STYLE_TEXT_DIM, "no expert's width differs");
+    free(p.now);
+}
+
+static void take_over(struct app *a, size_t which)
+{
+    if (!a->snapshot[which].taken) {
+        app_say(a, STYLE_WARN, "there is no snapshot %s", side_names[which]);
+        return;
+    }
+    app_remember(a);
+    app_document_copy(&a->document, &a->snapshot[which].document, a);
+    app_recompute(a);
+    app_say(a, STYLE_GOOD, "settings and pins of snapshot %s; u takes that back",
+            side_names[which]);
+}
+
+static void next_pair(struct app *a)
+{
+    size_t before[2], now[2];
+    sides_of(a, before);
+    for (int i = 0; i < SIDES; i++) {
+        a->compare.pair = (a->compare.pair + 1) % 3;
+        sides_of(a, now);
+        if (now[0] != before[0] || now[1] != before[1])
+            return;
+    }
+    app_say(a, STYLE_TEXT_DIM, "A and B take snapshots: there is no other pair yet");
+}
+
+void app_compare_begin(struct app *a)
+{
+    if (!a->snapshot[0].taken && !a->snapshot[1].taken) {
+        app_say(a, STYLE_WARN, "nothing to compare with: A and B take snapshots of the plan");
+        return;
+    }
+    bool both = a->snapshot[0].taken && a->snapshot[1].taken;
+    a->compare.pair = both ? 2 : 0;
+    app_prompt_begin(a, APP_COMPARE, "");
+}
+
+void app_compare_event(struct app *a, uint32_t key)
+{
+    size_t n = a->result->experts;
+    a->message[0] = '\0';
+    if (key == TERM_KEY_TAB)
+        next_pair(a);
+    else if (key == 'n' || key == 'N')
+        jump(a, key == 'N');
+    else if (key == 'a' || key == 'b')
+        take_over(a, key - 'a');
+    else if (key == 'u' || key == 'U')
+        key == 'u' ? app_undo(a) : app_redo(a);
+    else if (key == TERM_KEY_LEFT || key == TERM_KEY_RIGHT)
+        a->expert = app_keys_move(a->expert, n, key == TERM_KEY_LEFT ? APP_BACK : APP_ON, 1);
+    else if (key == TERM_KEY_UP || key == TERM_KEY_DOWN)
+        a->layer =
+            app_keys_move(a->layer, a->result->layers, key == TERM_KEY_UP ? APP_BACK : APP_ON, 1);
+    else if (key != TERM_KEY_MOUSE)
+        a->mode = APP_NORMAL;
+}
