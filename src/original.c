@@ -191,18 +191,35 @@ static int run(struct original *o, const struct model *m, const struct original_
     return rc;
 }
 
+/* What the record is kept under, with the model open. */
+static int find_key(struct original *o, struct model *m, const struct original_request *r,
+                    struct err *err)
+{
+    *o = (struct original){0};
+    int rc = original_model_read(&o->model, r->model_dir, err);
+    if (rc == 0)
+        rc = original_text_hash(o->text_sha256, r->texts, r->texts_count, err);
+    if (rc == 0)
+        rc = model_open(m, r->model_dir, err);
+    if (rc == 0)
+        rc = calibration_window(&o->perplexity.window, m->config, r->window, err);
+    return rc;
+}
+
+int original_find(struct original *out, bool *found, const struct original_request *r,
+                  struct err *err)
+{
+    struct model m = {0};
+    int rc = find_key(out, &m, r, err);
+    *found = rc == 0 && find_record(out, r->runs_dir);
+    model_release(&m);
+    return rc;
+}
+
 int original_measure(struct original *out, const struct original_request *r, struct err *err)
 {
     struct model m = {0};
-    *out = (struct original){0};
-    int rc = original_model_read(&out->model, r->model_dir, err);
-    if (rc == 0)
-        rc = original_text_hash(out->text_sha256, r->texts, r->texts_count, err);
-    if (rc == 0)
-        rc = model_open(&m, r->model_dir, err);
-    if (rc < 0)
-        return rc;
-    rc = calibration_window(&out->perplexity.window, m.config, r->window, err);
+    int rc = find_key(out, &m, r, err);
     if (rc == 0 && !find_record(out, r->runs_dir)) {
         rc = run(out, &m, r, err);
         if (rc == 0) {

@@ -46,7 +46,10 @@ struct original_request {
     struct progress *progress;
 };
 
-/* Reads the record, or measures and writes it. */
+/* Reads the record if there is one. */
+ERR_CHECK int original_find(struct original *out, bool *found, const struct original_request *r,
+                            struct err *err);
+/* The same, or measures and writes it. */
 ERR_CHECK int original_measure(struct original *out, const struct original_request *r,
                                struct err *err);
 

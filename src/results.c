@@ -19,10 +19,12 @@ struct results {
     struct progress progress;
     pthread_mutex_t lock;
     bool finished; /* below: under the lock. The thread's function has returned */
-    struct original original;
+    bool found;
     int rc;
     struct err err;
 
+    bool looked; /* there is no record yet */
+    bool only_look;
     bool ended;  /* it is measured, or failed, or was stopped by the user */
     bool paused; /* stopped to go on later */
     char note[ERR_MESSAGE_MAX];
@@ -98,11 +100,13 @@ static void *measure_main(void *argument)
                                        .texts_count = o->texts_count,
                                        .threads = o->threads,
                                        .progress = &r->progress};
+    bool found = true;
     int rc = find_window(&request.window, o, &err);
     if (rc == 0)
-        rc = original_measure(&original, &request, &err);
+        rc = r->only_look ? original_find(&original, &found, &request, &err)
+                          : original_measure(&original, &request, &err);
     pthread_mutex_lock(&r->lock);
-    r->original = original;
+    r->found = found;
     r->rc = rc;
     r->err = err;
     r->finished = true;
@@ -117,49 +121,57 @@ static void fail(struct results *r, const struct err *err)
     err_format(r->note, sizeof r->note, err);
 }
 
-static void start(struct results *r)
+static void start(struct results *r, bool only_look)
 {
     sigset_t all, before;
     struct err err = {0};
     r->finished = false;
     r->paused = false;
+    r->only_look = only_look;
     atomic_store(&r->progress.cancel, false);
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int failed = pthread_create(&r->thread, NULL, measure_main, r);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     r->started = !failed;
-    r->measure = APP_MEASURE_WORKING;
+    r->measure = only_look ? APP_MEASURE_WAITING : APP_MEASURE_WORKING;
     if (failed && err_set(&err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed)) < 0)
         fail(r, &err);
 }
 
-/* Takes what the thread has found, and starts one where something is left to measure. */
+static void finish(struct results *r)
+{
+    join(r);
+    if (r->rc == ERR_CANCELLED) {
+        r->measure = r->paused ? APP_MEASURE_WAITING : APP_MEASURE_CANCELLED;
+        r->ended = !r->paused;
+    } else if (r->rc < 0) {
+        fail(r, &r->err);
+    } else if (r->found) {
+        r->measure = APP_MEASURE_DONE;
+        r->ended = true;
+    } else {
+        r->looked = true;
+    }
+}
+
+/* Takes what the thread has found, and starts one where something is left to do: a look for the
+ * record at any time, the measurement while nothing else needs the machine. */
 static void go_on(struct results *r, bool idle)
 {
     pthread_mutex_lock(&r->lock);
     bool finished = r->started && r->finished;
-    int rc = r->rc;
     pthread_mutex_unlock(&r->lock);
-    if (finished) {
-        join(r);
-        if (rc == ERR_CANCELLED) {
-            r->measure = r->paused ? APP_MEASURE_NONE : APP_MEASURE_CANCELLED;
-            r->ended = !r->paused;
-        } else if (rc < 0) {
-            fail(r, &r->err);
-        } else {
-            r->measure = APP_MEASURE_DONE;
-            r->ended = true;
-        }
-    }
-    if (idle && !r->started && !r->ended && r->options.texts_count)
-        start(r);
+    if (finished)
+        finish(r);
+    if (!r->started && !r->ended && r->options.texts_count && (idle || !r->looked))
+        start(r, !r->looked);
 }
 
 bool results_stop(struct results *r, bool pause)
 {
-    if (!r->started)
+    go_on(r, false); /* it may have ended since somebody looked */
+    if (!r->started || r->only_look)
         return false;
     r->paused = pause;
     atomic_store(&r->progress.cancel, true);
@@ -174,7 +186,7 @@ int results_measure(struct results *r, struct err *err)
                        "time)");
     if (r->measure != APP_MEASURE_DONE && !r->started) {
         r->ended = false;
-        r->measure = APP_MEASURE_NONE;
+        r->measure = APP_MEASURE_WAITING;
     }
     return 0;
 }

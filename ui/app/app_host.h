@@ -59,7 +59,8 @@ struct app_run_losses {
 
 /* The perplexity of the original model, where it is not known yet. */
 enum app_measure {
-    APP_MEASURE_NONE, /* nobody has asked, or there is no text to measure it on */
+    APP_MEASURE_NONE,    /* there is no text to measure it on */
+    APP_MEASURE_WAITING, /* until nothing else runs */
     APP_MEASURE_WORKING,
     APP_MEASURE_DONE,
     APP_MEASURE_FAILED, /* the note says why */

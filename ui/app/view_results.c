@@ -65,6 +65,9 @@ static void measure_text(char *out, size_t size, const struct app *a, const stru
         return;
     }
     switch (x->measure) {
+    case APP_MEASURE_WAITING:
+        snprintf(out, size, "waiting");
+        break;
     case APP_MEASURE_WORKING:
         snprintf(out, size, "%.0f %% done", 100 * x->progress);
         break;
@@ -280,6 +283,8 @@ static void original_words(struct view_facts *f, const struct app_result *x)
         view_words(f, STYLE_ERROR, x->note);
     if (x->measure == APP_MEASURE_FAILED || x->measure == APP_MEASURE_CANCELLED)
         view_words(f, STYLE_TEXT_DIM, "M measures it again.");
+    if (x->measure == APP_MEASURE_WAITING)
+        view_words(f, STYLE_TEXT_DIM, "It is measured once nothing else runs.");
     if (x->measure == APP_MEASURE_NONE)
         view_words(f, STYLE_TEXT_DIM,
                    "--text FILE names the texts on which it and every run are measured.");
