@@ -1,11 +1,8 @@
-#include "analysis/planner.h"
+#include "analysis/planner_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include <gsl/gsl_randist.h>
-#include <gsl/gsl_rng.h>
 
 #include "data/base/mem.h"
 #include "data/base/str.h"
@@ -32,18 +29,10 @@ void planner_class_bits(const struct settings *s, unsigned out[SETTINGS_CLASSES_
 
 /* --- Methods --- */
 
-struct job {
-    struct plan *plan;
-    const struct analysis_result *result;
-    const struct planner_request *request;
-    const struct model_config *config;
-    unsigned bits; /* of a method with one width */
-};
-
-typedef int (*assign_fn)(const struct job *j, struct err *err);
+typedef int (*assign_fn)(const struct planner_job *j, struct err *err);
 
 /* The class of a group: group 1 is the highest, whatever the number of classes that came out. */
-static int assign_moqa(const struct job *j, struct err *err)
+static int assign_moqa(const struct planner_job *j, struct err *err)
 {
     unsigned bits[SETTINGS_CLASSES_MAX];
     const struct settings *s = &j->plan->settings;
@@ -62,7 +51,7 @@ static int assign_moqa(const struct job *j, struct err *err)
     return 0;
 }
 
-static int assign_uniform(const struct job *j, struct err *err)
+static int assign_uniform(const struct planner_job *j, struct err *err)
 {
     (void)err;
     for (size_t l = 0; l < j->plan->layers_count; l++)
@@ -73,36 +62,30 @@ static int assign_uniform(const struct job *j, struct err *err)
     return 0;
 }
 
-/* A seeded random subset of all experts of all layers at 4 bits, the rest at 2. */
-static int assign_random(const struct job *j, struct err *err)
+static int assign_budget(const struct planner_job *j, struct err *err)
 {
-    struct plan *p = j->plan;
-    size_t total = p->layers_count * p->experts;
-    double average = j->request->average_bits;
-    if (!(average >= 2 && average <= 4))
+    const struct planner_request *r = j->request;
+    struct budget_options o = r->budget;
+    struct budget b = {0};
+    double bits = r->average_bits;
+    if (!r->losses || (bits > 0) == (r->budget_bytes > 0))
         return err_set(err, ERR_USAGE, NULL,
-                       "moeptq-r: found an average of %g bits, expected --bits from 2 to 4",
-                       average);
-    size_t high = (size_t)llround((average - 2) / 2 * (double)total);
-    size_t *all = mem_array(total, sizeof *all, err), *chosen = mem_array(high, sizeof *all, err);
-    gsl_rng *rng = gsl_rng_alloc(gsl_rng_mt19937);
-    int rc = all && chosen && rng ? 0 : err_set(err, ERR_NOMEM, NULL, "no memory for a plan");
+                       "budget: needs --losses, and --bits or --bytes as the budget");
+    int rc = losses_check_model(r->losses, r->losses_path, j->config, err);
+    if (rc == 0)
+        rc = losses_check_settings(r->losses, r->losses_path, &j->plan->settings, err);
     if (rc < 0)
-        goto cleanup;
-    gsl_rng_set(rng, (unsigned long)p->settings.seed);
-    for (size_t i = 0; i < total; i++) {
-        all[i] = i;
-        p->layers[i / p->experts].experts[i % p->experts].bits = 2;
-    }
-    if (high)
-        gsl_ran_choose(rng, chosen, high, all, total, sizeof *all);
-    for (size_t i = 0; i < high; i++)
-        p->layers[chosen[i] / p->experts].experts[chosen[i] % p->experts].bits = 4;
-    p->settings.beta_ch = 0;
-cleanup:
-    free(all);
-    free(chosen);
-    gsl_rng_free(rng);
+        return rc;
+    o.pins = r->pins.bits;
+    o.bytes = r->budget_bytes > 0;
+    rc = budget_init(&b, j->plan, r->losses, j->config, &o, err);
+    if (rc == 0 && o.bytes)
+        bits = 8.0 * (double)r->budget_bytes / b.weights;
+    if (rc == 0)
+        rc = budget_solve(&b, j->plan, bits, err);
+    if (rc == 0 && r->allocated)
+        *r->allocated = b.result;
+    budget_release(&b);
     return rc;
 }
 
@@ -124,15 +107,22 @@ static const struct method methods[] = {
     {"rtn-3", PLAN_RTN, 3, assign_uniform, false, true},
     {"rtn-4", PLAN_RTN, 4, assign_uniform, false, true},
     {"rtn-8", PLAN_RTN, 8, assign_uniform, false, true},
-    {"moeptq-r", PLAN_GPTQ, 0, assign_random, false, true},
+    {"moeptq-r", PLAN_GPTQ, 0, planner_assign_random, false, true},
+    {"first-layers", PLAN_GPTQ, 0, planner_assign_first, false, true},
+    {"frequent", PLAN_GPTQ, 0, planner_assign_frequent, false, true},
+    {"outlier", PLAN_GPTQ, 0, planner_assign_outlier, false, true},
+    {"importance", PLAN_GPTQ, 0, planner_assign_importance, false, true},
+    {"budget", PLAN_GPTQ, 0, assign_budget, false, true},
     {"fp16", PLAN_NONE, WIDTH_WHOLE, assign_uniform, false, false},
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
 const char *const *planner_methods(void)
 {
-    static const char *const names[] = {"moqa",  "gptq-2", "gptq-3", "gptq-4",   "gptq-8", "rtn-2",
-                                        "rtn-3", "rtn-4",  "rtn-8",  "moeptq-r", "fp16",   NULL};
+    static const char *const names[] = {
+        "moqa",   "gptq-2", "gptq-3",   "gptq-4",       "gptq-8",   "rtn-2",   "rtn-3",
+        "rtn-4",  "rtn-8",  "moeptq-r", "first-layers", "frequent", "outlier", "importance",
+        "budget", "fp16",   NULL};
     return names;
 }
 
@@ -161,7 +151,7 @@ static void copy_text(char *out, size_t size, const char *text)
     memset(out + length, 0, size - length);
 }
 
-static void copy_origin(struct plan *p, const struct job *j)
+static void copy_origin(struct plan *p, const struct planner_job *j)
 {
     const struct model_config *c = j->config;
     copy_text(p->method, sizeof p->method, j->request->method);
@@ -199,13 +189,15 @@ static void apply_pins(struct plan *p, const struct planner_pins *pins)
             unsigned bits = pins->bits[l * p->experts + e];
             if (bits == 0)
                 continue;
-            p->layers[l].experts[e].bits = bits;
-            p->layers[l].experts[e].pinned = true;
+            struct plan_expert *x = &p->layers[l].experts[e];
+            x->bits = bits;
+            memset(x->linear_bits, 0, sizeof x->linear_bits);
+            x->pinned = true;
         }
 }
 
 /* p = round(m * share), halves to even; none where the expert has the channels' bits anyway. */
-static void assign_channels(const struct job *j)
+static void assign_channels(const struct planner_job *j)
 {
     const struct settings *s = &j->plan->settings;
     for (size_t l = 0; l < j->plan->layers_count; l++)
@@ -219,7 +211,7 @@ static void assign_channels(const struct job *j)
         }
 }
 
-static int check_request(const struct job *j, const struct method *method, struct err *err)
+static int check_request(const struct planner_job *j, const struct method *method, struct err *err)
 {
     const struct analysis_result *r = j->result;
     if (method->channels && r->settings.beta_ch > 0 && r->settings.bits_channel == 16)
@@ -239,7 +231,7 @@ static int check_request(const struct job *j, const struct method *method, struc
 int planner_make(struct plan *out, const struct analysis *a, const struct planner_request *request,
                  const struct model_config *config, struct err *err)
 {
-    struct job j = {out, analysis_result(a), request, config, 0};
+    struct planner_job j = {out, analysis_result(a), request, config, 0};
     const struct method *method = find_method(request->method, err);
     if (!method)
         return ERR_USAGE;

@@ -6,6 +6,7 @@
 #define MOQA_ANALYSIS_PLANNER_H
 
 #include "analysis/analysis.h"
+#include "analysis/budget.h"
 #include "data/model_config.h"
 #include "data/plan.h"
 
@@ -17,9 +18,15 @@ struct planner_pins {
 enum { PLANNER_METHOD_MAX = 64 };
 
 struct planner_request {
-    const char *method; /* "moqa", "gptq-4", "rtn-3", "moeptq-r", "fp16" */
-    /* moeptq-r: wanted nominal average over the routed experts, 2 to 4; 0: not given. */
+    const char *method; /* "moqa", "gptq-4", "rtn-3", "moeptq-r", "budget", "fp16" */
+    /* Wanted nominal average, 0: not given. moeptq-r and the heuristics: over the routed experts;
+     * budget: over all experts. */
     double average_bits;
+    uint64_t budget_bytes; /* budget: instead, of all experts in the moqa layout; 0: not given */
+    const struct losses *losses;       /* budget, importance and outlier need it; else NULL */
+    const char *losses_path;           /* for messages */
+    struct budget_options budget;      /* its pins and bytes are set here */
+    struct allocate_result *allocated; /* budget: what came out; may be NULL */
     struct planner_pins pins;
     const char *model_name; /* NULL: as the trace has it */
     const char *trace_name;

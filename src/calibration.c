@@ -97,6 +97,22 @@ int calibration_load(struct calibration *out, const struct model *m,
     return rc;
 }
 
+int calibration_hash(char out[HASH_HEX_SIZE], const uint32_t *ids, const size_t *starts,
+                     size_t windows, size_t window, struct err *err)
+{
+    struct hash *h = NULL;
+    uint64_t shape[2] = {windows, window};
+    int rc = hash_new(&h, err);
+    if (rc == 0)
+        rc = hash_update(h, shape, sizeof shape, err);
+    for (size_t w = 0; rc == 0 && w < windows; w++)
+        rc = hash_update(h, ids + starts[w], window * sizeof *ids, err);
+    if (rc == 0)
+        rc = hash_finish(h, out, err);
+    hash_free(h);
+    return rc;
+}
+
 void calibration_release(struct calibration *c)
 {
     token_ids_release(&c->ids);

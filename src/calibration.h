@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "data/base/hash.h"
 #include "data/settings.h"
 #include "data/tokenizer.h"
 #include "src/model/model.h"
@@ -31,6 +32,9 @@ struct calibration {
 
 ERR_CHECK int calibration_load(struct calibration *out, const struct model *m,
                                const struct calibration_request *request, struct err *err);
+/* Of the windows' tokens, in order: what a calibration is known by. */
+ERR_CHECK int calibration_hash(char out[HASH_HEX_SIZE], const uint32_t *ids, const size_t *starts,
+                               size_t windows, size_t window, struct err *err);
 void calibration_release(struct calibration *c);
 
 /* The window length for a request of `wanted` tokens (0: default); refuses what the model cannot

@@ -94,6 +94,8 @@ extern const struct cli_spec cmd_analyze_spec;
 int cmd_analyze(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_figure_spec;
 int cmd_figure(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_losses_spec;
+int cmd_losses(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_plan_spec;
 int cmd_plan(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_quantize_spec;

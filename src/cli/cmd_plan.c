@@ -11,9 +11,10 @@
 #include "src/session.h"
 
 struct arguments {
-    const char *trace, *model, *method, *out;
+    const char *trace, *model, *method, *out, *losses, *grain;
     struct cli_list pins;
-    double bits;
+    struct cli_count bytes;
+    double bits, sensitivity, significance;
     bool dry_run, json;
 };
 
@@ -21,9 +22,20 @@ static const struct cli_option options[] = {
     {"model", 'm', "DIR", CLI_TEXT, offsetof(struct arguments, model), true,
      "checkpoint folder of the traced model"},
     {"method", 'M', "METHOD", CLI_TEXT, offsetof(struct arguments, method), false,
-     "moqa (default), gptq-B, rtn-B with B = 2, 3, 4 or 8, moeptq-r (with --bits), fp16"},
+     "moqa (default), gptq-B, rtn-B with B = 2, 3, 4 or 8, moeptq-r (with --bits), budget (with "
+     "--losses and --bits), fp16"},
     {"bits", 'b', "AVERAGE", CLI_REAL, offsetof(struct arguments, bits), false,
-     "average bits of the routed experts, for moeptq-r"},
+     "average bits a weight: of all experts for budget, of the routed ones for moeptq-r"},
+    {"bytes", 0, "N", CLI_COUNT, offsetof(struct arguments, bytes), false,
+     "for budget instead of --bits: bytes of all experts in the moqa layout"},
+    {"losses", 'l', "LOSSES", CLI_TEXT, offsetof(struct arguments, losses), false,
+     "measured losses (moqa losses), which budget needs"},
+    {"grain", 0, "GRAIN", CLI_TEXT, offsetof(struct arguments, grain), false,
+     "budget: linear (default; gate, up and down may differ) or expert"},
+    {"sensitivity", 0, "P", CLI_REAL, offsetof(struct arguments, sensitivity), false,
+     "budget: power of the layers' measured effect (1); 0: all layers alike"},
+    {"significance", 0, "P", CLI_REAL, offsetof(struct arguments, significance), false,
+     "budget: power of S_e over its layer's mean (0)"},
     {"pin", 0, "LAYER.EXPERT=BITS...", CLI_LIST, offsetof(struct arguments, pins), false,
      "fixed bits of single experts; LAYER counts the MoE layers from 0"},
     {"output", 'o', "PLAN", CLI_TEXT, offsetof(struct arguments, out), false,
@@ -83,11 +95,32 @@ static int parse_pins(uint8_t **out, const struct arguments *a, const struct ses
     return rc;
 }
 
-static int make(struct plan *plan, const struct arguments *a, const struct session *s,
-                struct err *err)
+static int parse_grain(enum budget_grain *out, const char *name, struct err *err)
+{
+    for (int i = 0; name && i < BUDGET_GRAINS; i++)
+        if (strcmp(name, budget_grain_names[i]) == 0) {
+            *out = (enum budget_grain)i;
+            return 0;
+        }
+    return name ? err_set(err, ERR_USAGE, NULL, "--grain: found \"%s\", expected linear or expert",
+                          name)
+                : 0;
+}
+
+/* What is told beside the plan. */
+struct outcome {
+    struct allocate_result allocated;
+    double loss;    /* analysis/predict.h */
+    bool predicted; /* by measured losses: */
+    double rise;
+};
+
+static int make(struct plan *plan, struct outcome *out, const struct arguments *a,
+                const struct session *s, struct err *err)
 {
     uint8_t *pins = NULL;
     const char *slash = strrchr(a->trace, '/');
+    struct losses losses = {0};
     int rc = parse_pins(&pins, a, s, err);
     struct planner_request request = {
         .method = a->method ? a->method : "moqa",
@@ -95,38 +128,67 @@ static int make(struct plan *plan, const struct arguments *a, const struct sessi
         .pins = {pins},
         .trace_name = slash ? slash + 1 : a->trace,
         .trace_sha256 = s->trace_sha256,
+        .budget_bytes = a->bytes.value,
+        .losses = a->losses ? &losses : NULL,
+        .losses_path = a->losses,
+        .allocated = &out->allocated,
     };
+    budget_defaults(&request.budget);
+    request.budget.sensitivity = a->sensitivity;
+    request.budget.significance = a->significance;
+    if (rc == 0)
+        rc = parse_grain(&request.budget.grain, a->grain, err);
+    if (rc == 0 && a->losses)
+        rc = losses_load(&losses, a->losses, err);
     if (rc == 0)
         rc = planner_make(plan, s->analysis, &request, &s->config, err);
+    if (rc == 0 && a->losses && losses_check_model(&losses, a->losses, &s->config, err) == 0)
+        out->predicted = budget_predict(&out->rise, plan, &losses);
+    losses_release(&losses);
     free(pins);
     return rc;
 }
 
-/* Number of experts of a layer at each width, "12 x 4, 20 x 2". */
-static void append_widths(struct str *text, const struct plan *p, size_t layer)
+static bool linears_differ(const struct plan *p)
+{
+    for (size_t i = 0; i < p->layers_count * p->experts; i++)
+        if (p->layers[i / p->experts].experts[i % p->experts].linear_bits[0])
+            return true;
+    return false;
+}
+
+/* Number of routed experts of a layer at each width, "12 x 4, 20 x 2"; of their linears where those
+ * may differ. */
+static void append_widths(struct str *text, const struct plan *p, size_t layer, bool linears)
 {
     static const unsigned widths[] = {16, 8, 4, 3, 2};
     const char *separator = "";
     for (size_t w = 0; w < sizeof widths / sizeof widths[0]; w++) {
         size_t count = 0;
         for (size_t e = 0; e < p->experts; e++)
-            count += p->layers[layer].experts[e].bits == widths[w];
+            for (int k = 0; k < (linears ? PLAN_LINEARS : 1); k++) {
+                const struct plan_expert *x = &p->layers[layer].experts[e];
+                unsigned bits = linears ? plan_expert_bits(x, (enum plan_linear)k) : x->bits;
+                count += bits == widths[w];
+            }
         if (count)
             str_appendf(text, "%s%zu x %u", separator, count, widths[w]);
         separator = count ? ", " : separator;
     }
 }
 
-static int print_text(const struct plan *p, double loss, struct err *err)
+static int print_text(const struct plan *p, const struct outcome *o, struct err *err)
 {
     const char *const *rules = settings_find("rule")->choices;
     struct str text = {0};
-    str_appendf(&text, "%5s  %7s  %7s  %-9s  experts x bits\n", "layer", "mu", "sigma", "rule");
+    bool linears = linears_differ(p);
+    str_appendf(&text, "%5s  %7s  %7s  %-9s  %s x bits\n", "layer", "mu", "sigma", "rule",
+                linears ? "linears" : "experts");
     for (size_t l = 0; l < p->layers_count; l++) {
         const struct plan_layer *layer = &p->layers[l];
         str_appendf(&text, "%5zu  %7.4f  %7.4f  %-9s  ", layer->layer, layer->mu, layer->sigma,
                     rules[layer->rule]);
-        append_widths(&text, p, l);
+        append_widths(&text, p, l, linears);
         str_append(&text, "\n");
     }
     str_appendf(&text,
@@ -134,7 +196,12 @@ static int print_text(const struct plan *p, double loss, struct err *err)
                 "before %.1f MiB; predicted loss %.4g x INT4's\n",
                 p->method, p->summary.nominal_bits, p->summary.effective_bits,
                 (double)p->summary.bytes_after / 1048576.0,
-                (double)p->summary.bytes_before / 1048576.0, loss);
+                (double)p->summary.bytes_before / 1048576.0, o->loss);
+    if (o->predicted)
+        str_appendf(&text, "by the measured losses: ln perplexity rises by %.4f\n", o->rise);
+    if (o->allocated.cost && !o->allocated.exact)
+        str_appendf(&text, "allocation: at most %.2g %% above the least possible loss\n",
+                    100 * (o->allocated.loss / o->allocated.bound - 1));
     int rc = str_ok(&text, err);
     if (rc == 0)
         rc = cli_print(text.data, err);
@@ -142,25 +209,28 @@ static int print_text(const struct plan *p, double loss, struct err *err)
     return rc;
 }
 
-static int print_json(const struct plan *p, double loss, struct err *err)
+static int print_json(const struct plan *p, const struct outcome *o, struct err *err)
 {
-    char line[512];
+    char line[512], rise[48] = "null";
+    if (o->predicted)
+        snprintf(rise, sizeof rise, "%.17g", o->rise);
     snprintf(line, sizeof line,
              "{\"schema\":\"moqa.plan-summary\",\"schema_version\":1,\"method\":\"%s\","
              "\"nominal_bits\":%.17g,\"effective_bits\":%.17g,\"bytes_before\":%llu,"
-             "\"bytes_after\":%llu,\"predicted_loss\":%.17g}\n",
+             "\"bytes_after\":%llu,\"predicted_loss\":%.17g,\"predicted_rise\":%s}\n",
              p->method, p->summary.nominal_bits, p->summary.effective_bits,
              (unsigned long long)p->summary.bytes_before,
-             (unsigned long long)p->summary.bytes_after, loss);
+             (unsigned long long)p->summary.bytes_after, o->loss, rise);
     return cli_print(line, err);
 }
 
 int cmd_plan(int argc, char **argv, struct err *err)
 {
-    struct arguments a = {0};
+    struct arguments a = {.sensitivity = 1.0};
     struct settings settings;
     struct session s = {0};
     struct plan plan = {0};
+    struct outcome outcome = {0};
     int rc = cli_parse(&cmd_plan_spec, argc, argv, &a, &settings, err);
     if (rc == 0 && !a.out && !a.dry_run)
         rc = err_set(err, ERR_USAGE, NULL, "-o PLAN is missing (or --dry-run)");
@@ -169,12 +239,12 @@ int cmd_plan(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = analysis_update(s.analysis, &settings, err);
     if (rc == 0)
-        rc = make(&plan, &a, &s, err);
+        rc = make(&plan, &outcome, &a, &s, err);
     if (rc == 0 && !a.dry_run)
         rc = plan_save(&plan, a.out, err);
     if (rc == 0) {
-        double loss = predict_plan_loss(&plan, &s.config);
-        rc = a.json ? print_json(&plan, loss, err) : print_text(&plan, loss, err);
+        outcome.loss = predict_plan_loss(&plan, &s.config);
+        rc = a.json ? print_json(&plan, &outcome, err) : print_text(&plan, &outcome, err);
     }
     plan_release(&plan);
     session_release(&s);

@@ -253,11 +253,13 @@ int forward_attention(struct forward *f, const struct model_layer *l, const stru
 
 /* silu(x gate^T) * (x up^T) into `gate_out`, for a dense MLP or a shared expert. */
 static int gated(struct forward *f, struct tensor *const w[3], struct tensor *gate,
-                 struct tensor *up, size_t n, struct err *err)
+                 struct tensor *up, size_t n, const struct forward_tap *tap, struct err *err)
 {
     int rc = f->ops->matmul(f->b, gate, f->work[WORK_NORM], w[0], NULL, n, err);
     if (rc == 0)
         rc = f->ops->matmul(f->b, up, f->work[WORK_NORM], w[1], NULL, n, err);
+    if (rc == 0 && tap->shared_act)
+        rc = tap->shared_act(tap->context, gate, up, n, err);
     if (rc == 0)
         rc = f->ops->swiglu(f->b, gate, gate, up, n, err);
     return rc;
@@ -270,7 +272,7 @@ static int dense_chunk(struct forward *f, const struct model_layer *l, bool appl
         return 0;
     size_t n = chunk_rows(f, chunk);
     struct tensor *mid = f->work[WORK_DENSE_GATE];
-    int rc = gated(f, l->dense, mid, f->work[WORK_DENSE_UP], n, err);
+    int rc = gated(f, l->dense, mid, f->work[WORK_DENSE_UP], n, &no_tap, err);
     if (rc == 0)
         rc = f->ops->matmul(f->b, f->work[WORK_OUT], mid, l->dense[2], NULL, n, err);
     if (rc == 0)
@@ -289,7 +291,7 @@ static int shared_chunk(struct forward *f, const struct model_layer *l,
         rc = tap->shared_in(tap->context, f->work[WORK_NORM], n, err);
     if (rc < 0 || (!apply && !tap->shared_mid))
         return rc;
-    rc = gated(f, l->shared, mid, f->work[WORK_MLP_UP], n, err);
+    rc = gated(f, l->shared, mid, f->work[WORK_MLP_UP], n, tap, err);
     if (rc == 0 && tap->shared_mid)
         rc = tap->shared_mid(tap->context, mid, n, err);
     if (rc < 0 || !apply)
@@ -317,6 +319,8 @@ static int experts_chunk(struct forward *f, const struct model_layer *l,
     rc = f->ops->grouped_matmul(f->b, gate, slots, l->gate, g, err);
     if (rc == 0)
         rc = f->ops->grouped_matmul(f->b, up, slots, l->up, g, err);
+    if (rc == 0 && tap->expert_act)
+        rc = tap->expert_act(tap->context, gate, up, g, err);
     if (rc == 0)
         rc = f->ops->swiglu(f->b, gate, gate, up, g->tokens * g->top_k, err);
     if (rc == 0 && tap->expert_mid)

@@ -29,9 +29,14 @@ struct forward_tap {
     int (*routing)(void *context, size_t first, const struct backend_groups *g, struct err *err);
     int (*expert_in)(void *context, const struct tensor *x, const struct backend_groups *g,
                      struct err *err); /* gathered: inputs of gate and up */
+    /* Products of gate and up, before the activation: [slots][expert_size]. */
+    int (*expert_act)(void *context, const struct tensor *gate, const struct tensor *up,
+                      const struct backend_groups *g, struct err *err);
     int (*expert_mid)(void *context, const struct tensor *x, const struct backend_groups *g,
                       struct err *err); /* inputs of down */
     int (*shared_in)(void *context, const struct tensor *x, size_t n, struct err *err);
+    int (*shared_act)(void *context, const struct tensor *gate, const struct tensor *up, size_t n,
+                      struct err *err);
     int (*shared_mid)(void *context, const struct tensor *x, size_t n, struct err *err);
 };
 

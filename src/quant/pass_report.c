@@ -4,6 +4,7 @@
 
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
+#include "src/calibration.h"
 #include "src/quant/pass_internal.h"
 
 static int no_memory(struct err *err)
@@ -153,21 +154,6 @@ int pass_report_save(const struct pass *p, struct err *err)
     return rc;
 }
 
-static int hash_calibration(char out[HASH_HEX_SIZE], const struct pass_options *o, struct err *err)
-{
-    struct hash *h = NULL;
-    uint64_t shape[2] = {o->windows, o->window};
-    int rc = hash_new(&h, err);
-    if (rc == 0)
-        rc = hash_update(h, shape, sizeof shape, err);
-    for (size_t w = 0; rc == 0 && w < o->windows; w++)
-        rc = hash_update(h, o->ids + o->starts[w], o->window * sizeof *o->ids, err);
-    if (rc == 0)
-        rc = hash_finish(h, out, err);
-    hash_free(h);
-    return rc;
-}
-
 /* The plan's hash is that of the file that will lie in OUT. */
 static int hash_plan(char out[HASH_HEX_SIZE], const struct pass *p, struct err *err)
 {
@@ -184,7 +170,7 @@ int pass_report_digest(struct pass *p, struct err *err)
     char plan[HASH_HEX_SIZE], calibration[HASH_HEX_SIZE];
     int rc = hash_plan(plan, p, err);
     if (rc == 0)
-        rc = hash_calibration(calibration, &p->o, err);
+        rc = calibration_hash(calibration, p->o.ids, p->o.starts, p->o.windows, p->o.window, err);
     if (rc < 0)
         return rc;
     p->digest = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "plan", plan, "model",

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "analysis/planner.h"
+#include "analysis_helpers.h"
 #include "data/base/jsonio.h"
 #include "data/trace_h5.h"
 
@@ -126,8 +127,10 @@ static void test_every_listed_method_makes_a_valid_plan(void **state)
 {
     (void)state;
     const char *const *names = planner_methods();
+    struct losses losses;
+    helper_losses(&losses, &qwen.config, 64, 5);
     for (; *names; names++) {
-        struct planner_request request = {.method = *names, .average_bits = 2.7};
+        struct planner_request request = {.method = *names, .average_bits = 2.7, .losses = &losses};
         struct plan p;
         make(&p, &qwen, &request, &qwen.settings);
         assert_string_equal(p.method, *names);
@@ -135,6 +138,7 @@ static void test_every_listed_method_makes_a_valid_plan(void **state)
         assert_string_equal(p.model_name, "tiny-qwen2moe");
         plan_release(&p);
     }
+    losses_release(&losses);
 }
 
 static void test_uniform_methods_give_shared_experts_their_width(void **state)
@@ -201,6 +205,70 @@ static void test_random_plan_refuses_an_average_out_of_reach(void **state)
     }
 }
 
+/* The 4-bit experts of a method: each has a score of at least every other's. */
+static void check_ranked(const char *method, double average, const struct losses *losses,
+                         double (*score)(const struct losses *l, size_t layer, size_t expert))
+{
+    struct planner_request request = {.method = method, .average_bits = average, .losses = losses};
+    struct plan p;
+    double least = HUGE_VAL, most = -HUGE_VAL;
+    make(&p, &qwen, &request, &qwen.settings);
+    assert_true(fabs(average_routed(&p) - average) < 1.01 / 96);
+    for (size_t l = 0; l < p.layers_count; l++)
+        for (size_t e = 0; e < p.experts; e++) {
+            double x = score(losses, l, e);
+            if (p.layers[l].experts[e].bits == 4)
+                least = fmin(least, x);
+            else
+                most = fmax(most, x);
+        }
+    assert_true(least >= most);
+    plan_release(&p);
+}
+
+static double by_layer(const struct losses *l, size_t layer, size_t expert)
+{
+    (void)l;
+    return -(double)(layer * 24 + expert);
+}
+
+static double by_tokens(const struct losses *l, size_t layer, size_t expert)
+{
+    (void)l;
+    double count = 0;
+    for (size_t p = 0; p < qwen.trace.positions; p++)
+        for (size_t k = 0; k < qwen.trace.top_k; k++)
+            count += qwen.trace.routed[(layer * qwen.trace.positions + p) * qwen.trace.top_k + k] ==
+                     expert;
+    return count;
+}
+
+static double by_outlier(const struct losses *l, size_t layer, size_t expert)
+{
+    return l->layers[layer].experts[expert].outlier;
+}
+
+static double by_importance(const struct losses *l, size_t layer, size_t expert)
+{
+    (void)expert;
+    return l->layers[layer].importance;
+}
+
+static void test_heuristics_give_their_first_experts_four_bits(void **state)
+{
+    (void)state;
+    struct losses losses;
+    struct planner_request request = {.method = "outlier", .average_bits = 3};
+    struct plan p = {0};
+    helper_losses(&losses, &qwen.config, 64, 3);
+    check_ranked("first-layers", 2.9, &losses, by_layer);
+    check_ranked("frequent", 2.5, &losses, by_tokens);
+    check_ranked("outlier", 3.3, &losses, by_outlier);
+    check_ranked("importance", 3, &losses, by_importance);
+    losses_release(&losses);
+    assert_int_equal(planner_make(&p, qwen.analysis, &request, &qwen.config, NULL), ERR_USAGE);
+}
+
 static void test_unknown_method_names_the_known_ones(void **state)
 {
     (void)state;
@@ -209,7 +277,8 @@ static void test_unknown_method_names_the_known_ones(void **state)
     struct err err = {0};
     assert_int_equal(planner_make(&p, olmoe.analysis, &request, &olmoe.config, &err), ERR_USAGE);
     assert_string_equal(err.message, "no method is called \"gptq-5\"; known: moqa, gptq-2, gptq-3, "
-                                     "gptq-4, gptq-8, rtn-2, rtn-3, rtn-4, rtn-8, moeptq-r, fp16");
+                                     "gptq-4, gptq-8, rtn-2, rtn-3, rtn-4, rtn-8, moeptq-r, "
+                                     "first-layers, frequent, outlier, importance, budget, fp16");
 }
 
 static void test_channels_round_half_to_even_and_only_below_channel_bits(void **state)
@@ -356,6 +425,7 @@ int main(void)
         cmocka_unit_test(test_fp16_keeps_every_byte),
         cmocka_unit_test(test_random_plan_follows_its_seed),
         cmocka_unit_test(test_random_plan_refuses_an_average_out_of_reach),
+        cmocka_unit_test(test_heuristics_give_their_first_experts_four_bits),
         cmocka_unit_test(test_unknown_method_names_the_known_ones),
         cmocka_unit_test(test_channels_round_half_to_even_and_only_below_channel_bits),
         cmocka_unit_test(test_pins_hold_and_are_marked),

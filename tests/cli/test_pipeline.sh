@@ -27,6 +27,25 @@ expect 'plan of a baseline' 0 'gptq-3: 3\.0000 bits' \
 expect 'pin' 0 '1 x 16, ' "$MOQA" plan "$golden_trace" --model "$sample_model" --pin 0.17=16 --dry-run
 expect 'inspect the plan' 0 '^nominal_bits +2\.92' "$MOQA" inspect "$work/moqa.json"
 
+expect 'losses' 0 "wrote $work/losses.json" \
+    "$MOQA" losses --model "$sample_model" --calib "$golden_trace" --group-size 64 --samples 16 -o "$work/losses.json"
+expect 'losses are not overwritten' 2 'is there already; --resume goes on' \
+    "$MOQA" losses --model "$sample_model" --calib "$golden_trace" --group-size 64 --samples 16 -o "$work/losses.json"
+expect 'widths that cannot be measured' 2 '--widths: found "3,2"' \
+    "$MOQA" losses --model "$sample_model" --calib "$golden_trace" --widths 3,2 -o "$work/no.json"
+budget() {
+    "$MOQA" plan "$golden_trace" --model "$sample_model" --group-size 64 --losses "$work/losses.json" "$@"
+}
+expect 'plan within a budget' 0 'ln perplexity rises by 0\.0' budget --method budget --bits 2.5 -o "$work/budget.json"
+check 'it uses the budget' grep -qE '^budget: 2\.(49[0-9]*|5000) bits a weight nominal' "$work/out"
+expect 'budget in bytes' 0 '^budget: ' budget --method budget --bytes 2000000 --dry-run
+expect 'budget that nothing fits in' 2 'expected 2, what the narrowest widths take' budget --method budget --bits 1.5 --dry-run
+expect 'losses of other settings' 2 'measured with damping = 0.01, the plan has 0.02' \
+    budget --method budget --bits 3 --damping 0.02 --dry-run
+for method in first-layers frequent outlier importance; do
+    expect "plan by $method" 0 "^$method: 2\.5" budget --method $method --bits 2.5 --dry-run
+done
+
 # quantize PLAN OUT [OPTION...]
 quantize() {
     local plan=$1 out=$2

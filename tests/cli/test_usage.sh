@@ -7,7 +7,7 @@ expect 'help lists the commands' 0 '^  quantize +turn plan' "$MOQA" --help
 expect 'version' 0 '^moqa [0-9]+\.[0-9]+\.[0-9]+$' "$MOQA" --version
 expect 'no arguments' 2 '^Usage: moqa COMMAND' "$MOQA"
 expect 'neither command nor file' 2 'moqa: "nonsense" is neither a command nor a file' "$MOQA" nonsense
-for command in open trace analyze figure plan quantize eval inspect completion; do
+for command in open trace analyze figure losses plan quantize eval inspect completion; do
     expect "help of $command has examples" 0 '^  moqa ' "$MOQA" $command --help
 done
 expect 'unknown option' 2 'unrecognized option' "$MOQA" analyze --no-such-thing "$trace"

@@ -272,14 +272,9 @@ static void test_taps_are_fed_without_applying_and_see_the_right_experts(void **
         fixture_open(&m, fixture_random[t].dir);
         load_expected(&e, fixture_random[t].golden);
         struct seen s = {.b = b, .config = m.config};
-        const struct forward_tap tap = {&s,
-                                        see_in,
-                                        see_mid,
-                                        see_routing,
-                                        see_expert_in,
-                                        see_expert_mid,
-                                        see_shared_in,
-                                        see_shared_mid};
+        const struct forward_tap tap = {
+            &s,   see_in,         see_mid,       see_routing, see_expert_in,
+            NULL, see_expert_mid, see_shared_in, NULL,        see_shared_mid};
         size_t floats = 2 * e.window * m.config->hidden, moe = 0;
         float *before = malloc(floats * sizeof *before), *after = malloc(floats * sizeof *after);
         assert_int_equal(forward_new(&f, &m, b, e.ids, e.starts, 2, e.window, NULL), 0);

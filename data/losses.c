@@ -1,0 +1,116 @@
+#include "data/losses.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/base/mem.h"
+#include "data/base/str.h"
+#include "data/model_config.h"
+
+int losses_alloc(struct losses *l, size_t layers, size_t experts, struct err *err)
+{
+    l->layers_count = layers;
+    l->experts = experts;
+    l->layers = mem_array(layers, sizeof *l->layers, err);
+    if (!l->layers)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < layers; i++) {
+        l->layers[i].experts = mem_array(experts, sizeof *l->layers[i].experts, err);
+        if (!l->layers[i].experts) {
+            losses_release(l);
+            return ERR_NOMEM;
+        }
+    }
+    return 0;
+}
+
+void losses_release(struct losses *l)
+{
+    for (size_t i = 0; l->layers && i < l->layers_count; i++)
+        free(l->layers[i].experts);
+    free(l->layers);
+    memset(l, 0, sizeof *l);
+}
+
+/* Settings that decide how a linear is rounded and what its Hessian is. */
+static const char *const rounding_settings[] = {"group_size", "grid",    "scale_search",
+                                                "order",      "damping", "shrink"};
+enum { SETTING_TEXT = 64 };
+
+/* The first setting of the quantization in which two differ, or NULL. */
+static const char *differing_setting(const struct settings *a, const struct settings *b,
+                                     char in_a[SETTING_TEXT], char in_b[SETTING_TEXT])
+{
+    for (size_t i = 0; i < sizeof rounding_settings / sizeof *rounding_settings; i++) {
+        const struct setting_info *info = settings_find(rounding_settings[i]);
+        settings_get(a, info, in_a, SETTING_TEXT);
+        settings_get(b, info, in_b, SETTING_TEXT);
+        if (strcmp(in_a, in_b) != 0)
+            return info->name;
+    }
+    return NULL;
+}
+
+int losses_check_settings(const struct losses *l, const char *file, const struct settings *s,
+                          struct err *err)
+{
+    char measured[SETTING_TEXT], asked[SETTING_TEXT];
+    const char *name = differing_setting(&l->settings, s, measured, asked);
+    if (!name)
+        return 0;
+    return err_set(err, ERR_USAGE, file,
+                   "the losses were measured with %s = %s, the plan has %s; give both the same",
+                   name, measured, asked);
+}
+
+static bool same_widths(const struct losses *a, const struct losses *b)
+{
+    return a->widths_count == b->widths_count &&
+           memcmp(a->widths, b->widths, a->widths_count * sizeof *a->widths) == 0;
+}
+
+int losses_check_same(const struct losses *found, const char *file, const struct losses *wanted,
+                      struct err *err)
+{
+    char in_file[SETTING_TEXT], asked[SETTING_TEXT];
+    const char *what = NULL, *name;
+    if (strcmp(found->model_sha256, wanted->model_sha256) != 0)
+        what = "another model";
+    else if (strcmp(found->calibration_sha256, wanted->calibration_sha256) != 0)
+        what = "other calibration tokens";
+    else if (found->probe_positions != wanted->probe_positions)
+        what = "another number of probed tokens";
+    else if (!same_widths(found, wanted))
+        what = "other widths";
+    if (what)
+        return err_set(err, ERR_INPUT, file, "holds losses of %s", what);
+    name = differing_setting(&found->settings, &wanted->settings, in_file, asked);
+    if (name)
+        return err_set(err, ERR_INPUT, file, "holds losses for %s = %s, expected %s", name, in_file,
+                       asked);
+    return 0;
+}
+
+int losses_check_model(const struct losses *l, const char *file, const struct model_config *config,
+                       struct err *err)
+{
+    size_t layers = model_config_moe_layers(config);
+    if (l->layers_count != layers || l->experts != config->experts)
+        return err_set(err, ERR_INPUT, file,
+                       "holds losses of %zu layers of %zu experts, the model has %zu of %zu",
+                       l->layers_count, l->experts, layers, config->experts);
+    for (size_t i = 0; i < layers; i++)
+        if (l->layers[i].layer != model_config_moe_layer(config, i))
+            return err_set(err, ERR_INPUT, file, "layers[%zu].layer: found %zu, expected %zu", i,
+                           l->layers[i].layer, model_config_moe_layer(config, i));
+    if (l->config_sha256[0] && config->sha256[0] && strcmp(l->config_sha256, config->sha256) != 0)
+        return err_set(err, ERR_INPUT, file, "holds losses of another model (%.200s)",
+                       l->model_name);
+    if (!l->complete)
+        return err_set(err, ERR_INPUT, file,
+                       "only %zu of %zu layers are measured; moqa losses with --resume goes on",
+                       l->layers_done, l->layers_count);
+    return 0;
+}

@@ -1,0 +1,135 @@
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "src/calibration.h"
+#include "src/cli/cli.h"
+#include "src/cli/cli_progress.h"
+#include "src/job.h"
+#include "src/quant/measure.h"
+
+struct arguments {
+    const char *model, *out, *backend, *progress, *widths;
+    struct cli_list calib;
+    struct cli_count samples, window, threads;
+    bool resume;
+};
+
+static const struct cli_option options[] = {
+    {"model", 'm', "DIR", CLI_TEXT, offsetof(struct arguments, model), true,
+     "checkpoint folder, not quantized"},
+    {"calib", 'c', "FILE...", CLI_LIST, offsetof(struct arguments, calib), true,
+     "calibration texts, joined in this order; or one trace, whose tokens are used"},
+    {"output", 'o', "LOSSES", CLI_TEXT, offsetof(struct arguments, out), true,
+     "file to write (JSON)"},
+    {"widths", 0, "LIST", CLI_TEXT, offsetof(struct arguments, widths), false,
+     "widths to measure, rising (2,3,4,8)"},
+    {"samples", 'n', "N", CLI_COUNT, offsetof(struct arguments, samples), false,
+     "calibration windows (128; of a trace: all)"},
+    {"window", 'w', "TOKENS", CLI_COUNT, offsetof(struct arguments, window), false,
+     "tokens a window (2048, or the model's limit if smaller; a trace's own)"},
+    {"backend", 0, "NAME", CLI_TEXT, offsetof(struct arguments, backend), false,
+     "auto (default), cpu or cuda"},
+    {"resume", 0, NULL, CLI_FLAG, offsetof(struct arguments, resume), false,
+     "go on with an interrupted measurement"},
+    {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false,
+     "threads (all); the result does not depend on it"},
+    {"progress", 0, "STYLE", CLI_TEXT, offsetof(struct arguments, progress), false,
+     "auto, bar, plain, json or none"},
+    {.type = CLI_END},
+};
+
+static const struct cli_option positional[] = {
+    {.type = CLI_END},
+};
+
+const struct cli_spec cmd_losses_spec = {
+    "losses",
+    "Measures what every expert loses at every width: what plan --method budget allocates by.",
+    "  moqa losses --model OLMoE-1B-7B --calib wiki.h5 -o OLMoE.losses.json\n"
+    "  moqa losses --model DIR --calib a.txt --window 512 --scale-search on -o losses.json\n"
+    "  moqa losses --model DIR --calib wiki.h5 -o losses.json --resume\n",
+    options,
+    positional,
+    true,
+};
+
+/* "2,3,4,8" or a rising part of it. */
+static int parse_widths(unsigned out[LOSSES_WIDTHS_MAX], size_t *count, const char *text,
+                        struct err *err)
+{
+    const char *at = text ? text : "2,3,4,8";
+    *count = 0;
+    while (*at) {
+        char *end;
+        unsigned long bits = strtoul(at, &end, 10);
+        bool legal = end != at && (bits == 2 || bits == 3 || bits == 4 || bits == 8) &&
+                     (*count == 0 || bits > out[*count - 1]) && (*end == ',' || *end == '\0');
+        if (!legal)
+            return err_set(err, ERR_USAGE, NULL,
+                           "--widths: found \"%s\", expected 2, 3, 4, 8 or some of them, rising",
+                           text);
+        out[(*count)++] = (unsigned)bits;
+        at = *end ? end + 1 : end;
+    }
+    return *count ? 0 : err_set(err, ERR_USAGE, NULL, "--widths: found nothing");
+}
+
+static int measure(const struct arguments *a, const struct settings *settings, size_t threads,
+                   struct progress *progress, struct err *err)
+{
+    struct model model = {0};
+    struct backend *backend = NULL;
+    struct calibration calibration = {0};
+    unsigned widths[LOSSES_WIDTHS_MAX];
+    struct measure_options o = {.model = &model,
+                                .settings = settings,
+                                .widths = widths,
+                                .out = a->out,
+                                .resume = a->resume,
+                                .progress = progress};
+    struct calibration_request request = {a->calib.items, a->calib.count, a->samples.value,
+                                          a->window.value, settings};
+    int rc = parse_widths(widths, &o.widths_count, a->widths, err);
+    if (rc == 0)
+        rc = model_open(&model, a->model, err);
+    if (rc == 0)
+        rc = job_backend(&backend, a->backend, threads, err);
+    if (rc == 0)
+        rc = calibration_load(&calibration, &model, &request, err);
+    if (rc == 0) {
+        o.backend = backend;
+        o.ids = calibration.ids.data;
+        o.starts = calibration.starts;
+        o.windows = calibration.windows;
+        o.window = calibration.window;
+        rc = measure_run(&o, err);
+    }
+    calibration_release(&calibration);
+    backend_free(backend);
+    model_release(&model);
+    return rc;
+}
+
+int cmd_losses(int argc, char **argv, struct err *err)
+{
+    struct arguments a = {0};
+    struct settings settings;
+    struct progress progress;
+    size_t threads = 0;
+    int rc = cli_parse(&cmd_losses_spec, argc, argv, &a, &settings, err);
+    if (rc == 0)
+        rc = cli_threads(&threads, &a.threads, err);
+    if (rc == 0)
+        rc = cli_progress_begin(&progress, a.progress, err);
+    if (rc == 0) {
+        rc = measure(&a, &settings, threads, &progress, err);
+        cli_progress_end(&progress);
+    }
+    if (rc == 0)
+        fprintf(stderr, "moqa: wrote %s\n", a.out);
+    if (rc == ERR_CANCELLED)
+        fprintf(stderr, "moqa: interrupted; the same command with --resume goes on\n");
+    cli_list_release(&a.calib);
+    return rc;
+}

@@ -1,0 +1,258 @@
+/* Plans within a budget: what they cost, what they lose, and what they refuse. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <math.h>
+#include <string.h>
+
+#include "analysis/planner.h"
+#include "analysis_helpers.h"
+#include "data/trace_h5.h"
+
+static struct trace trace;
+static struct analysis *analysis;
+static struct model_config config;
+static struct losses losses;
+
+static int open_all(void **state)
+{
+    (void)state;
+    struct settings s;
+    settings_defaults(&s);
+    s.group_size = 64;
+    if (trace_h5_load(&trace, TEST_GOLDEN "/tiny-qwen2moe/trace.h5", NULL, NULL) < 0 ||
+        model_config_load(&config, TEST_GOLDEN "/tiny-qwen2moe/model/config.json", NULL) < 0 ||
+        analysis_new(&analysis, &trace, NULL) < 0 || analysis_update(analysis, &s, NULL) < 0)
+        return -1;
+    helper_losses(&losses, &config, 64, 11);
+    return 0;
+}
+
+static int close_all(void **state)
+{
+    (void)state;
+    losses_release(&losses);
+    analysis_free(analysis);
+    trace_release(&trace);
+    return 0;
+}
+
+static struct planner_request request_of(double bits)
+{
+    struct planner_request r = {.method = "budget", .average_bits = bits, .losses = &losses};
+    budget_defaults(&r.budget);
+    return r;
+}
+
+static int make(struct plan *p, const struct planner_request *r, struct err *err)
+{
+    memset(p, 0, sizeof *p);
+    return planner_make(p, analysis, r, &config, err);
+}
+
+static double predicted(const struct plan *p)
+{
+    double rise;
+    assert_true(budget_predict(&rise, p, &losses));
+    return rise;
+}
+
+static void test_plan_uses_the_budget_and_no_more(void **state)
+{
+    (void)state;
+    double before = INFINITY;
+    for (double bits = 2; bits <= 8; bits += 0.37) {
+        struct planner_request r = request_of(bits);
+        struct allocate_result result;
+        struct plan p;
+        r.allocated = &result;
+        assert_int_equal(make(&p, &r, NULL), 0);
+        assert_true(p.summary.nominal_bits <= bits + 1e-12);
+        assert_true(p.summary.nominal_bits > bits - 0.02);
+        assert_true(result.exact);
+        assert_true(fabs(predicted(&p) / result.loss - 1) < 1e-12);
+        assert_true(result.loss < before);
+        before = result.loss;
+        plan_release(&p);
+    }
+}
+
+/* Any exchange of widths between two linears that keeps the size loses more. */
+static void test_no_exchange_of_two_widths_is_better(void **state)
+{
+    (void)state;
+    struct planner_request r = request_of(3);
+    struct plan p;
+    assert_int_equal(make(&p, &r, NULL), 0);
+    const struct losses_layer *m = losses.layers;
+    const unsigned *width = losses.widths;
+    for (size_t i = 0; i < losses.layers_count * losses.experts; i++)
+        for (size_t j = 0; j < losses.layers_count * losses.experts; j++) {
+            size_t a = i / losses.experts, b = j / losses.experts;
+            const struct losses_expert *x = &m[a].experts[i % losses.experts];
+            const struct losses_expert *y = &m[b].experts[j % losses.experts];
+            const struct plan_expert *px = &p.layers[a].experts[i % losses.experts];
+            const struct plan_expert *py = &p.layers[b].experts[j % losses.experts];
+            size_t wx = 0, wy = 0; /* up of one a step wider, gate of the other narrower */
+            while (width[wx] != plan_expert_bits(px, PLAN_UP))
+                wx++;
+            while (width[wy] != plan_expert_bits(py, PLAN_GATE))
+                wy++;
+            if (wx >= 2 || wy == 0 || wy > 2)
+                continue;
+            double won = (x->loss[PLAN_UP][wx] - x->loss[PLAN_UP][wx + 1]) * m[a].sensitivity;
+            double lost = (y->loss[PLAN_GATE][wy - 1] - y->loss[PLAN_GATE][wy]) * m[b].sensitivity;
+            assert_true(won <= lost + 1e-15);
+        }
+    plan_release(&p);
+}
+
+static void test_whole_experts_lose_no_less_than_single_linears(void **state)
+{
+    (void)state;
+    struct planner_request r = request_of(2.6);
+    struct plan fine, coarse;
+    assert_int_equal(make(&fine, &r, NULL), 0);
+    r.budget.grain = BUDGET_EXPERTS;
+    assert_int_equal(make(&coarse, &r, NULL), 0);
+    for (size_t l = 0; l < coarse.layers_count; l++)
+        for (size_t e = 0; e < coarse.experts; e++)
+            assert_int_equal(coarse.layers[l].experts[e].linear_bits[0], 0);
+    assert_true(predicted(&fine) < predicted(&coarse));
+    plan_release(&fine);
+    plan_release(&coarse);
+}
+
+static void test_pins_are_part_of_the_budget(void **state)
+{
+    (void)state;
+    uint8_t pins[4 * 24] = {[3] = 16, [30] = 2, [95] = 8};
+    struct planner_request r = request_of(3);
+    struct plan p;
+    assert_int_equal(losses.layers_count * losses.experts, sizeof pins);
+    r.pins.bits = pins;
+    assert_int_equal(make(&p, &r, NULL), 0);
+    assert_int_equal(p.layers[0].experts[3].bits, 16);
+    assert_int_equal(p.layers[1].experts[6].bits, 2);
+    assert_int_equal(p.layers[3].experts[23].bits, 8);
+    assert_true(p.layers[0].experts[3].pinned && !p.layers[0].experts[3].linear_bits[0]);
+    assert_true(p.summary.nominal_bits <= 3 && p.summary.nominal_bits > 2.98);
+    plan_release(&p);
+}
+
+static void test_budget_in_bytes_bounds_what_the_file_holds(void **state)
+{
+    (void)state;
+    struct planner_request r = request_of(0);
+    struct plan p;
+    r.budget_bytes = 600000;
+    assert_int_equal(make(&p, &r, NULL), 0);
+    assert_true(p.summary.bytes_after <= 600000);
+    assert_true(p.summary.bytes_after > 598000);
+    plan_release(&p);
+}
+
+static void test_significant_experts_get_more_where_significance_counts(void **state)
+{
+    (void)state;
+    struct planner_request r = request_of(2.5);
+    struct plan plain, weighted;
+    double sums[2] = {0};
+    assert_int_equal(make(&plain, &r, NULL), 0);
+    r.budget.significance = 3;
+    assert_int_equal(make(&weighted, &r, NULL), 0);
+    for (size_t l = 0; l < plain.layers_count; l++)
+        for (size_t e = 0; e < plain.experts; e++) {
+            const struct plan_expert *x = &plain.layers[l].experts[e];
+            const struct plan_expert *y = &weighted.layers[l].experts[e];
+            for (int k = 0; k < PLAN_LINEARS; k++) {
+                sums[0] += x->significance * plan_expert_bits(x, (enum plan_linear)k);
+                sums[1] += y->significance * plan_expert_bits(y, (enum plan_linear)k);
+            }
+        }
+    assert_true(sums[1] > sums[0]);
+    plan_release(&plain);
+    plan_release(&weighted);
+}
+
+static void expect_refusal(const struct planner_request *r, int code, const char *words)
+{
+    struct err err = {0};
+    struct plan p;
+    assert_int_equal(make(&p, r, &err), code);
+    if (!strstr(err.message, words))
+        fail_msg("\"%s\" does not say \"%s\"", err.message, words);
+}
+
+static void test_refusals_name_what_is_missing(void **state)
+{
+    (void)state;
+    uint8_t pins[4 * 24] = {[25] = 3};
+    struct planner_request r = request_of(1.9);
+    expect_refusal(&r, ERR_USAGE, "a budget of 1.9 bits a weight: expected 2");
+    r = request_of(0);
+    expect_refusal(&r, ERR_USAGE, "needs --losses, and --bits or --bytes");
+    r = request_of(3);
+    r.losses = NULL;
+    expect_refusal(&r, ERR_USAGE, "needs --losses");
+    r = request_of(3);
+    r.pins.bits = pins;
+    losses.widths[1] = 4;
+    losses.widths[2] = 8;
+    losses.widths_count = 3;
+    expect_refusal(&r, ERR_USAGE, "expert 1 of layer 1 is pinned to 3 bits");
+    losses.widths[1] = 3;
+    losses.widths[2] = 4;
+    losses.widths_count = 4;
+    r = request_of(3);
+    losses.settings.scale_search = true;
+    expect_refusal(&r, ERR_USAGE, "measured with scale_search = on, the plan has off");
+    losses.settings.scale_search = false;
+    losses.complete = false;
+    losses.layers_done = 2;
+    expect_refusal(&r, ERR_INPUT, "only 2 of 4 layers are measured");
+    losses.complete = true;
+    losses.layers_done = 4;
+    losses.layers[1].layer = 7;
+    expect_refusal(&r, ERR_INPUT, "layers[1].layer: found 7, expected 1");
+    losses.layers[1].layer = 1;
+}
+
+static void test_prediction_knows_measured_widths_only(void **state)
+{
+    (void)state;
+    struct planner_request r = {.method = "gptq-3"};
+    struct plan p;
+    double rise, sum = 0;
+    assert_int_equal(make(&p, &r, NULL), 0);
+    for (size_t l = 0; l < losses.layers_count; l++)
+        for (size_t k = 0; k < PLAN_LINEARS; k++) {
+            sum += losses.layers[l].shared.loss[k][1] * losses.layers[l].sensitivity;
+            for (size_t e = 0; e < losses.experts; e++)
+                sum += losses.layers[l].experts[e].loss[k][1] * losses.layers[l].sensitivity;
+        }
+    assert_true(fabs(predicted(&p) / sum - 1) < 1e-12);
+    losses.widths_count = 1;
+    assert_false(budget_predict(&rise, &p, &losses));
+    losses.widths_count = 4;
+    plan_release(&p);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_plan_uses_the_budget_and_no_more),
+        cmocka_unit_test(test_no_exchange_of_two_widths_is_better),
+        cmocka_unit_test(test_whole_experts_lose_no_less_than_single_linears),
+        cmocka_unit_test(test_pins_are_part_of_the_budget),
+        cmocka_unit_test(test_budget_in_bytes_bounds_what_the_file_holds),
+        cmocka_unit_test(test_significant_experts_get_more_where_significance_counts),
+        cmocka_unit_test(test_refusals_name_what_is_missing),
+        cmocka_unit_test(test_prediction_knows_measured_widths_only),
+    };
+    return cmocka_run_group_tests(tests, open_all, close_all);
+}
