@@ -169,6 +169,9 @@ struct backend_ops {
 
 struct backend {
     const struct backend_ops *ops;
+    /* How often chunks of tokens and batches of linears are halved, set by the owner after
+     * ERR_DEVICE_MEMORY; those who cut work into chunks look at it. 0 at first. */
+    unsigned halvings;
 };
 
 static inline struct parallel *backend_pool(struct backend *b)

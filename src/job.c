@@ -13,7 +13,7 @@
 struct job {
     struct job_options options;
     struct model model;
-    struct backend *backend;
+    struct device device;
     struct calibration calibration;
     struct token_ids evaluation; /* of the texts: read before the pass, not after it */
     struct pass *pass;           /* NULL where the checkpoint was finished before */
@@ -22,17 +22,6 @@ struct job {
     bool evaluated;
     struct perplexity perplexity;
 };
-
-int job_backend(struct backend **out, const char *name, size_t threads, struct err *err)
-{
-    if (!name || strcmp(name, "auto") == 0 || strcmp(name, "cpu") == 0)
-        return backend_cpu_new(out, threads, err);
-    if (strcmp(name, "cuda") == 0)
-        return err_set(err, ERR_DEVICE, NULL,
-                       "this build has no CUDA backend; use --backend cpu or auto");
-    return err_set(err, ERR_USAGE, NULL, "--backend: found \"%s\", expected auto, cpu or cuda",
-                   name);
-}
 
 static int load_evaluation(struct job *j, struct err *err)
 {
@@ -73,7 +62,7 @@ static int prepare(struct job *j, const struct job_options *o, struct err *err)
     rc = plan_check_model(o->plan, o->plan_path, j->model.config, err);
     if (rc < 0)
         return rc;
-    rc = job_backend(&j->backend, o->backend, o->threads, err);
+    rc = device_open(&j->device, &o->device, err);
     if (rc < 0)
         return rc;
     struct calibration_request request = {o->calib, o->calib_count, o->samples, o->window,
@@ -85,7 +74,8 @@ static int prepare(struct job *j, const struct job_options *o, struct err *err)
         .model = &j->model,
         .plan = o->plan,
         .plan_path = o->plan_path,
-        .backend = j->backend,
+        .backend = j->device.backend,
+        .backend_note = j->device.why,
         .out = o->out,
         .format = o->format,
         .resume = o->resume,
@@ -124,9 +114,11 @@ static int evaluate(struct job *j, struct err *err)
     int rc = model_open(&quantized, j->options.out, err);
     if (rc < 0)
         return rc;
-    rc = perplexity_run(&j->perplexity, &quantized, j->backend, j->evaluation.data,
-                        j->evaluation.count, j->calibration.window, 0, NULL, j->options.progress,
-                        err);
+    do
+        rc = perplexity_run(&j->perplexity, &quantized, j->device.backend, j->evaluation.data,
+                            j->evaluation.count, j->calibration.window, 0, NULL,
+                            j->options.progress, err);
+    while (rc < 0 && device_recover(&j->device, rc, err));
     if (rc == 0) {
         str_appendf(&path, "%s/%s", j->options.out, EVAL_JSON_FILE);
         rc = str_ok(&path, err);
@@ -139,10 +131,26 @@ static int evaluate(struct job *j, struct err *err)
     return rc;
 }
 
+/* A GPU that has no room or failed: the layer once more, from what the journal holds. */
+static int step_pass(struct job *j, struct err *err)
+{
+    struct err own = {0};
+    err = err ? err : &own;
+    int rc = pass_step(j->pass, err);
+    if (rc >= 0 || !device_can_recover(&j->device, rc))
+        return rc;
+    pass_detach(j->pass);
+    if (device_recover(&j->device, rc, err)) {
+        pass_attach(j->pass, j->device.backend, j->device.note);
+        rc = 1;
+    }
+    return rc;
+}
+
 int job_step(struct job *j, struct err *err)
 {
     if (!j->quantized) {
-        int rc = pass_step(j->pass, err);
+        int rc = step_pass(j, err);
         if (rc != 0)
             return rc;
         j->quantized = true;
@@ -169,9 +177,18 @@ void job_free(struct job *j)
     pass_free(j->pass);
     token_ids_release(&j->evaluation);
     calibration_release(&j->calibration);
-    backend_free(j->backend);
+    device_close(&j->device);
     model_release(&j->model);
     free(j);
+}
+
+static void append_device(struct str *text, struct device *d)
+{
+    char line[256];
+    d->backend->ops->describe(d->backend, line, sizeof line);
+    str_appendf(text, "%-22s %s: %s\n", "device", d->backend->ops->name, line);
+    if (d->why[0])
+        str_appendf(text, "%-22s %s\n", "  no GPU, since", d->why);
 }
 
 static void append_bytes(struct str *text, const char *label, uint64_t bytes)
@@ -205,6 +222,13 @@ int job_dry_run(struct str *text, const struct job_options *options, struct err 
         append_bytes(text, "checkpoint now", e.bytes_in);
         append_bytes(text, "checkpoint after", e.bytes_out);
         append_bytes(text, "free on disk", e.bytes_free);
+        append_device(text, &j->device);
+        if (j->device.backend->ops->memory) {
+            uint64_t room, used;
+            j->device.backend->ops->memory(j->device.backend, &room, &used);
+            append_bytes(text, "device memory, about", e.device_memory);
+            append_bytes(text, "free on the device", room);
+        }
         append_bytes(text, "peak memory, about", e.peak_memory);
         rc = str_ok(text, err);
     }

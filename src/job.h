@@ -12,6 +12,7 @@
 
 #include "data/base/str.h"
 #include "data/plan.h"
+#include "src/device.h"
 #include "src/eval/perplexity.h"
 #include "src/progress.h"
 #include "src/quant/pass.h"
@@ -26,8 +27,7 @@ struct job_options {
     const char *out;
     enum pass_format format;
     bool resume;
-    const char *backend;      /* "auto" or "cpu" */
-    size_t threads;           /* 0: all */
+    struct device_request device;
     const char *const *texts; /* to evaluate on; may be NULL. With `resume` a finished checkpoint
                                  of the same plan is only evaluated */
     size_t texts_count;
@@ -47,8 +47,5 @@ void job_free(struct job *j);
 
 /* What the job would do, as lines of text, and what it would refuse. */
 ERR_CHECK int job_dry_run(struct str *text, const struct job_options *options, struct err *err);
-
-/* "auto" and "cpu"; another name is ERR_USAGE, a device that is not there ERR_DEVICE. */
-ERR_CHECK int job_backend(struct backend **out, const char *name, size_t threads, struct err *err);
 
 #endif

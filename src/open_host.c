@@ -138,7 +138,7 @@ static int job_of_plan(struct job_options *o, char *out, size_t out_size, struct
         .calib_count = own ? h->options.calib_count : 1,
         .out = out,
         .format = PASS_MOQA,
-        .threads = h->options.threads,
+        .device = {.threads = h->options.threads},
         .texts = h->options.texts,
         .texts_count = h->options.texts_count,
     };
@@ -186,8 +186,8 @@ static int start_job(struct open_host *h, const struct job_options *o, struct er
     list[n++] = o->model_dir;
     list[n++] = "--output";
     list[n++] = o->out;
-    if (o->threads) {
-        snprintf(threads, sizeof threads, "%zu", o->threads);
+    if (o->device.threads) {
+        snprintf(threads, sizeof threads, "%zu", o->device.threads);
         list[n++] = "--threads";
         list[n++] = threads;
     }

@@ -8,8 +8,8 @@
 #include "data/base/jsonio.h"
 #include "data/base/str.h"
 #include "src/calibration.h"
+#include "src/device.h"
 #include "src/eval/eval_json.h"
-#include "src/job.h"
 #include "src/model/texts.h"
 #include "src/runs.h"
 
@@ -175,18 +175,21 @@ static int run(struct original *o, const struct model *m, const struct original_
                struct err *err)
 {
     struct token_ids ids = {0};
-    struct backend *backend = NULL;
+    struct device device = {0};
+    struct device_request wanted = {.threads = r->threads};
     size_t window = o->perplexity.window;
     if (!m->tokenizer)
         return err_set(err, ERR_INPUT, r->model_dir,
                        "has no tokenizer.json, which the texts to evaluate on need");
     int rc = texts_encode(&ids, m->tokenizer, r->texts, r->texts_count, err);
     if (rc == 0)
-        rc = job_backend(&backend, "auto", r->threads, err);
+        rc = device_open(&device, &wanted, err);
     if (rc == 0)
-        rc = perplexity_run(&o->perplexity, m, backend, ids.data, ids.count, window, 0, NULL,
-                            r->progress, err);
-    backend_free(backend);
+        do
+            rc = perplexity_run(&o->perplexity, m, device.backend, ids.data, ids.count, window, 0,
+                                NULL, r->progress, err);
+        while (rc < 0 && device_recover(&device, rc, err));
+    device_close(&device);
     token_ids_release(&ids);
     return rc;
 }

@@ -72,6 +72,15 @@ void progress_step(struct progress *p, size_t steps)
     publish(p);
 }
 
+void progress_back(struct progress *p, size_t done)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->state.done = done;
+    publish(p);
+}
+
 bool progress_cancelled(const struct progress *p)
 {
     return p && atomic_load(&p->cancel);

@@ -35,6 +35,7 @@ void progress_start(struct progress *p, size_t total);
 void progress_stage(struct progress *p, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void progress_step(struct progress *p, size_t steps); /* done += steps */
+void progress_back(struct progress *p, size_t done);  /* work is done again: done = `done` */
 bool progress_cancelled(const struct progress *p);
 void progress_get(struct progress *p, struct progress_state *out);
 

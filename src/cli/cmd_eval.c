@@ -3,20 +3,22 @@
 #include <string.h>
 
 #include "data/base/sanitize.h"
+#include "data/base/str.h"
 #include "src/calibration.h"
 #include "src/cli/cli.h"
+#include "src/cli/cli_device.h"
 #include "src/cli/cli_progress.h"
 #include "src/eval/eval_json.h"
 #include "src/eval/task.h"
-#include "src/job.h"
 #include "src/model/texts.h"
 
 enum { SHOWN_MAX = 256 };
 
 struct arguments {
-    const char *model, *task, *data, *backend, *progress;
+    const char *model, *task, *data, *progress;
+    struct cli_device device;
     struct cli_list text;
-    struct cli_count window, samples, threads;
+    struct cli_count window, samples;
     bool json, details;
 };
 
@@ -34,10 +36,7 @@ static const struct cli_option options[] = {
     {"samples", 'n', "N", CLI_COUNT, offsetof(struct arguments, samples), false,
      "only the first N windows"},
     {"json", 0, NULL, CLI_FLAG, offsetof(struct arguments, json), false, "the result as JSON"},
-    {"backend", 0, "NAME", CLI_TEXT, offsetof(struct arguments, backend), false,
-     "auto (default), cpu or cuda"},
-    {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false,
-     "threads (all); the result does not depend on it"},
+    CLI_DEVICE_OPTIONS(struct arguments, device),
     {"progress", 0, "STYLE", CLI_TEXT, offsetof(struct arguments, progress), false,
      "auto, bar, plain, json or none"},
     {.type = CLI_END},
@@ -90,7 +89,7 @@ static int print_perplexity(const struct perplexity *p, bool as_json, struct err
     return rc;
 }
 
-static int run_texts(const struct arguments *a, const struct model *m, struct backend *b,
+static int run_texts(const struct arguments *a, const struct model *m, struct device *d,
                      struct progress *progress, struct err *err)
 {
     struct token_ids ids = {0};
@@ -100,8 +99,10 @@ static int run_texts(const struct arguments *a, const struct model *m, struct ba
     if (rc == 0)
         rc = texts_encode(&ids, m->tokenizer, a->text.items, a->text.count, err);
     if (rc == 0)
-        rc = perplexity_run(&result, m, b, ids.data, ids.count, window, a->samples.value, NULL,
-                            progress, err);
+        do
+            rc = perplexity_run(&result, m, d->backend, ids.data, ids.count, window,
+                                a->samples.value, NULL, progress, err);
+        while (rc < 0 && device_recover(d, rc, err));
     if (rc == 0)
         rc = print_perplexity(&result, a->json, err);
     token_ids_release(&ids);
@@ -157,13 +158,15 @@ static int print_task(const struct task *t, const struct arguments *a, struct er
     return rc;
 }
 
-static int run_task(const struct arguments *a, const struct model *m, struct backend *b,
+static int run_task(const struct arguments *a, const struct model *m, struct device *d,
                     struct progress *progress, struct err *err)
 {
     struct task task = {0};
     int rc = task_load(&task, task_find(a->task), a->data, err);
     if (rc == 0)
-        rc = task_run(&task, m, b, progress, err);
+        do
+            rc = task_run(&task, m, d->backend, progress, err);
+        while (rc < 0 && device_recover(d, rc, err));
     if (rc == 0)
         rc = print_task(&task, a, err);
     task_release(&task);
@@ -195,19 +198,19 @@ static int check_task(const struct arguments *a, struct err *err)
 static int run(const struct arguments *a, struct progress *progress, struct err *err)
 {
     struct model model = {0};
-    struct backend *backend = NULL;
-    size_t threads;
-    int rc = cli_threads(&threads, &a->threads, err);
+    struct device device = {0};
+    struct device_request request;
+    int rc = cli_device_request(&request, &a->device, err);
     if (rc == 0)
         rc = model_open(&model, a->model, err);
     if (rc == 0 && !model.tokenizer)
         rc = err_set(err, ERR_INPUT, a->model, "has no tokenizer.json, which a text needs");
     if (rc == 0)
-        rc = job_backend(&backend, a->backend, threads, err);
+        rc = device_open(&device, &request, err);
     if (rc == 0)
-        rc = a->task ? run_task(a, &model, backend, progress, err)
-                     : run_texts(a, &model, backend, progress, err);
-    backend_free(backend);
+        rc = a->task ? run_task(a, &model, &device, progress, err)
+                     : run_texts(a, &model, &device, progress, err);
+    device_close(&device);
     model_release(&model);
     return rc;
 }

@@ -8,6 +8,7 @@
 #include "data/base/str.h"
 #include "data/plan.h"
 #include "data/trace_h5.h"
+#include "gpu/cuda_load.h"
 #include "src/cli/cli.h"
 #include "src/model/model.h"
 #include "src/model/texts.h"
@@ -18,18 +19,20 @@
  */
 struct arguments {
     const char *path, *encode;
-    bool json;
+    bool json, devices;
 };
 
 static const struct cli_option options[] = {
     {"encode", 0, "FILE", CLI_TEXT, offsetof(struct arguments, encode), false,
      "token ids of a text, with the tokenizer at hand"},
+    {"devices", 0, NULL, CLI_FLAG, offsetof(struct arguments, devices), false,
+     "instead of a file: the devices that there are to compute on"},
     {"json", 0, NULL, CLI_FLAG, offsetof(struct arguments, json), false, "as JSON"},
     {.type = CLI_END},
 };
 
 static const struct cli_option positional[] = {
-    {"FILE|DIR", 0, NULL, CLI_TEXT, offsetof(struct arguments, path), true, NULL},
+    {"FILE|DIR", 0, NULL, CLI_TEXT, offsetof(struct arguments, path), false, NULL},
     {.type = CLI_END},
 };
 
@@ -39,13 +42,16 @@ const struct cli_spec cmd_inspect_spec = {
     "it.",
     "  moqa inspect wiki.h5\n"
     "  moqa inspect OLMoE-1B-7B\n"
-    "  moqa inspect OLMoE-1B-7B --encode wiki.txt --json\n",
+    "  moqa inspect OLMoE-1B-7B --encode wiki.txt --json\n"
+    "  moqa inspect --devices\n",
     options,
     positional,
     false,
 };
 
-enum { JSON_LIMIT = 256 << 20 };
+enum { JSON_LIMIT = 256 << 20, DEVICES_MAX = 64 };
+
+#define GIB 1073741824.0
 
 static int inspect_trace(json_t *out, const char *path, struct err *err)
 {
@@ -251,6 +257,43 @@ static int encode(json_t *out, const struct arguments *a, struct err *err)
     return rc;
 }
 
+/* The CPU, and the GPUs or why there are none. */
+static int inspect_devices(json_t *out, struct err *err)
+{
+    struct cuda_device list[DEVICES_MAX];
+    struct err refused = {0};
+    struct backend *cpu = NULL;
+    size_t count;
+    char text[ERR_MESSAGE_MAX];
+    int rc = backend_cpu_new(&cpu, 0, err);
+    if (rc < 0)
+        return rc;
+    cpu->ops->describe(cpu, text, sizeof text);
+    backend_free(cpu);
+    json_object_set_new(out, "kind", json_string("devices"));
+    json_object_set_new(out, "cpu", json_string(text));
+    json_t *gpus = json_object();
+    if (cuda_load_devices(list, DEVICES_MAX, &count, &refused) < 0) {
+        err_format(text, sizeof text, &refused);
+        json_object_set_new(out, "no_gpu", json_string(text));
+        count = 0;
+    }
+    for (size_t i = 0; i < count && i < DEVICES_MAX; i++) {
+        const struct cuda_device *d = &list[i];
+        json_t *o = json_pack(
+            "{s:s,s:s,s:f,s:f}", "name", d->name, "usable", d->unusable[0] ? d->unusable : "yes",
+            "memory_gib", (double)d->memory_total / GIB, "free_gib", (double)d->memory_free / GIB);
+        char number[16];
+        snprintf(number, sizeof number, "%zu", i);
+        json_object_set_new(o, "capability", json_sprintf("%u.%u", d->major, d->minor));
+        json_object_set_new(gpus, number, o);
+    }
+    if (count)
+        json_object_set(out, "gpus", gpus);
+    json_decref(gpus);
+    return 0;
+}
+
 static void append_value(struct str *text, const json_t *value)
 {
     if (json_is_string(value)) {
@@ -314,6 +357,12 @@ int cmd_inspect(int argc, char **argv, struct err *err)
     int rc = cli_parse(&cmd_inspect_spec, argc, argv, &a, NULL, err);
     if (rc < 0)
         return rc;
+    if (!a.path == !a.devices)
+        return err_set(err, ERR_USAGE, NULL,
+                       a.devices ? "--devices stands alone"
+                                 : "FILE|DIR is missing; see moqa inspect --help");
+    if (a.devices && a.encode)
+        return err_set(err, ERR_USAGE, NULL, "--encode needs a tokenizer or checkpoint");
     json_t *object = json_object();
     if (!object)
         return err_set(err, ERR_NOMEM, NULL, "no memory for the result");
@@ -321,7 +370,9 @@ int cmd_inspect(int argc, char **argv, struct err *err)
         json_object_set_new(object, "schema", json_string("moqa.inspect"));
         json_object_set_new(object, "schema_version", json_integer(1));
     }
-    rc = a.encode ? encode(object, &a, err) : inspect(object, a.path, err);
+    rc = a.devices  ? inspect_devices(object, err)
+         : a.encode ? encode(object, &a, err)
+                    : inspect(object, a.path, err);
     if (rc == 0)
         rc = print(object, a.json, err);
     json_decref(object);

@@ -2,14 +2,16 @@
 #include <string.h>
 
 #include "src/cli/cli.h"
+#include "src/cli/cli_device.h"
 #include "src/cli/cli_progress.h"
 #include "src/job.h"
 #include "src/run_keeper.h"
 
 struct arguments {
-    const char *plan, *model, *out, *backend, *format, *progress;
+    const char *plan, *model, *out, *format, *progress;
+    struct cli_device device;
     struct cli_list calib, text;
-    struct cli_count samples, window, threads;
+    struct cli_count samples, window;
     bool resume, dry_run;
 };
 
@@ -27,14 +29,11 @@ static const struct cli_option options[] = {
      "tokens a window (2048, or the model's limit if smaller; a trace's own)"},
     {"format", 'f', "FORMAT", CLI_TEXT, offsetof(struct arguments, format), false,
      "moqa (default), gptq, gptq_v2 or hf"},
-    {"backend", 0, "NAME", CLI_TEXT, offsetof(struct arguments, backend), false,
-     "auto (default), cpu or cuda"},
     {"resume", 0, NULL, CLI_FLAG, offsetof(struct arguments, resume), false,
      "go on with an interrupted run"},
     {"dry-run", 0, NULL, CLI_FLAG, offsetof(struct arguments, dry_run), false,
      "say what would be done, write nothing"},
-    {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false,
-     "threads (all); the result does not depend on it"},
+    CLI_DEVICE_OPTIONS(struct arguments, device),
     {"progress", 0, "STYLE", CLI_TEXT, offsetof(struct arguments, progress), false,
      "auto, bar, plain, json or none"},
     {.type = CLI_END},
@@ -117,7 +116,7 @@ int cmd_quantize(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = parse_format(&o.format, a.format, err);
     if (rc == 0)
-        rc = cli_threads(&o.threads, &a.threads, err);
+        rc = cli_device_request(&o.device, &a.device, err);
     if (rc == 0)
         rc = plan_load(&plan, a.plan, err);
     if (rc == 0)
@@ -134,7 +133,6 @@ int cmd_quantize(int argc, char **argv, struct err *err)
         o.window = a.window.value;
         o.out = a.out;
         o.resume = a.resume;
-        o.backend = a.backend;
         o.progress = &progress;
         rc = a.dry_run ? dry_run(&o, err) : run(&o, argc, argv, err);
         cli_progress_end(&progress);

@@ -6,14 +6,15 @@
 #include "data/trace_h5.h"
 #include "src/calibration.h"
 #include "src/cli/cli.h"
+#include "src/cli/cli_device.h"
 #include "src/cli/cli_progress.h"
-#include "src/job.h"
 #include "src/model/tracer.h"
 
 struct arguments {
     const char *model, *out, *progress;
     struct cli_list text;
-    struct cli_count samples, window, threads;
+    struct cli_count samples, window;
+    struct cli_device device;
 };
 
 static const struct cli_option options[] = {
@@ -27,8 +28,7 @@ static const struct cli_option options[] = {
      "windows to run (128)"},
     {"window", 'w', "TOKENS", CLI_COUNT, offsetof(struct arguments, window), false,
      "tokens a window (2048, or the model's limit if smaller)"},
-    {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false,
-     "threads (all); the result does not depend on it"},
+    CLI_DEVICE_OPTIONS(struct arguments, device),
     {"progress", 0, "STYLE", CLI_TEXT, offsetof(struct arguments, progress), false,
      "auto, bar, plain, json or none"},
     {.type = CLI_END},
@@ -64,21 +64,24 @@ static int run(const struct arguments *a, const struct settings *s, struct progr
 {
     struct model model = {0};
     struct calibration windows = {0};
-    struct backend *backend = NULL;
+    struct device device = {0};
+    struct device_request wanted;
     struct trace trace = {0};
     struct calibration_request request = {a->text.items, a->text.count, a->samples.value,
                                           a->window.value, s};
-    size_t threads;
-    int rc = cli_threads(&threads, &a->threads, err);
+    int rc = cli_device_request(&wanted, &a->device, err);
     if (rc == 0)
         rc = model_open(&model, a->model, err);
     if (rc == 0)
         rc = calibration_load(&windows, &model, &request, err);
     if (rc == 0)
-        rc = job_backend(&backend, "auto", threads, err);
+        rc = device_open(&device, &wanted, err);
     if (rc == 0)
-        rc = tracer_run(&trace, &model, backend, windows.ids.data, windows.starts, windows.windows,
-                        windows.window, progress, err);
+        do {
+            trace_release(&trace);
+            rc = tracer_run(&trace, &model, device.backend, windows.ids.data, windows.starts,
+                            windows.windows, windows.window, progress, err);
+        } while (rc < 0 && device_recover(&device, rc, err));
     if (rc == 0) {
         describe_texts(trace.dataset, sizeof trace.dataset, &a->text);
         rc = trace_h5_save(&trace, a->out, err);
@@ -87,7 +90,7 @@ static int run(const struct arguments *a, const struct settings *s, struct progr
         fprintf(stderr, "moqa: wrote %s: %zu positions in %zu windows, %zu layers, %zu experts\n",
                 a->out, trace.positions, trace.windows, trace.layers, trace.experts);
     trace_release(&trace);
-    backend_free(backend);
+    device_close(&device);
     calibration_release(&windows);
     model_release(&model);
     return rc;

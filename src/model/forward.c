@@ -7,7 +7,7 @@
 #include "data/base/mem.h"
 #include "src/model/weights.h"
 
-enum { CHUNK_TOKENS = 4096 }; /* whole windows, at least one */
+enum { CHUNK_TOKENS = 4096 }; /* whole windows, at least one; less where memory is short */
 
 /* What one chunk needs; rows are positions, or slots (position, chosen expert). */
 enum work {
@@ -146,7 +146,8 @@ int forward_new(struct forward **out, const struct model *m, struct backend *b, 
     f->starts = starts;
     f->windows = windows;
     f->window = window;
-    f->chunk_windows = window < CHUNK_TOKENS ? CHUNK_TOKENS / window : 1;
+    size_t chunk = CHUNK_TOKENS >> b->halvings;
+    f->chunk_windows = window < chunk ? chunk / window : 1;
     f->chunks = (windows + f->chunk_windows - 1) / f->chunk_windows;
     f->hidden = mem_array(f->chunks, sizeof(struct tensor *), err);
     int rc = f->hidden ? make_work(f, WORK_NORM, WORK_OUT, err) : ERR_NOMEM;

@@ -53,8 +53,6 @@ static bool forward_needed(const struct pass *p)
 static int make_forward(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
-    if (!forward_needed(p))
-        return 0;
     int rc = forward_new(&p->forward, o->model, o->backend, o->ids, o->starts, o->windows,
                          o->window, err);
     if (rc < 0)
@@ -103,8 +101,7 @@ static int open_run(struct pass *p, struct err *err)
     rc = pass_estimate(&e, &p->o, err);
     if (rc == 0 && !p->journal.complete)
         rc = pass_check_space(&p->o, &e, p->next, err);
-    if (rc == 0)
-        rc = make_forward(p, err);
+    p->needs_forward = forward_needed(p);
     progress_start(p->o.progress, (p->config->layers + 1) * PASS_STEPS);
     progress_step(p->o.progress, p->next * PASS_STEPS);
     return rc;
@@ -254,6 +251,8 @@ static int step_layer(struct pass *p, struct err *err)
     int rc = result.expert ? 0 : ERR_NOMEM;
     if (rc == 0 && progress_cancelled(p->o.progress))
         rc = err_set(err, ERR_CANCELLED, NULL, "stopped");
+    if (rc == 0 && p->needs_forward && !p->forward)
+        rc = make_forward(p, err);
     if (rc == 0 && p->forward)
         rc = pass_layer_run(p, &list, &result, err);
     else if (rc == 0)
@@ -263,6 +262,7 @@ static int step_layer(struct pass *p, struct err *err)
     if (rc == 0) {
         warn_fallbacks(p, &result);
         publish(p, p->next, &result);
+        str_release(&p->note);
         p->next++;
     } else {
         withdraw(p, p->next);
@@ -367,6 +367,7 @@ static int finish(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
     int rc = 0;
+    pass_detach(p); /* what follows may need the backend's memory */
     progress_stage(o->progress, "embeddings, head and configuration");
     if (!p->journal.complete) {
         rc = writer_shard(o->model->checkpoint, o->out, p->config->layers, NULL, err);
@@ -401,6 +402,20 @@ int pass_step(struct pass *p, struct err *err)
     return rc < 0 ? rc : !p->finished;
 }
 
+void pass_detach(struct pass *p)
+{
+    forward_free(p->forward);
+    p->forward = NULL;
+}
+
+void pass_attach(struct pass *p, struct backend *backend, const char *note)
+{
+    p->o.backend = backend;
+    str_appendf(&p->note, "%s%s", p->note.length ? "; " : "", note);
+    p->broken = 0;
+    progress_back(p->o.progress, p->next * PASS_STEPS);
+}
+
 void pass_snapshot(struct pass *p, struct pass_snapshot *out)
 {
     const struct plan *plan = p->o.plan;
@@ -422,6 +437,7 @@ void pass_free(struct pass *p)
     forward_free(p->forward);
     journal_close(&p->journal);
     json_decref(p->digest);
+    str_release(&p->note);
     free(p->expert);
     pthread_mutex_destroy(&p->lock);
     free(p);

@@ -25,6 +25,7 @@ struct pass_options {
     const struct plan *plan;
     const char *plan_path; /* for messages */
     struct backend *backend;
+    const char *backend_note; /* for the report: why this backend; "" or NULL: no more to say */
     const char *out; /* folder to make; must not exist, or be an unfinished run with resume */
     enum pass_format format;
     bool resume;          /* go on with an unfinished run; start one where there is none */
@@ -62,6 +63,12 @@ ERR_CHECK int pass_new(struct pass **out, const struct pass_options *options, st
 /* 1: more to do; 0: finished, the checkpoint is complete; negative: error (ERR_CANCELLED: what
  * is done is kept, resume goes on). */
 ERR_CHECK int pass_step(struct pass *p, struct err *err);
+/* A step failed for a reason of the backend's: frees all that lies on it, so that it can be freed
+ * or asked for less. Only pass_attach() and pass_free() may follow. */
+void pass_detach(struct pass *p);
+/* The next step does the layer again that failed, on `backend`, from the journal's last layer.
+ * `note` goes into the layer's report. */
+void pass_attach(struct pass *p, struct backend *backend, const char *note);
 void pass_snapshot(struct pass *p, struct pass_snapshot *out);
 void pass_free(struct pass *p); /* releases the lock; an unfinished run stays resumable */
 
@@ -69,6 +76,7 @@ void pass_free(struct pass *p); /* releases the lock; an unfinished run stays re
  * everything that would be refused. */
 struct pass_estimate {
     uint64_t bytes_in, bytes_out, bytes_free, peak_memory;
+    uint64_t device_memory; /* of peak_memory, what lies on a GPU with memory of its own */
     double nominal_bits, effective_bits;
     size_t calibration_tokens;
 };

@@ -283,19 +283,28 @@ static int add_linear(void *context, size_t layer, enum model_linear linear, siz
     return 0;
 }
 
-/* Hidden states twice (a copy while they are saved), one layer's weights and raw Hessians, a batch
- * of factors and codes, one chunk of activations. */
-static uint64_t peak_memory(const struct pass_options *o, uint64_t floats, uint64_t hessians)
+/* Hidden states, one layer's weights and raw Hessians, one chunk of activations; or the embedding,
+ * from which the hidden states are made. */
+static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uint64_t hessians)
 {
     const struct model_config *c = o->model->config;
     uint64_t hidden = (uint64_t)o->windows * o->window * c->hidden * sizeof(float);
     uint64_t chunk = o->window > 4096 ? o->window : 4096;
     uint64_t slot = (uint64_t)c->hidden + 2 * (uint64_t)c->expert_size;
     uint64_t work = chunk * (6 * (uint64_t)c->hidden + c->top_k * slot) * sizeof(float);
+    uint64_t layer = work + floats * sizeof(float) + hessians * sizeof(double);
+    uint64_t embedding = (uint64_t)c->vocab * c->hidden * sizeof(float);
+    return hidden + (layer > embedding ? layer : embedding);
+}
+
+/* The same, a copy of the hidden states while they are saved, and a batch of factors and codes. */
+static uint64_t peak_memory(const struct pass_options *o, uint64_t floats, uint64_t hessians)
+{
+    const struct model_config *c = o->model->config;
+    uint64_t hidden = (uint64_t)o->windows * o->window * c->hidden * sizeof(float);
     uint64_t batch = (uint64_t)1536 << 20;
     uint64_t all = (floats + hessians) * (sizeof(double) + sizeof(float));
-    return 2 * hidden + work + floats * (sizeof(float) + 1) + hessians * sizeof(double) +
-           (all < batch ? all : batch);
+    return device_memory(o, floats, hessians) + hidden + floats + (all < batch ? all : batch);
 }
 
 int pass_estimate(struct pass_estimate *out, const struct pass_options *o, struct err *err)
@@ -316,6 +325,7 @@ int pass_estimate(struct pass_estimate *out, const struct pass_options *o, struc
     out->nominal_bits = s.weights > 0.0 ? s.nominal / s.weights : 0.0;
     out->effective_bits = s.weights > 0.0 ? s.effective / s.weights : 0.0;
     out->peak_memory = peak_memory(o, floats, hessians);
+    out->device_memory = device_memory(o, floats, hessians);
     char *path = real_out(o->out, err);
     if (!path)
         return err ? (int)err->code : ERR_USAGE;

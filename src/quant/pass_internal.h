@@ -25,7 +25,9 @@ struct pass {
     const struct model_config *config;
     const struct quantizer *quantizer; /* NULL: nothing is quantized */
     struct quantizer_rule rule;
-    struct forward *forward; /* NULL where no layer needs it */
+    struct forward *forward; /* made by the first step; NULL where no layer needs it */
+    bool needs_forward;
+    struct str note; /* of pass_attach(), for the layer in work */
     struct journal journal;
     size_t positions;
     size_t next; /* layer to do */

@@ -341,7 +341,7 @@ static int run_group(struct layer_job *j, const struct linear_group *group, size
         progress_step(j->p->o.progress, steps);
         return 0;
     }
-    size_t room = batch_bytes / unit_bytes(j->p, group);
+    size_t room = (batch_bytes >> j->p->o.backend->halvings) / unit_bytes(j->p, group);
     int rc = 0;
     for (size_t unit = 0; rc == 0 && unit < set->units;) {
         struct batch b;

@@ -68,8 +68,15 @@ static json_t *expert_json(const struct pass *p, size_t layer, size_t expert,
 int pass_report_layer(json_t **out, const struct pass *p, size_t layer,
                       const struct pass_layer_result *result, struct err *err)
 {
-    json_t *o = json_pack("{s:I}", "layer", (json_int_t)layer), *experts = json_array();
+    /* Of a layer that only was copied no backend has seen anything. */
+    json_t *o = p->forward ? json_pack("{s:I,s:s}", "layer", (json_int_t)layer, "backend",
+                                       p->o.backend->ops->name)
+                           : json_pack("{s:I}", "layer", (json_int_t)layer);
+    json_t *experts = json_array();
     int rc = o && experts ? 0 : no_memory(err);
+    if (rc == 0 && p->note.length &&
+        json_object_set_new(o, "note", json_string(str_get(&p->note))) < 0)
+        rc = no_memory(err);
     unsigned attention = pass_bits_of(&p->o, layer, LINEAR_Q, 0).bits;
     if (rc == 0 && attention < 16 &&
         json_object_set_new(o, "attention",
@@ -147,6 +154,11 @@ int pass_report_save(const struct pass *p, struct err *err)
         (json_int_t)p->o.windows, "window", (json_int_t)p->o.window, "nominal_bits", e.nominal_bits,
         "effective_bits", e.effective_bits, "fallbacks", count_flag(layers, "fallback"),
         "without_tokens", count_flag(layers, "layer_mean"), "layers", layers);
+    const char *note = p->o.backend_note;
+    if (root && note && *note && json_object_set_new(root, "backend_note", json_string(note)) < 0) {
+        json_decref(root);
+        root = NULL;
+    }
     char *path = str_path(p->o.out, "moqa_report.json", err);
     rc = root && path ? jsonio_save(root, path, err) : no_memory(err);
     free(path);
@@ -173,10 +185,10 @@ int pass_report_digest(struct pass *p, struct err *err)
         rc = calibration_hash(calibration, p->o.ids, p->o.starts, p->o.windows, p->o.window, err);
     if (rc < 0)
         return rc;
-    p->digest = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s,s:s}", "plan", plan, "model",
-                          checkpoint_fingerprint(p->o.model->checkpoint), "calibration",
-                          calibration, "format", pass_format_names[p->o.format], "precision",
-                          p->o.precision == BACKEND_FP64 ? "fp64" : "fp32", "backend",
-                          p->o.backend->ops->name, "version", MOQA_VERSION);
+    p->digest =
+        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "plan", plan, "model",
+                  checkpoint_fingerprint(p->o.model->checkpoint), "calibration", calibration,
+                  "format", pass_format_names[p->o.format], "precision",
+                  p->o.precision == BACKEND_FP64 ? "fp64" : "fp32", "version", MOQA_VERSION);
     return p->digest ? 0 : no_memory(err);
 }

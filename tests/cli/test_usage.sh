@@ -25,7 +25,8 @@ expect 'channels that no format holds' 2 'bits_channel: found 16, expected 2, 3,
     "$MOQA" plan "$trace" --model "$sample_model" --bits-channel 16 -o "$work/p"
 expect 'bad pin' 2 'expected LAYER.EXPERT=BITS' "$MOQA" plan "$trace" --model "$sample_model" --pin 3 -o "$work/p"
 expect 'cosine without a model' 2 '--cosine needs --model' "$MOQA" analyze "$trace" --cosine
-expect 'device that this build lacks' 1 'no CUDA' "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --backend cuda
+expect 'device that is not there' 1 '/nowhere/module.so: cannot be read; MOQA_CUDA_MODULE names it' \
+    env MOQA_CUDA_MODULE=/nowhere/module.so "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --backend cuda
 expect 'unknown progress' 2 'expected auto, bar, plain, json or none' \
     "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --progress loud
 

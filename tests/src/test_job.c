@@ -185,20 +185,6 @@ static void test_a_text_that_is_not_there_is_found_before_the_pass(void **state)
     quant_run_close(&r);
 }
 
-static void test_a_backend_is_named_or_refused(void **state)
-{
-    (void)state;
-    struct backend *b = NULL;
-    struct err err = {0};
-    assert_int_equal(job_backend(&b, "auto", 1, &err), 0);
-    assert_string_equal(b->ops->name, "cpu");
-    backend_free(b);
-    assert_int_equal(job_backend(&b, "tpu", 1, &err), ERR_USAGE);
-    assert_string_equal(err.message, "--backend: found \"tpu\", expected auto, cpu or cuda");
-    err_clear(&err);
-    assert_int_equal(job_backend(&b, "cuda", 1, &err), ERR_DEVICE);
-}
-
 static void test_the_name_of_a_run_follows_its_plan(void **state)
 {
     (void)state;
@@ -223,7 +209,6 @@ int main(void)
         cmocka_unit_test(test_the_report_of_a_run_gives_the_losses_of_its_pass),
         cmocka_unit_test(test_a_finished_job_is_only_evaluated_again),
         cmocka_unit_test(test_a_text_that_is_not_there_is_found_before_the_pass),
-        cmocka_unit_test(test_a_backend_is_named_or_refused),
         cmocka_unit_test(test_the_name_of_a_run_follows_its_plan),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
