@@ -4,14 +4,15 @@
 
 #include "src/calibration.h"
 #include "src/cli/cli.h"
+#include "src/cli/cli_device.h"
 #include "src/cli/cli_progress.h"
-#include "src/job.h"
 #include "src/quant/measure.h"
 
 struct arguments {
-    const char *model, *out, *backend, *progress, *widths;
+    const char *model, *out, *progress, *widths;
+    struct cli_device device;
     struct cli_list calib;
-    struct cli_count samples, window, threads;
+    struct cli_count samples, window;
     bool resume;
 };
 
@@ -28,12 +29,9 @@ static const struct cli_option options[] = {
      "calibration windows (128; of a trace: all)"},
     {"window", 'w', "TOKENS", CLI_COUNT, offsetof(struct arguments, window), false,
      "tokens a window (2048, or the model's limit if smaller; a trace's own)"},
-    {"backend", 0, "NAME", CLI_TEXT, offsetof(struct arguments, backend), false,
-     "auto (default), cpu or cuda"},
+    CLI_DEVICE_OPTIONS(struct arguments, device),
     {"resume", 0, NULL, CLI_FLAG, offsetof(struct arguments, resume), false,
      "go on with an interrupted measurement"},
-    {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false,
-     "threads (all); the result does not depend on it"},
     {"progress", 0, "STYLE", CLI_TEXT, offsetof(struct arguments, progress), false,
      "auto, bar, plain, json or none"},
     {.type = CLI_END},
@@ -75,11 +73,12 @@ static int parse_widths(unsigned out[LOSSES_WIDTHS_MAX], size_t *count, const ch
     return *count ? 0 : err_set(err, ERR_USAGE, NULL, "--widths: found nothing");
 }
 
-static int measure(const struct arguments *a, const struct settings *settings, size_t threads,
+static int measure(const struct arguments *a, const struct settings *settings,
                    struct progress *progress, struct err *err)
 {
     struct model model = {0};
-    struct backend *backend = NULL;
+    struct device device = {0};
+    struct device_request wanted;
     struct calibration calibration = {0};
     unsigned widths[LOSSES_WIDTHS_MAX];
     struct measure_options o = {.model = &model,
@@ -90,23 +89,28 @@ static int measure(const struct arguments *a, const struct settings *settings, s
                                 .progress = progress};
     struct calibration_request request = {a->calib.items, a->calib.count, a->samples.value,
                                           a->window.value, settings};
-    int rc = parse_widths(widths, &o.widths_count, a->widths, err);
+    int rc = cli_device_request(&wanted, &a->device, err);
+    if (rc == 0)
+        rc = parse_widths(widths, &o.widths_count, a->widths, err);
     if (rc == 0)
         rc = model_open(&model, a->model, err);
     if (rc == 0)
-        rc = job_backend(&backend, a->backend, threads, err);
+        rc = device_open(&device, &wanted, err);
     if (rc == 0)
         rc = calibration_load(&calibration, &model, &request, err);
     if (rc == 0) {
-        o.backend = backend;
         o.ids = calibration.ids.data;
         o.starts = calibration.starts;
         o.windows = calibration.windows;
         o.window = calibration.window;
-        rc = measure_run(&o, err);
+        do {
+            o.backend = device.backend;
+            rc = measure_run(&o, err);
+            o.resume = o.resume || rc < 0; /* what is measured, is kept */
+        } while (rc < 0 && device_recover(&device, rc, err));
     }
     calibration_release(&calibration);
-    backend_free(backend);
+    device_close(&device);
     model_release(&model);
     return rc;
 }
@@ -116,14 +120,11 @@ int cmd_losses(int argc, char **argv, struct err *err)
     struct arguments a = {0};
     struct settings settings;
     struct progress progress;
-    size_t threads = 0;
     int rc = cli_parse(&cmd_losses_spec, argc, argv, &a, &settings, err);
-    if (rc == 0)
-        rc = cli_threads(&threads, &a.threads, err);
     if (rc == 0)
         rc = cli_progress_begin(&progress, a.progress, err);
     if (rc == 0) {
-        rc = measure(&a, &settings, threads, &progress, err);
+        rc = measure(&a, &settings, &progress, err);
         cli_progress_end(&progress);
     }
     if (rc == 0)
