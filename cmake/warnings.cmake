@@ -3,7 +3,8 @@ add_library(moqa_flags INTERFACE)
 target_compile_definitions(moqa_flags INTERFACE _GNU_SOURCE)
 target_include_directories(moqa_flags INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(moqa_flags INTERFACE
-  -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wpointer-arith
+  -Wall -Wextra -Wshadow -Wpointer-arith
+  $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
   -Wvla -Wundef -Wformat=2 -Wwrite-strings
   -fno-math-errno -ffp-contract=off -fno-strict-aliasing)
 # -ffp-contract=off: the same operations on every machine, so that a plan gives the same bytes.
