@@ -96,6 +96,8 @@ extern const struct cli_spec cmd_figure_spec;
 int cmd_figure(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_losses_spec;
 int cmd_losses(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_report_spec;
+int cmd_report(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_plan_spec;
 int cmd_plan(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_quantize_spec;

@@ -6,6 +6,7 @@ const struct cli_command cli_commands[] = {
     {&cmd_analyze_spec, cmd_analyze, "all numbers and charts of a trace"},
     {&cmd_figure_spec, cmd_figure, "the figures of the method as SVG, PDF or PNG"},
     {&cmd_losses_spec, cmd_losses, "measure what experts lose at every width"},
+    {&cmd_report_spec, cmd_report, "all figures, tables and settings as one page, HTML or PDF"},
     {&cmd_plan_spec, cmd_plan, "decide the bits of every expert"},
     {&cmd_quantize_spec, cmd_quantize, "turn plan and checkpoint into a quantized checkpoint"},
     {&cmd_runs_spec, cmd_runs, "list, cancel and forget quantization runs"},

@@ -2,14 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analysis/planner.h"
 #include "data/base/mem.h"
 #include "src/cli/cli.h"
-#include "src/cli/cli_similarity.h"
-#include "src/original.h"
-#include "src/runs.h"
-#include "src/session.h"
-#include "ui/figure/figures.h"
+#include "src/cli/cli_source.h"
 #include "ui/figure/paint.h"
 
 struct arguments {
@@ -79,17 +74,12 @@ struct wish {
 
 struct work {
     const struct arguments *a;
-    struct session session;
-    struct figure_source source;
+    struct cli_source made; /* what figures are made from */
     struct paint_options paint;
     enum canvas_format format;
     size_t layer_begin, layer_end;
     struct wish *wish;
     size_t count, capacity;
-    double *cosine;
-    struct plan plan;
-    struct app_result *result;
-    struct figure_run *run;
 };
 
 /* --- What is asked for --- */
@@ -139,7 +129,7 @@ static int parse_size(double value, const char *name, double most, struct err *e
 static int parse_layer(struct work *w, struct err *err)
 {
     const char *text = w->a->layer ? w->a->layer : "0";
-    size_t layers = analysis_result(w->source.analysis)->layers, layer;
+    size_t layers = analysis_result(w->made.figures.analysis)->layers, layer;
     char end;
     w->layer_begin = 0;
     w->layer_end = layers;
@@ -181,7 +171,7 @@ static int add_all(struct work *w, struct err *err)
 {
     unsigned have = (w->a->model ? FIGURE_NEEDS_COSINE | FIGURE_NEEDS_PLAN : 0u) |
                     (w->a->plan ? FIGURE_NEEDS_PLAN : 0u) |
-                    (w->source.run_count ? FIGURE_NEEDS_RUNS : 0u);
+                    (w->made.figures.run_count ? FIGURE_NEEDS_RUNS : 0u);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < figures_count(); i++)
         if ((figures_info(i)->needs & ~have) == 0)
@@ -210,65 +200,6 @@ static int parse_figures(struct work *w, struct err *err)
     }
     if (rc == 0 && w->count == 0)
         rc = err_set(err, ERR_USAGE, NULL, "--figure names no figure");
-    return rc;
-}
-
-/* --- What it is made from --- */
-
-static int find_runs(struct work *w, struct err *err)
-{
-    size_t n;
-    struct original_model model;
-    if (!w->session.has_config)
-        return 0;
-    int rc = runs_list(
-        &w->result, &n, w->a->runs ? w->a->runs : "moqa-runs", w->session.config.sha256,
-        original_model_read(&model, w->a->model, NULL) == 0 ? model.checkpoint : NULL, err);
-    if (rc < 0 || n == 0)
-        return rc;
-    w->run = mem_array(n, sizeof *w->run, err);
-    if (!w->run)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < n; i++) {
-        const struct app_result *r = &w->result[i];
-        w->run[i] = (struct figure_run){.name = r->name,
-                                        .method = r->method,
-                                        .nominal_bits = r->nominal_bits,
-                                        .effective_bits = r->effective_bits,
-                                        .bytes = r->bytes,
-                                        .has_perplexity = r->has_perplexity,
-                                        .perplexity = r->perplexity};
-    }
-    w->source.runs = w->run;
-    w->source.run_count = n;
-    return 0;
-}
-
-static int find_plan(struct work *w, struct err *err)
-{
-    const char *slash = strrchr(w->a->trace, '/');
-    struct planner_request request = {.method = "moqa",
-                                      .trace_name = slash ? slash + 1 : w->a->trace,
-                                      .trace_sha256 = w->session.trace_sha256};
-    int rc;
-    if (w->a->plan)
-        rc = plan_load(&w->plan, w->a->plan, err);
-    else if (w->session.has_config)
-        rc = planner_make(&w->plan, w->session.analysis, &request, &w->session.config, err);
-    else
-        return 0; /* the figure says what it misses */
-    if (rc == 0)
-        w->source.plan = &w->plan;
-    return rc;
-}
-
-static int find_cosine(struct work *w, struct err *err)
-{
-    const struct arguments *a = w->a;
-    if (!a->model)
-        return 0; /* the figure says what it misses */
-    int rc = cli_similarity(&w->cosine, a->model, &a->threads, a->progress, err);
-    w->source.cosine = w->cosine;
     return rc;
 }
 
@@ -313,8 +244,8 @@ static int check_names(const struct work *w, struct err *err)
 
 static int make_figure(struct figure *f, struct work *w, const struct wish *wish, struct err *err)
 {
-    w->source.layer = wish->layer;
-    return figures_make(f, wish->info->name, &w->source, err);
+    w->made.figures.layer = wish->layer;
+    return figures_make(f, wish->info->name, &w->made.figures, err);
 }
 
 static int write_files(struct work *w, struct err *err)
@@ -352,9 +283,9 @@ static int write_pages(struct work *w, struct err *err)
 static int draw(struct work *w, struct err *err)
 {
     bool pattern = strstr(w->a->out, "{figure}") || strstr(w->a->out, "{layer}");
-    int rc = wants(w, FIGURE_NEEDS_PLAN) ? find_plan(w, err) : 0;
+    int rc = wants(w, FIGURE_NEEDS_PLAN) ? cli_source_plan(&w->made, w->a->plan, err) : 0;
     if (rc == 0 && wants(w, FIGURE_NEEDS_COSINE))
-        rc = find_cosine(w, err);
+        rc = cli_source_cosine(&w->made, &w->a->threads, w->a->progress, err);
     if (rc < 0)
         return rc;
     return w->format == CANVAS_PDF && w->count > 1 && !pattern ? write_pages(w, err)
@@ -375,7 +306,6 @@ static int check_arguments(struct work *w, struct err *err)
         return err_set(err, ERR_USAGE, NULL, "-o FILE is missing (.svg, .pdf or .png)");
     w->paint = (struct paint_options){
         .width = a->width, .height = a->height, .scale = a->scale, .with_title = !a->no_title};
-    w->source = (struct figure_source){.linear = a->linear, .all_experts = a->all_experts};
     rc = canvas_format_of(&w->format, a->out, err);
     if (rc == 0)
         rc = parse_theme(&w->paint.theme, a->theme, err);
@@ -397,23 +327,18 @@ int cmd_figure(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = check_arguments(&w, err);
     if (rc == 0)
-        rc = session_open(&w.session, a.trace, a.model, err);
-    if (rc == 0)
-        rc = analysis_update(w.session.analysis, &settings, err);
-    w.source.analysis = w.session.analysis;
+        rc = cli_source_open(&w.made, a.trace, a.model, &settings, err);
+    w.made.figures.linear = a.linear;
+    w.made.figures.all_experts = a.all_experts;
     if (rc == 0)
         rc = parse_layer(&w, err);
     if (rc == 0)
-        rc = find_runs(&w, err);
+        rc = cli_source_runs(&w.made, a.runs, err);
     if (rc == 0)
         rc = parse_figures(&w, err);
     if (rc == 0)
         rc = draw(&w, err);
     free(w.wish);
-    free(w.cosine);
-    free(w.run);
-    free(w.result);
-    plan_release(&w.plan);
-    session_release(&w.session);
+    cli_source_release(&w.made);
     return rc;
 }

@@ -1,0 +1,36 @@
+/*
+ * What figures and reports are made from, for commands: trace, analysis, model, plan, similarity
+ * and runs, opened as far as they are given.
+ */
+#ifndef MOQA_SRC_CLI_CLI_SOURCE_H
+#define MOQA_SRC_CLI_CLI_SOURCE_H
+
+#include "src/cli/cli.h"
+#include "src/session.h"
+#include "ui/app/app_host.h"
+#include "ui/figure/figures.h"
+
+struct cli_source {
+    const char *trace_path, *model_dir; /* borrowed; model_dir may be NULL */
+    struct session session;
+    struct figure_source figures; /* what was opened so far */
+    struct plan plan;
+    double *cosine;
+    struct app_result *result;
+    struct figure_run *run;
+};
+
+/* Trace, model and analysis with these settings. */
+ERR_CHECK int cli_source_open(struct cli_source *out, const char *trace_path, const char *model_dir,
+                              const struct settings *settings, struct err *err);
+void cli_source_release(struct cli_source *s);
+
+/* The plan of a file, or the one that the settings make for the model; without both: none. */
+ERR_CHECK int cli_source_plan(struct cli_source *s, const char *plan_path, struct err *err);
+/* The runs of a folder (NULL: moqa-runs) for the model; without a model: none. */
+ERR_CHECK int cli_source_runs(struct cli_source *s, const char *runs_dir, struct err *err);
+/* Similarity of the model's experts; without a model: none. */
+ERR_CHECK int cli_source_cosine(struct cli_source *s, const struct cli_count *threads,
+                                const char *progress, struct err *err);
+
+#endif

@@ -1,0 +1,60 @@
+#include "src/command_line.h"
+
+#include <string.h>
+
+#include "src/cli/cli.h"
+
+static void append_quoted(struct str *out, const char *text)
+{
+    static const char plain[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789_-./,:=+@%";
+    if (text[0] && strspn(text, plain) == strlen(text)) {
+        str_append(out, text);
+        return;
+    }
+    str_append(out, "'");
+    for (; *text; text++)
+        str_appendf(out, *text == '\'' ? "'\\''" : "%c", *text);
+    str_append(out, "'");
+}
+
+void command_line_settings(struct str *out, const struct settings *s)
+{
+    struct settings defaults;
+    settings_defaults(&defaults);
+    for (size_t i = 0; i < settings_count(); i++) {
+        const struct setting_info *info = settings_info(i);
+        char value[64], standard[64], flag[CLI_FLAG_MAX];
+        settings_get(s, info, value, sizeof value);
+        settings_get(&defaults, info, standard, sizeof standard);
+        if (strcmp(value, standard) == 0)
+            continue;
+        str_appendf(out, " --%s %s", cli_setting_flag(flag, info->name), value);
+    }
+    const char *const *rules = settings_find("rule")->choices;
+    for (size_t l = 0; l < SETTINGS_LAYERS_MAX; l++) {
+        if (s->layer[l].has_rule)
+            str_appendf(out, " --rule %zu:%s", l, rules[s->layer[l].rule]);
+        if (s->layer[l].has_threshold)
+            str_appendf(out, " --threshold %zu:%.15g", l, s->layer[l].threshold);
+    }
+}
+
+void command_line(struct str *out, const char *verb, const char *trace_path, const char *model_dir,
+                  const struct plan *plan)
+{
+    str_appendf(out, "moqa %s ", verb);
+    append_quoted(out, trace_path);
+    if (model_dir) {
+        str_append(out, " --model ");
+        append_quoted(out, model_dir);
+    }
+    command_line_settings(out, &plan->settings);
+    if (strcmp(verb, "plan") != 0)
+        return;
+    for (size_t l = 0; l < plan->layers_count; l++)
+        for (size_t e = 0; e < plan->experts; e++)
+            if (plan->layers[l].experts[e].pinned)
+                str_appendf(out, " --pin %zu.%zu=%u", l, e, plan->layers[l].experts[e].bits);
+    str_append(out, " -o PLAN");
+}
