@@ -1,0 +1,168 @@
+/*
+ * Inside of the CUDA backend: its struct, its memory and the functions of its table. Only gpu/cuda/
+ * includes this.
+ *
+ * Two streams. `compute` has all kernels and products, and the memory: an allocation is usable and
+ * a released one is given away in the order of that stream, so nothing waits for either. `copy`
+ * brings host data through pinned buffers into staging memory of the device, from where a kernel
+ * takes it over on `compute`: the next upload runs while earlier work is under way. Only downloads
+ * and a full ring of staging buffers make the caller wait.
+ */
+#ifndef MOQA_GPU_CUDA_CUDA_BACKEND_H
+#define MOQA_GPU_CUDA_CUDA_BACKEND_H
+
+#include <cublas_v2.h>
+#include <cuda_runtime_api.h>
+
+#include "data/base/parallel.h"
+#include "gpu/backend.h"
+#include "gpu/cuda/cuda_kernels.h"
+
+/* Bytes of a staging buffer; a row of any matrix must fit. Tests make it small. */
+#ifndef CUDA_SLOT_BYTES
+#define CUDA_SLOT_BYTES ((size_t)8 << 20)
+#endif
+
+enum { CUDA_SLOTS = 4, CUDA_DOWN_SLOTS = 2, CUDA_DESCRIPTION_MAX = 256 };
+
+struct tensor {
+    enum tensor_kind kind;
+    size_t rows, columns;
+    size_t bytes;
+    float *f;  /* device, [rows][columns] where kind is TENSOR_F32, else NULL */
+    double *d; /* the same where kind is TENSOR_F64 */
+};
+
+/* A buffer of the ring that uploads go through. */
+struct cuda_slot {
+    unsigned char *host;   /* pinned */
+    unsigned char *device; /* staging */
+    cudaEvent_t copied;    /* host memory is free again */
+    cudaEvent_t consumed;  /* staging memory is free again */
+};
+
+struct cuda_down {
+    unsigned char *host; /* pinned */
+    cudaEvent_t arrived;
+};
+
+struct cuda_backend {
+    struct backend base; /* first: a struct backend * is cast to this */
+    struct parallel *pool;
+    int device;
+    bool pools; /* the driver allocates in the order of a stream */
+    cudaStream_t compute, copy;
+    cublasHandle_t blas;
+    void *blas_workspace;
+    struct cuda_slot slot[CUDA_SLOTS];
+    size_t next_slot;
+    struct cuda_down down[CUDA_DOWN_SLOTS];
+    uint64_t limit, used; /* bytes of device memory */
+    bool failed;          /* ERR_DEVICE was returned: nothing works any more */
+    char failure[CUDA_DESCRIPTION_MAX];
+    char description[CUDA_DESCRIPTION_MAX];
+};
+
+static inline struct cuda_backend *cuda_self(struct backend *b)
+{
+    return (struct cuda_backend *)b;
+}
+
+/* --- cuda_memory.c --- */
+/* 0, or ERR_DEVICE_MEMORY, or ERR_DEVICE, after which the backend has failed. */
+int cuda_check(struct cuda_backend *c, cudaError_t code, const char *what, struct err *err);
+int cuda_check_blas(struct cuda_backend *c, cublasStatus_t status, const char *what,
+                    struct err *err);
+/* ERR_DEVICE once the backend has failed. */
+int cuda_ready(struct cuda_backend *c, struct err *err);
+
+/* Device memory in the order of `compute`, contents unspecified; counted against the limit. */
+ERR_CHECK int cuda_alloc(struct cuda_backend *c, void *out, size_t bytes, struct err *err);
+void cuda_release(struct cuda_backend *c, void *memory, size_t bytes); /* NULL is legal */
+/* Bytes that may still be allocated. */
+uint64_t cuda_room(struct cuda_backend *c);
+
+/* At most CUDA_SLOT_BYTES of host data into staging memory, to be used by work queued on `compute`
+ * before cuda_staged() is called. The host data is free on return. */
+ERR_CHECK int cuda_stage(struct cuda_backend *c, const void *data, size_t bytes, void *staged,
+                         struct err *err);
+ERR_CHECK int cuda_staged(struct cuda_backend *c, struct err *err);
+/* Host data of any size to device memory, and back; the latter waits for all that was queued. */
+ERR_CHECK int cuda_put(struct cuda_backend *c, void *device, const void *host, size_t bytes,
+                       struct err *err);
+ERR_CHECK int cuda_get(struct cuda_backend *c, void *host, const void *device, size_t bytes,
+                       struct err *err);
+/* cuda_alloc() and cuda_put(). */
+ERR_CHECK int cuda_copy_of(struct cuda_backend *c, void *out, const void *host, size_t bytes,
+                           struct err *err);
+int cuda_slots_init(struct cuda_backend *c, struct err *err);
+void cuda_slots_release(struct cuda_backend *c);
+
+/* --- cuda_tensor.c --- */
+/* ERR_DEVICE once the backend has failed, ERR_USAGE unless t is of `kind` with at least n rows and
+ * exactly `columns` columns. */
+ERR_CHECK int cuda_expect(struct cuda_backend *c, const struct tensor *t, const char *name,
+                          enum tensor_kind kind, size_t n, size_t columns, struct err *err);
+int cuda_tensor_new(struct backend *b, struct tensor **out, enum tensor_kind kind, size_t rows,
+                    size_t columns, struct err *err);
+void cuda_tensor_free(struct backend *b, struct tensor *t);
+int cuda_upload(struct backend *b, struct tensor *t, size_t first, size_t rows,
+                enum backend_source source, const void *data, struct err *err);
+int cuda_download(struct backend *b, const struct tensor *t, size_t first, size_t rows, float *out,
+                  struct err *err);
+int cuda_download_f64(struct backend *b, const struct tensor *t, size_t first, size_t rows,
+                      double *out, struct err *err);
+int cuda_fill_zero(struct backend *b, struct tensor *t, struct err *err);
+
+/* --- cuda_forward.c --- */
+/* out[n][columns] = x[n][in] w[columns][in]^T in single precision; device pointers. */
+ERR_CHECK int cuda_product(struct cuda_backend *c, float *out, const float *x, const float *w,
+                           size_t n, size_t columns, size_t in, struct err *err);
+int cuda_embed(struct backend *b, struct tensor *out, const struct tensor *table,
+               const uint32_t *ids, size_t n, struct err *err);
+int cuda_rms_norm(struct backend *b, struct tensor *out, const struct tensor *x,
+                  const struct tensor *weight, size_t n, size_t group, double eps,
+                  struct err *err);
+int cuda_matmul(struct backend *b, struct tensor *out, const struct tensor *x,
+                const struct tensor *w, const struct tensor *bias, size_t n, struct err *err);
+int cuda_clamp(struct backend *b, struct tensor *x, size_t n, double limit, struct err *err);
+int cuda_rope(struct backend *b, struct tensor *x, size_t n, size_t heads, size_t head_dim,
+              size_t window, double theta, struct err *err);
+int cuda_attention(struct backend *b, struct tensor *out, const struct tensor *q,
+                   const struct tensor *k, const struct tensor *v, size_t n,
+                   const struct backend_attention *shape, struct err *err);
+int cuda_add(struct backend *b, struct tensor *x, const struct tensor *y, size_t n,
+             struct err *err);
+int cuda_swiglu(struct backend *b, struct tensor *out, const struct tensor *gate,
+                const struct tensor *up, size_t n, struct err *err);
+int cuda_add_gated(struct backend *b, struct tensor *x, const struct tensor *y,
+                   const struct tensor *logit, size_t n, struct err *err);
+
+/* --- cuda_experts.c --- */
+int cuda_route(struct backend *b, struct backend_groups *groups, const struct tensor *logits,
+               size_t n, size_t top_k, bool normalize, struct err *err);
+int cuda_gather(struct backend *b, struct tensor *out, const struct tensor *x,
+                const struct backend_groups *groups, struct err *err);
+int cuda_grouped_matmul(struct backend *b, struct tensor *out, const struct tensor *x,
+                        struct tensor *const *w, const struct backend_groups *groups,
+                        struct err *err);
+int cuda_combine(struct backend *b, struct tensor *x, const struct tensor *y,
+                 const struct backend_groups *groups, struct err *err);
+
+/* --- cuda_calibrate.c --- */
+int cuda_grouped_gram(struct backend *b, struct tensor *const *h, const struct tensor *x,
+                      const struct backend_groups *groups, struct err *err);
+int cuda_gram(struct backend *b, struct tensor *h, const struct tensor *x, size_t n,
+              struct err *err);
+int cuda_grouped_abs(struct backend *b, struct tensor *sum, const struct tensor *x,
+                     const struct backend_groups *groups, struct err *err);
+int cuda_nll(struct backend *b, double *nll, const struct tensor *x, const struct tensor *head,
+             const int64_t *target, size_t n, struct err *err);
+
+/* --- cuda_cholesky.c, cuda_sweep_run.c --- */
+int cuda_cholesky(struct backend *b, double *const *matrices, const size_t *d, size_t count,
+                  enum backend_precision precision, bool *failed, struct err *err);
+int cuda_sweep(struct backend *b, const struct backend_sweep *problems, size_t count,
+               enum backend_precision precision, struct err *err);
+
+#endif

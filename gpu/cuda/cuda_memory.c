@@ -1,0 +1,264 @@
+/* Device memory within its limit, and the ways to it and back through pinned buffers. */
+#include <stdio.h>
+#include <string.h>
+
+#include "gpu/cuda/cuda_backend.h"
+
+static int give_up(struct cuda_backend *c, const char *what, const char *why, struct err *err)
+{
+    if (!c->failed)
+        snprintf(c->failure, sizeof c->failure, "%s: %s", what, why);
+    c->failed = true;
+    return err_set(err, ERR_DEVICE, NULL, "CUDA device %d failed: %s", c->device, c->failure);
+}
+
+int cuda_check(struct cuda_backend *c, cudaError_t code, const char *what, struct err *err)
+{
+    if (code == cudaSuccess)
+        return 0;
+    cudaGetLastError(); /* else the next launch would report it again */
+    if (code == cudaErrorMemoryAllocation)
+        return err_set(err, ERR_DEVICE_MEMORY, NULL, "CUDA device %d has no memory left: %s",
+                       c->device, what);
+    return give_up(c, what, cudaGetErrorString(code), err);
+}
+
+int cuda_check_blas(struct cuda_backend *c, cublasStatus_t status, const char *what,
+                    struct err *err)
+{
+    if (status == CUBLAS_STATUS_SUCCESS)
+        return 0;
+    if (status == CUBLAS_STATUS_ALLOC_FAILED)
+        return err_set(err, ERR_DEVICE_MEMORY, NULL, "cuBLAS has no memory left: %s", what);
+    return give_up(c, what, cublasGetStatusString(status), err);
+}
+
+int cuda_ready(struct cuda_backend *c, struct err *err)
+{
+    return c->failed ? give_up(c, "", "", err) : 0;
+}
+
+/* --- Device memory. --- */
+
+enum { ALLOCATION = 512 }; /* the driver's own unit */
+
+static uint64_t rounded(size_t bytes)
+{
+    return ((uint64_t)bytes + (bytes == 0) + ALLOCATION - 1) / ALLOCATION * ALLOCATION;
+}
+
+int cuda_alloc(struct cuda_backend *c, void *out, size_t bytes, struct err *err)
+{
+    void *memory = NULL;
+    memcpy(out, &memory, sizeof memory);
+    int rc = cuda_ready(c, err);
+    if (rc < 0)
+        return rc;
+    if (bytes > SIZE_MAX / 2 || rounded(bytes) > c->limit - c->used)
+        return err_set(err, ERR_DEVICE_MEMORY, NULL,
+                       "CUDA device %d: %zu bytes more than the %llu in use would pass the limit "
+                       "of %llu",
+                       c->device, bytes, (unsigned long long)c->used, (unsigned long long)c->limit);
+    cudaError_t code = c->pools ? cudaMallocAsync(&memory, (size_t)rounded(bytes), c->compute)
+                                : cudaMalloc(&memory, (size_t)rounded(bytes));
+    rc = cuda_check(c, code, "allocation", err);
+    if (rc < 0)
+        return rc;
+    c->used += rounded(bytes);
+    memcpy(out, &memory, sizeof memory);
+    return 0;
+}
+
+void cuda_release(struct cuda_backend *c, void *memory, size_t bytes)
+{
+    if (!memory)
+        return;
+    c->used -= rounded(bytes);
+    /* What fails here failed before, and the next operation says so. */
+    (void)(c->pools ? cudaFreeAsync(memory, c->compute) : cudaFree(memory));
+}
+
+uint64_t cuda_room(struct cuda_backend *c)
+{
+    size_t free_bytes = 0, total = 0;
+    uint64_t left = c->limit - c->used, reserved = 0, in_use = 0;
+    cudaMemPool_t pool;
+    if (c->failed || cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) {
+        cudaGetLastError();
+        return 0;
+    }
+    /* What the pool keeps for later is free for us, though not for others. */
+    if (c->pools && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) ==
+            cudaSuccess &&
+        cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &in_use) == cudaSuccess)
+        free_bytes += (size_t)(reserved - in_use);
+    return left < free_bytes ? left : free_bytes;
+}
+
+/* --- Staging. --- */
+
+enum { COPY_ITEM = 1 << 18 }; /* bytes an item of work */
+
+struct copy_job {
+    unsigned char *out;
+    const unsigned char *in;
+    size_t bytes;
+};
+
+static void copy_item(void *context, size_t item, size_t worker)
+{
+    (void)worker;
+    const struct copy_job *j = context;
+    size_t first = item * COPY_ITEM, left = j->bytes - first;
+    memcpy(j->out + first, j->in + first, left < COPY_ITEM ? left : COPY_ITEM);
+}
+
+/* One thread does not fill the bus. */
+static void copy(struct cuda_backend *c, void *out, const void *in, size_t bytes)
+{
+    struct copy_job job = {out, in, bytes};
+    if (bytes <= COPY_ITEM)
+        memcpy(out, in, bytes);
+    else
+        parallel_for(c->pool, (bytes + COPY_ITEM - 1) / COPY_ITEM, copy_item, &job);
+}
+
+int cuda_stage(struct cuda_backend *c, const void *data, size_t bytes, void *staged,
+               struct err *err)
+{
+    struct cuda_slot *slot = &c->slot[c->next_slot];
+    int rc = cuda_ready(c, err);
+    if (rc < 0)
+        return rc;
+    if (bytes > CUDA_SLOT_BYTES)
+        return err_set(err, ERR_UNSUPPORTED, NULL, "a row of %zu bytes; at most %zu", bytes,
+                       (size_t)CUDA_SLOT_BYTES);
+    rc = cuda_check(c, cudaEventSynchronize(slot->copied), "copy to the device", err);
+    if (rc < 0)
+        return rc;
+    copy(c, slot->host, data, bytes);
+    cudaError_t code = cudaStreamWaitEvent(c->copy, slot->consumed, 0);
+    if (code == cudaSuccess)
+        code = cudaMemcpyAsync(slot->device, slot->host, bytes, cudaMemcpyHostToDevice, c->copy);
+    if (code == cudaSuccess)
+        code = cudaEventRecord(slot->copied, c->copy);
+    if (code == cudaSuccess)
+        code = cudaStreamWaitEvent(c->compute, slot->copied, 0);
+    memcpy(staged, &slot->device, sizeof slot->device);
+    return cuda_check(c, code, "copy to the device", err);
+}
+
+int cuda_staged(struct cuda_backend *c, struct err *err)
+{
+    struct cuda_slot *slot = &c->slot[c->next_slot];
+    c->next_slot = (c->next_slot + 1) % CUDA_SLOTS;
+    return cuda_check(c, cudaEventRecord(slot->consumed, c->compute), "copy to the device", err);
+}
+
+int cuda_put(struct cuda_backend *c, void *device, const void *host, size_t bytes, struct err *err)
+{
+    int rc = 0;
+    for (size_t at = 0; rc == 0 && at < bytes; at += CUDA_SLOT_BYTES) {
+        size_t count = bytes - at < CUDA_SLOT_BYTES ? bytes - at : CUDA_SLOT_BYTES;
+        void *staged;
+        rc = cuda_stage(c, (const unsigned char *)host + at, count, &staged, err);
+        if (rc == 0)
+            rc = cuda_check(c,
+                            cudaMemcpyAsync((unsigned char *)device + at, staged, count,
+                                            cudaMemcpyDeviceToDevice, c->compute),
+                            "copy to the device", err);
+        if (rc == 0)
+            rc = cuda_staged(c, err);
+    }
+    return rc;
+}
+
+int cuda_copy_of(struct cuda_backend *c, void *out, const void *host, size_t bytes, struct err *err)
+{
+    void *memory;
+    int rc = cuda_alloc(c, &memory, bytes, err);
+    if (rc == 0)
+        rc = cuda_put(c, memory, host, bytes, err);
+    if (rc < 0) {
+        cuda_release(c, memory, bytes);
+        memory = NULL;
+    }
+    memcpy(out, &memory, sizeof memory);
+    return rc;
+}
+
+int cuda_get(struct cuda_backend *c, void *host, const void *device, size_t bytes, struct err *err)
+{
+    static const char what[] = "copy from the device";
+    size_t pieces = (bytes + CUDA_SLOT_BYTES - 1) / CUDA_SLOT_BYTES;
+    int rc = cuda_ready(c, err);
+    /* A piece arrives while the one before is copied to its place. */
+    for (size_t i = 0; rc == 0 && pieces && i <= pieces; i++) {
+        struct cuda_down *next = &c->down[i % CUDA_DOWN_SLOTS];
+        struct cuda_down *last = &c->down[(i + 1) % CUDA_DOWN_SLOTS];
+        size_t at = i * CUDA_SLOT_BYTES;
+        if (i < pieces) {
+            size_t count = bytes - at < CUDA_SLOT_BYTES ? bytes - at : CUDA_SLOT_BYTES;
+            cudaError_t code = cudaMemcpyAsync(next->host, (const unsigned char *)device + at,
+                                               count, cudaMemcpyDeviceToHost, c->compute);
+            if (code == cudaSuccess)
+                code = cudaEventRecord(next->arrived, c->compute);
+            rc = cuda_check(c, code, what, err);
+        }
+        if (rc < 0 || i == 0)
+            continue;
+        at -= CUDA_SLOT_BYTES;
+        rc = cuda_check(c, cudaEventSynchronize(last->arrived), what, err);
+        if (rc == 0)
+            copy(c, (unsigned char *)host + at, last->host,
+                 bytes - at < CUDA_SLOT_BYTES ? bytes - at : CUDA_SLOT_BYTES);
+    }
+    return rc;
+}
+
+int cuda_slots_init(struct cuda_backend *c, struct err *err)
+{
+    static const char what[] = "staging buffers";
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < CUDA_SLOTS; i++) {
+        struct cuda_slot *s = &c->slot[i];
+        cudaError_t code = cudaMallocHost((void **)&s->host, CUDA_SLOT_BYTES);
+        if (code == cudaSuccess)
+            code = cudaEventCreateWithFlags(&s->copied, cudaEventDisableTiming);
+        if (code == cudaSuccess)
+            code = cudaEventCreateWithFlags(&s->consumed, cudaEventDisableTiming);
+        rc = cuda_check(c, code, what, err);
+        if (rc == 0)
+            rc = cuda_alloc(c, &s->device, CUDA_SLOT_BYTES, err);
+    }
+    for (size_t i = 0; rc == 0 && i < CUDA_DOWN_SLOTS; i++) {
+        struct cuda_down *d = &c->down[i];
+        cudaError_t code = cudaMallocHost((void **)&d->host, CUDA_SLOT_BYTES);
+        if (code == cudaSuccess)
+            code = cudaEventCreateWithFlags(&d->arrived, cudaEventDisableTiming);
+        rc = cuda_check(c, code, what, err);
+    }
+    /* The copy stream uses memory that was allocated in the order of the other. */
+    return rc == 0 ? cuda_check(c, cudaStreamSynchronize(c->compute), what, err) : rc;
+}
+
+void cuda_slots_release(struct cuda_backend *c)
+{
+    for (size_t i = 0; i < CUDA_SLOTS; i++) {
+        struct cuda_slot *s = &c->slot[i];
+        cuda_release(c, s->device, CUDA_SLOT_BYTES);
+        if (s->host)
+            (void)cudaFreeHost(s->host);
+        if (s->copied)
+            (void)cudaEventDestroy(s->copied);
+        if (s->consumed)
+            (void)cudaEventDestroy(s->consumed);
+    }
+    for (size_t i = 0; i < CUDA_DOWN_SLOTS; i++) {
+        if (c->down[i].host)
+            (void)cudaFreeHost(c->down[i].host);
+        if (c->down[i].arrived)
+            (void)cudaEventDestroy(c->down[i].arrived);
+    }
+}

@@ -1,0 +1,166 @@
+/* The CUDA backend's table and its life. */
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "data/base/mem.h"
+#include "gpu/cuda/cuda_backend.h"
+#include "gpu/cuda/cuda_module.h"
+
+enum { BLAS_WORKSPACE = 32 << 20 }; /* what cuBLAS advises for the newest devices */
+
+static void cuda_free(struct backend *b)
+{
+    struct cuda_backend *c = cuda_self(b);
+    if (!c)
+        return;
+    (void)cudaSetDevice(c->device);
+    if (c->compute)
+        (void)cudaStreamSynchronize(c->compute);
+    if (c->blas)
+        (void)cublasDestroy(c->blas);
+    cuda_release(c, c->blas_workspace, BLAS_WORKSPACE);
+    cuda_slots_release(c);
+    if (c->compute) {
+        (void)cudaStreamSynchronize(c->compute);
+        (void)cudaStreamDestroy(c->compute);
+    }
+    if (c->copy)
+        (void)cudaStreamDestroy(c->copy);
+    cudaMemPool_t pool;
+    if (c->pools && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess)
+        (void)cudaMemPoolTrimTo(pool, 0);
+    (void)cudaGetLastError();
+    parallel_free(c->pool);
+    free(c);
+}
+
+static void cuda_describe(const struct backend *b, char *out, size_t size)
+{
+    snprintf(out, size, "%s", ((const struct cuda_backend *)b)->description);
+}
+
+static struct parallel *cuda_pool(struct backend *b)
+{
+    return cuda_self(b)->pool;
+}
+
+static void cuda_memory(struct backend *b, uint64_t *free_bytes, uint64_t *used)
+{
+    *free_bytes = cuda_room(cuda_self(b));
+    *used = cuda_self(b)->used;
+}
+
+static const struct backend_ops cuda_ops = {
+    .name = "cuda",
+    .free = cuda_free,
+    .describe = cuda_describe,
+    .pool = cuda_pool,
+    .memory = cuda_memory,
+    .tensor_new = cuda_tensor_new,
+    .tensor_free = cuda_tensor_free,
+    .upload = cuda_upload,
+    .download = cuda_download,
+    .download_f64 = cuda_download_f64,
+    .fill_zero = cuda_fill_zero,
+    .embed = cuda_embed,
+    .rms_norm = cuda_rms_norm,
+    .matmul = cuda_matmul,
+    .clamp = cuda_clamp,
+    .rope = cuda_rope,
+    .attention = cuda_attention,
+    .add = cuda_add,
+    .swiglu = cuda_swiglu,
+    .add_gated = cuda_add_gated,
+    .route = cuda_route,
+    .gather = cuda_gather,
+    .grouped_matmul = cuda_grouped_matmul,
+    .combine = cuda_combine,
+    .grouped_gram = cuda_grouped_gram,
+    .gram = cuda_gram,
+    .grouped_abs = cuda_grouped_abs,
+    .cholesky = cuda_cholesky,
+    .sweep = cuda_sweep,
+    .nll = cuda_nll,
+};
+
+/* Memory that was freed stays with the process until cuda_free(): matrices come and go in equal
+ * sizes, and the driver takes its time to map memory anew. */
+static int keep_memory(struct cuda_backend *c, struct err *err)
+{
+    int supported = 0;
+    uint64_t all = UINT64_MAX;
+    cudaMemPool_t pool;
+    cudaError_t code =
+        cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, c->device);
+    c->pools = code == cudaSuccess && supported;
+    if (c->pools)
+        code = cudaDeviceGetDefaultMemPool(&pool, c->device);
+    if (c->pools && code == cudaSuccess)
+        code = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all);
+    return cuda_check(c, code, "memory pool", err);
+}
+
+static int open_device(struct cuda_backend *c, const struct cuda_options *o, struct err *err)
+{
+    struct cudaDeviceProp p;
+    size_t free_bytes, total;
+    cudaError_t code = cudaSetDevice(c->device);
+    if (code == cudaSuccess)
+        code = cudaGetDeviceProperties(&p, c->device);
+    if (code == cudaSuccess)
+        code = cudaMemGetInfo(&free_bytes, &total);
+    if (code == cudaSuccess)
+        code = cudaStreamCreateWithFlags(&c->compute, cudaStreamNonBlocking);
+    if (code == cudaSuccess)
+        code = cudaStreamCreateWithFlags(&c->copy, cudaStreamNonBlocking);
+    int rc = cuda_check(c, code, "start", err);
+    if (rc < 0)
+        return rc;
+    c->limit = o->memory_limit && o->memory_limit < free_bytes ? o->memory_limit : free_bytes;
+    snprintf(c->description, sizeof c->description,
+             "%.120s (device %d, compute capability %d.%d), %.1f GiB free, CUDA %d.%d", p.name,
+             c->device, p.major, p.minor, (double)free_bytes / 0x1p30, CUDART_VERSION / 1000,
+             CUDART_VERSION % 1000 / 10);
+    return keep_memory(c, err);
+}
+
+/* Products in single precision, none of its bits left away, and the same result every time: cuBLAS
+ * promises that for one stream and a workspace of its own. */
+static int open_blas(struct cuda_backend *c, struct err *err)
+{
+    static const char what[] = "start of cuBLAS";
+    int rc = cuda_check_blas(c, cublasCreate(&c->blas), what, err);
+    if (rc == 0)
+        rc = cuda_alloc(c, &c->blas_workspace, BLAS_WORKSPACE, err);
+    if (rc == 0)
+        rc = cuda_check_blas(c, cublasSetStream(c->blas, c->compute), what, err);
+    if (rc == 0)
+        rc = cuda_check_blas(c, cublasSetWorkspace(c->blas, c->blas_workspace, BLAS_WORKSPACE),
+                             what, err);
+    if (rc == 0)
+        rc = cuda_check_blas(c, cublasSetMathMode(c->blas, CUBLAS_DEFAULT_MATH), what, err);
+    return rc;
+}
+
+int cuda_backend_new(struct backend **out, const struct cuda_options *options, struct err *err)
+{
+    *out = NULL;
+    struct cuda_backend *c = mem_array(1, sizeof *c, err);
+    if (!c)
+        return ERR_NOMEM;
+    c->base.ops = &cuda_ops;
+    c->device = options->device;
+    int rc = parallel_new(&c->pool, options->threads, err);
+    if (rc == 0)
+        rc = open_device(c, options, err);
+    if (rc == 0)
+        rc = cuda_slots_init(c, err);
+    if (rc == 0)
+        rc = open_blas(c, err);
+    if (rc < 0) {
+        cuda_free(&c->base);
+        return rc;
+    }
+    *out = &c->base;
+    return 0;
+}
