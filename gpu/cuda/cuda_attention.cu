@@ -26,23 +26,22 @@ struct attention_shared {
 static __device__ inline void load_transposed(float (*out)[STRIDE], const float *x, size_t stride,
                                               size_t first, size_t limit, size_t from, size_t width)
 {
-#pragma unroll
+    CUDA_UNROLL
     for (int u = 0; u < LOADS; u++) {
         unsigned i = threadIdx.x + (unsigned)u * CUDA_THREADS, row = i / DEPTH, d = i % DEPTH;
-        out[d][row] = first + row < limit && from + d < width
-                          ? x[(first + row) * stride + from + d]
-                          : 0.0f;
+        out[d][row] =
+            first + row < limit && from + d < width ? x[(first + row) * stride + from + d] : 0.0f;
     }
 }
 
 /* sum[i][j] += a[i] b[j] */
 static __device__ inline void add_outer(float (*sum)[PART], const float *a, const float *b)
 {
-#pragma unroll
+    CUDA_UNROLL
     for (int i = 0; i < PART; i++)
-#pragma unroll
-        for (int j = 0; j < PART; j++)
-            sum[i][j] += a[i] * b[j];
+        CUDA_UNROLL
+    for (int j = 0; j < PART; j++)
+        sum[i][j] += a[i] * b[j];
 }
 
 /* What a block works on. */
@@ -61,7 +60,7 @@ static __device__ inline void scores(float (*score)[PART], attention_shared &s,
         load_transposed(s.a, b.q, b.q_stride, b.query, a.window, from, a.head_dim);
         load_transposed(s.b, b.k, b.v_stride, b.key, a.window, from, a.head_dim);
         __syncthreads();
-#pragma unroll
+        CUDA_UNROLL
         for (int d = 0; d < DEPTH; d++)
             add_outer(score, &s.a[d][b.down * PART], &s.b[d][b.across * PART]);
     }
@@ -73,11 +72,11 @@ static __device__ inline void soften(float (*score)[PART], float *max, float *su
                                      attention_shared &s, const attention_block &b,
                                      const cuda_attention_args &a)
 {
-#pragma unroll
+    CUDA_UNROLL
     for (int i = 0; i < PART; i++) {
         size_t query = b.query + b.down * PART + (unsigned)i;
         float largest = -INFINITY, total = 0;
-#pragma unroll
+        CUDA_UNROLL
         for (int j = 0; j < PART; j++) {
             size_t key = b.key + b.across * PART + (unsigned)j;
             bool seen = key <= query && key < a.window && (!a.sliding || key + a.sliding > query);
@@ -87,7 +86,7 @@ static __device__ inline void soften(float (*score)[PART], float *max, float *su
         largest = cuda_lanes_max(largest, ACROSS);
         largest = max[i] > largest ? max[i] : largest;
         shrink[i] = max[i] > -INFINITY ? expf(max[i] - largest) : 0.0f;
-#pragma unroll
+        CUDA_UNROLL
         for (int j = 0; j < PART; j++) {
             /* Only a masked score is the infinity itself: NaN goes on into the sums. */
             float p = score[i][j] == -INFINITY ? 0.0f : expf(score[i][j] - largest);
@@ -106,7 +105,7 @@ static __device__ inline void add_values(float (*out)[PART], attention_shared &s
 {
     for (unsigned from = 0; from < TILE; from += DEPTH) {
         __syncthreads();
-#pragma unroll
+        CUDA_UNROLL
         for (int u = 0; u < LOADS; u++) {
             unsigned i = threadIdx.x + (unsigned)u * CUDA_THREADS, row = i / TILE, c = i % TILE;
             size_t key = b.key + from + row;
@@ -115,7 +114,7 @@ static __device__ inline void add_values(float (*out)[PART], attention_shared &s
                               : 0.0f;
         }
         __syncthreads();
-#pragma unroll
+        CUDA_UNROLL
         for (int d = 0; d < DEPTH; d++)
             add_outer(out, &s.p[from + (unsigned)d][b.down * PART], &s.b[d][b.across * PART]);
     }
@@ -144,28 +143,28 @@ template <int PARTS> static __device__ inline void attend(const cuda_attention_a
         float score[PART][PART] = {};
         scores(score, s, b, a);
         soften(score, max, sum, shrink, s, b, a);
-#pragma unroll
+        CUDA_UNROLL
         for (int part = 0; part < PARTS; part++) {
-#pragma unroll
+            CUDA_UNROLL
             for (int i = 0; i < PART; i++)
-#pragma unroll
-                for (int j = 0; j < PART; j++)
-                    out[part][i][j] *= shrink[i];
+                CUDA_UNROLL
+            for (int j = 0; j < PART; j++)
+                out[part][i][j] *= shrink[i];
             add_values(out[part], s, b, a, (size_t)part * TILE);
         }
     }
     float *to = a.out + start * b.q_stride + head * a.head_dim;
-#pragma unroll
+    CUDA_UNROLL
     for (int part = 0; part < PARTS; part++)
-#pragma unroll
-        for (int i = 0; i < PART; i++)
-#pragma unroll
-            for (int j = 0; j < PART; j++) {
-                size_t query = b.query + b.down * PART + (unsigned)i;
-                size_t column = (size_t)part * TILE + b.across * PART + (unsigned)j;
-                if (query < a.window && column < a.head_dim)
-                    to[query * b.q_stride + column] = out[part][i][j] / sum[i];
-            }
+        CUDA_UNROLL
+    for (int i = 0; i < PART; i++)
+        CUDA_UNROLL
+    for (int j = 0; j < PART; j++) {
+        size_t query = b.query + b.down * PART + (unsigned)i;
+        size_t column = (size_t)part * TILE + b.across * PART + (unsigned)j;
+        if (query < a.window && column < a.head_dim)
+            to[query * b.q_stride + column] = out[part][i][j] / sum[i];
+    }
 }
 
 static __global__ void __launch_bounds__(CUDA_THREADS) attention_64(cuda_attention_args a)

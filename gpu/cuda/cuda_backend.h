@@ -121,8 +121,7 @@ ERR_CHECK int cuda_product(struct cuda_backend *c, float *out, const float *x, c
 int cuda_embed(struct backend *b, struct tensor *out, const struct tensor *table,
                const uint32_t *ids, size_t n, struct err *err);
 int cuda_rms_norm(struct backend *b, struct tensor *out, const struct tensor *x,
-                  const struct tensor *weight, size_t n, size_t group, double eps,
-                  struct err *err);
+                  const struct tensor *weight, size_t n, size_t group, double eps, struct err *err);
 int cuda_matmul(struct backend *b, struct tensor *out, const struct tensor *x,
                 const struct tensor *w, const struct tensor *bias, size_t n, struct err *err);
 int cuda_clamp(struct backend *b, struct tensor *x, size_t n, double limit, struct err *err);

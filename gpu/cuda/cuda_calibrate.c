@@ -72,9 +72,9 @@ int cuda_grouped_abs(struct backend *b, struct tensor *sum, const struct tensor 
     uint64_t *offset;
     rc = cuda_copy_of(c, &offset, groups->offset, bytes, err);
     if (rc == 0)
-        rc = cuda_check(
-            c, cuda_k_abs(c->compute, sum->d, x->f, offset, groups->experts, x->columns),
-            "grouped_abs", err);
+        rc =
+            cuda_check(c, cuda_k_abs(c->compute, sum->d, x->f, offset, groups->experts, x->columns),
+                       "grouped_abs", err);
     cuda_release(c, offset, bytes);
     return rc;
 }

@@ -24,17 +24,15 @@ static int factorize(struct cuda_backend *c, double *a, int *failed, size_t coun
         const double *known = a + first * d;
         /* Row-major A[first ..][panel] -= L[first ..][.. first] L[panel][.. first]^T. */
         if (first)
-            rc = cuda_check_blas(
-                c,
-                cublasDgemmStridedBatched(c->blas, CUBLAS_OP_T, CUBLAS_OP_N, (int)width,
-                                          (int)(d - first), (int)first, &minus, known, (int)d,
-                                          (long long)(d * d), known, (int)d, (long long)(d * d),
-                                          &one, a + first * (d + 1), (int)d, (long long)(d * d),
-                                          (int)count),
-                "cholesky", err);
+            rc = cuda_check_blas(c,
+                                 cublasDgemmStridedBatched(
+                                     c->blas, CUBLAS_OP_T, CUBLAS_OP_N, (int)width,
+                                     (int)(d - first), (int)first, &minus, known, (int)d,
+                                     (long long)(d * d), known, (int)d, (long long)(d * d), &one,
+                                     a + first * (d + 1), (int)d, (long long)(d * d), (int)count),
+                                 "cholesky", err);
         if (rc == 0)
-            rc = cuda_check(c,
-                            cuda_k_factor_corner(c->compute, a, failed, count, d, first, width),
+            rc = cuda_check(c, cuda_k_factor_corner(c->compute, a, failed, count, d, first, width),
                             "cholesky", err);
         if (rc == 0 && first + CUDA_PANEL < d)
             rc = cuda_check(c, cuda_k_solve_panel(c->compute, a, count, d, first), "cholesky", err);

@@ -62,17 +62,17 @@ static __global__ void __launch_bounds__(SOLVE_THREADS)
     if (first + row >= d)
         return;
     double *at = a + row * d;
-#pragma unroll
+    CUDA_UNROLL
     for (int c = 0; c < CUDA_PANEL; c++)
         x[c] = at[c];
-#pragma unroll
+    CUDA_UNROLL
     for (int c = 0; c < CUDA_PANEL; c++) {
         x[c] /= s.a[c][c];
-#pragma unroll
+        CUDA_UNROLL
         for (int n = c + 1; n < CUDA_PANEL; n++)
             x[n] -= x[c] * s.a[n][c];
     }
-#pragma unroll
+    CUDA_UNROLL
     for (int c = 0; c < CUDA_PANEL; c++)
         at[c] = x[c];
 }
@@ -93,7 +93,6 @@ static __global__ void __launch_bounds__(CUDA_THREADS) zero_upper(double *matric
 
 cudaError_t cuda_k_zero_upper(cudaStream_t s, double *a, size_t count, size_t d)
 {
-    return CUDA_LAUNCH(zero_upper,
-                       dim3(cuda_blocks(d, CUDA_THREADS), (unsigned)d, (unsigned)count),
+    return CUDA_LAUNCH(zero_upper, dim3(cuda_blocks(d, CUDA_THREADS), (unsigned)d, (unsigned)count),
                        CUDA_THREADS, s, a, d);
 }

@@ -21,6 +21,7 @@
 #define CUDA_LAUNCH(kernel, grid, block, stream, ...) \
     (kernel<<<(grid), (block), 0, (stream)>>>(__VA_ARGS__), cudaGetLastError())
 #define CUDA_SHARED(type, name) __shared__ type name
+#define CUDA_UNROLL _Pragma("unroll")
 #endif
 
 enum { CUDA_WARP = 32, CUDA_THREADS = 256 };

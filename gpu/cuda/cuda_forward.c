@@ -190,6 +190,6 @@ int cuda_add_gated(struct backend *b, struct tensor *x, const struct tensor *y,
         rc = cuda_expect(c, logit, "add: logit", TENSOR_F32, n, 1, err);
     if (rc < 0 || n == 0)
         return rc;
-    return cuda_check(
-        c, cuda_k_add(c->compute, x->f, y->f, logit ? logit->f : NULL, n, x->columns), "add", err);
+    return cuda_check(c, cuda_k_add(c->compute, x->f, y->f, logit ? logit->f : NULL, n, x->columns),
+                      "add", err);
 }

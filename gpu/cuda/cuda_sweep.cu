@@ -34,8 +34,8 @@ template <typename REAL> struct square {
 
 /* Threads: SQUARE x SQUARE_ROWS. */
 template <typename REAL>
-static __device__ inline void load(const cuda_sweep_batch &b, size_t index, const float *w, size_t first,
-                                   size_t rows)
+static __device__ inline void load(const cuda_sweep_batch &b, size_t index, const float *w,
+                                   size_t first, size_t rows)
 {
     CUDA_SHARED(square<REAL>, s);
     const cuda_sweep_problem &p = b.problem[index];
@@ -124,7 +124,8 @@ template <typename REAL> static __device__ inline void plain(const cuda_sweep_ba
     size_t base = p.group * b.d * b.rows + p.at + row;
     double total = 0;
     for (size_t first = 0; first < b.d; first += CUDA_SWEEP_COLUMNS) {
-        size_t left = b.d - first, width = left < CUDA_SWEEP_COLUMNS ? left : CUDA_SWEEP_COLUMNS;
+        const size_t most = CUDA_SWEEP_COLUMNS, left = b.d - first;
+        const size_t width = left < most ? left : most;
         REAL squares = 0;
         for (size_t k = first; k < first + width; k++) {
             uint32_t g = p.grid[p.order[k]];
@@ -160,7 +161,8 @@ cudaError_t cuda_k_sweep_plain(cudaStream_t s, const struct cuda_sweep_batch *b)
                    : CUDA_LAUNCH(plain_f32, grid, CUDA_THREADS, s, *b);
 }
 
-template <typename REAL> static __device__ inline void squares(const cuda_sweep_batch &b, size_t width)
+template <typename REAL>
+static __device__ inline void squares(const cuda_sweep_batch &b, size_t width)
 {
     const cuda_sweep_problem &p = b.problem[blockIdx.y];
     size_t row = (size_t)blockIdx.x * CUDA_THREADS + threadIdx.x;
@@ -231,16 +233,16 @@ static __device__ inline void compensate(const cuda_sweep_batch &b, size_t first
         load_tile<REAL, ROWS>(s.tile, corner, b.d, c, width);
         __syncthreads();
         REAL sum[STEP];
-#pragma unroll
+        CUDA_UNROLL
         for (int i = 0; i < STEP; i++)
             sum[i] = real && c + (unsigned)i < width ? sums[(c + (unsigned)i) * b.rows] : (REAL)0;
         for (unsigned j = c + STEP; j < width; j++) {
             REAL e = s.error[j][thread];
-#pragma unroll
+            CUDA_UNROLL
             for (int i = 0; i < STEP; i++)
                 sum[i] += e * s.tile[j][i];
         }
-#pragma unroll
+        CUDA_UNROLL
         for (int i = STEP - 1; i >= 0; i--) {
             unsigned k = c + (unsigned)i;
             REAL e = 0;
@@ -249,8 +251,7 @@ static __device__ inline void compensate(const cuda_sweep_batch &b, size_t first
                 REAL scale = (REAL)p.scale[row * p.grids + g], zero = p.zero[row * p.grids + g];
                 REAL weight = ((const REAL *)b.weight)[base + k * b.rows], pivot = s.tile[k][i];
                 REAL follow = 1 / pivot;
-                REAL code =
-                    round_to((weight - sum[i] * follow) / scale, -zero, p.top[g] - zero);
+                REAL code = round_to((weight - sum[i] * follow) / scale, -zero, p.top[g] - zero);
                 e = code * scale - weight;
                 REAL whole = e * pivot + sum[i];
                 b.codes[base + k * b.rows] = (uint8_t)(code + zero);
@@ -259,7 +260,7 @@ static __device__ inline void compensate(const cuda_sweep_batch &b, size_t first
                 total += e * e;
             }
             s.error[k][thread] = e;
-#pragma unroll
+            CUDA_UNROLL
             for (int n = 0; n < i; n++)
                 sum[n] += e * s.tile[k][n];
         }
@@ -290,7 +291,6 @@ cudaError_t cuda_k_sweep_block(cudaStream_t s, const struct cuda_sweep_batch *b,
 {
     unsigned rows = b->wide ? ROWS_F64 : ROWS_F32;
     dim3 grid(cuda_blocks(b->rows_max, rows), (unsigned)b->count);
-    return b->wide
-               ? CUDA_LAUNCH(compensate_f64, grid, ROWS_F64, s, *b, first, (unsigned)width)
-               : CUDA_LAUNCH(compensate_f32, grid, ROWS_F32, s, *b, first, (unsigned)width);
+    return b->wide ? CUDA_LAUNCH(compensate_f64, grid, ROWS_F64, s, *b, first, (unsigned)width)
+                   : CUDA_LAUNCH(compensate_f32, grid, ROWS_F32, s, *b, first, (unsigned)width);
 }

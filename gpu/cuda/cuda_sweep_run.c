@@ -230,8 +230,7 @@ static int load_factor(struct cuda_batch *batch, size_t group, const double *fac
         rc = cuda_stage(c, factor + at, count * sizeof *factor, &staged, err);
         if (rc == 0)
             rc = cuda_check(
-                c,
-                cuda_k_sweep_factor(c->compute, &batch->b, group * cells + at, staged, count),
+                c, cuda_k_sweep_factor(c->compute, &batch->b, group * cells + at, staged, count),
                 "sweep", err);
         if (rc == 0)
             rc = cuda_staged(c, err);
@@ -262,22 +261,22 @@ static int sums_of(struct cuda_batch *batch, size_t first, size_t width, size_t 
     const int m = (int)rows, n = (int)width, k = (int)(d - from), groups = (int)b->groups;
     if (b->wide) {
         static const double one = 1, zero = 0;
-        return cuda_check_blas(
-            c,
-            cublasDgemmStridedBatched(c->blas, CUBLAS_OP_N, CUBLAS_OP_T, m, n, k, &one,
-                                      (const double *)b->error + error, m, errors,
-                                      (const double *)b->factor + factor, (int)d, factors, &zero,
-                                      b->sum, m, sums, groups),
-            "sweep", err);
+        return cuda_check_blas(c,
+                               cublasDgemmStridedBatched(c->blas, CUBLAS_OP_N, CUBLAS_OP_T, m, n, k,
+                                                         &one, (const double *)b->error + error, m,
+                                                         errors, (const double *)b->factor + factor,
+                                                         (int)d, factors, &zero, b->sum, m, sums,
+                                                         groups),
+                               "sweep", err);
     }
     static const float one = 1, zero = 0;
-    return cuda_check_blas(
-        c,
-        cublasSgemmStridedBatched(c->blas, CUBLAS_OP_N, CUBLAS_OP_T, m, n, k, &one,
-                                  (const float *)b->error + error, m, errors,
-                                  (const float *)b->factor + factor, (int)d, factors, &zero,
-                                  b->sum, m, sums, groups),
-        "sweep", err);
+    return cuda_check_blas(c,
+                           cublasSgemmStridedBatched(c->blas, CUBLAS_OP_N, CUBLAS_OP_T, m, n, k,
+                                                     &one, (const float *)b->error + error, m,
+                                                     errors, (const float *)b->factor + factor,
+                                                     (int)d, factors, &zero, b->sum, m, sums,
+                                                     groups),
+                           "sweep", err);
 }
 
 static int clear_errors(struct cuda_batch *batch, struct err *err)
@@ -316,10 +315,10 @@ static int run_compensated(struct cuda_batch *batch, struct err *err)
     int rc = clear_errors(batch, err);
     for (size_t i = (d + CUDA_SWEEP_COLUMNS - 1) / CUDA_SWEEP_COLUMNS; rc == 0 && i-- > 0;) {
         size_t first = i * CUDA_SWEEP_COLUMNS, width = width_at(d, first), after = first + width;
-        rc = after < d ? sums_of(batch, first, width, after, err)
-                       : cuda_check(c,
-                                    cudaMemsetAsync(batch->b.sum, 0, batch->sum_bytes, c->compute),
-                                    "sweep", err);
+        rc = after < d
+                 ? sums_of(batch, first, width, after, err)
+                 : cuda_check(c, cudaMemsetAsync(batch->b.sum, 0, batch->sum_bytes, c->compute),
+                              "sweep", err);
         if (rc == 0)
             rc = cuda_check(c, cuda_k_sweep_block(c->compute, &batch->b, first, width), "sweep",
                             err);
@@ -412,14 +411,12 @@ int cuda_sweep(struct backend *b, const struct backend_sweep *problems, size_t c
         size_t rows = group_rows(p, 0, group_end(p, 0, end - at));
         if (rows > INT_MAX || p->columns > UINT16_MAX)
             return err_set(err, ERR_UNSUPPORTED, NULL, "a linear of %zu x %zu", rows, p->columns);
-        struct cuda_batch batch = {.c = c,
-                                   .p = p,
-                                   .count = end - at,
-                                   .b = {.count = end - at,
-                                         .groups = groups,
-                                         .d = p->columns,
-                                         .rows = rows,
-                                         .wide = wide}};
+        struct cuda_batch batch = {
+            .c = c,
+            .p = p,
+            .count = end - at,
+            .b = {
+                .count = end - at, .groups = groups, .d = p->columns, .rows = rows, .wide = wide}};
         rc = run_batch(&batch, err);
     }
     return rc;

@@ -28,8 +28,8 @@ int cuda_tensor_new(struct backend *b, struct tensor **out, enum tensor_kind kin
     *out = NULL;
     if (!mem_mul(&count, rows, columns) ||
         !mem_mul(&bytes, count, kind == TENSOR_F64 ? sizeof(double) : sizeof(float)))
-        return err_set(err, ERR_DEVICE_MEMORY, NULL,
-                       "a tensor of %zu x %zu does not fit in memory", rows, columns);
+        return err_set(err, ERR_DEVICE_MEMORY, NULL, "a tensor of %zu x %zu does not fit in memory",
+                       rows, columns);
     struct tensor *t = mem_array(1, sizeof *t, err);
     if (!t)
         return ERR_NOMEM;

@@ -1,4 +1,4 @@
-/* The part of CUDA C++ that gpu/cuda/*.cu uses, for a plain C++ compiler. */
+/* The part of CUDA C++ that the kernels of gpu/cuda use, for a plain C++ compiler. */
 #ifndef MOQA_TESTS_EMULATION_CUDA_RUNTIME_H
 #define MOQA_TESTS_EMULATION_CUDA_RUNTIME_H
 
@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "emulation_block.h"
+#include "emulation_runtime.h"
 
 #define __global__
 #define __device__
@@ -43,6 +44,9 @@ template <typename F> void emulation_body(void *body)
 
 template <typename F> cudaError_t emulation_launch(dim3 grid, dim3 block, F body)
 {
+    cudaError_t code = emulation_gate("kernel");
+    if (code != cudaSuccess)
+        return code;
     return emulation_run(grid, block, emulation_body<F>, &body) == 0
                ? cudaSuccess
                : cudaErrorInvalidConfiguration;
@@ -50,6 +54,7 @@ template <typename F> cudaError_t emulation_launch(dim3 grid, dim3 block, F body
 
 #define CUDA_LAUNCH(kernel, grid, block, stream, ...) \
     ((void)(stream), emulation_launch(grid, block, [&] { kernel(__VA_ARGS__); }))
+#define CUDA_UNROLL
 #define CUDA_SHARED(type, name) type &name = *static_cast<type *>(emulation_shared(sizeof(type)))
 
 #endif

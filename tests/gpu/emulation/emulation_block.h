@@ -35,10 +35,11 @@ void emulation_set_order(uint64_t seed);
 /* Kernels run so far. */
 size_t emulation_launches(void);
 
-/* Runs body(context) once for each thread of the grid. Returns 0, or -1 where the device would refuse
- * the launch: an empty grid or block, too many threads, an index beyond the device's bounds. */
+/* Runs body(context) once for each thread of the grid. Returns 0, or -1 where the device would
+ * refuse the launch: an empty grid or block, too many threads, an index beyond the device's bounds.
+ */
 int emulation_run(struct emulation_index grid, struct emulation_index block,
-                              void (*body)(void *context), void *context);
+                  void (*body)(void *context), void *context);
 
 /* Inside of a kernel. */
 void emulation_barrier(void);
