@@ -65,6 +65,8 @@ static const struct setting_info table[] = {
      "pull of a rare expert's Hessian to the layer's: n0 / d; 0: off"},
     {"propagation", SETTING_CHOICE, STAGE_QUANTIZE, AT(propagation), propagation_names, 0, 1, 1,
      "calibrate a layer on the quantized or on the original layers before it"},
+    {"shift", SETTING_SWITCH, STAGE_QUANTIZE, AT(shift), NULL, 0, 1, 1,
+     "aim at the original's outputs: weights make up for what rounding before them shifted"},
     {"bits_high", SETTING_BITS, STAGE_STRATEGY, AT(bits_high), NULL, 2, 16, 1,
      "bits of the high group"},
     {"bits_low", SETTING_BITS, STAGE_STRATEGY, AT(bits_low), NULL, 2, 16, 1,

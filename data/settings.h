@@ -56,6 +56,7 @@ struct settings {
     double damping;
     double shrink;
     int propagation;
+    bool shift;
     unsigned bits_high, bits_low, bits_shared, bits_channel, bits_attention;
     size_t class_bits_count;                   /* 0: low .. high spread by the default rule */
     unsigned class_bits[SETTINGS_CLASSES_MAX]; /* low to high */

@@ -373,6 +373,99 @@ int forward_mlp(struct forward *f, const struct model_layer *l, const struct for
     return rc;
 }
 
+/* --- Two passes side by side --- */
+
+/* One of the two, with its own weights. */
+struct side {
+    struct forward *f;
+    const struct model_layer *l;
+};
+
+static int side_mid(const struct side *s, const struct backend_groups *g, struct err *err)
+{
+    struct forward *f = s->f;
+    struct tensor *slots = f->work[WORK_SLOTS], *gate = f->work[WORK_GATE], *up = f->work[WORK_UP];
+    int rc = f->ops->grouped_matmul(f->b, gate, slots, s->l->gate, g, err);
+    if (rc == 0)
+        rc = f->ops->grouped_matmul(f->b, up, slots, s->l->up, g, err);
+    return rc == 0 ? f->ops->swiglu(f->b, gate, gate, up, g->tokens * g->top_k, err) : rc;
+}
+
+static int pair_experts(const struct side s[2], const struct forward_pair_tap *tap,
+                        const struct backend_groups *g, struct err *err)
+{
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 2; i++)
+        rc = s[i].f->ops->gather(s[i].f->b, s[i].f->work[WORK_SLOTS], s[i].f->work[WORK_NORM], g,
+                                 err);
+    if (rc == 0)
+        rc = tap->expert_in(tap->context, s[0].f->work[WORK_SLOTS], s[1].f->work[WORK_SLOTS], g,
+                            err);
+    for (int i = 0; rc == 0 && tap->expert_mid && i < 2; i++)
+        rc = side_mid(&s[i], g, err);
+    if (rc == 0 && tap->expert_mid)
+        rc =
+            tap->expert_mid(tap->context, s[0].f->work[WORK_GATE], s[1].f->work[WORK_GATE], g, err);
+    return rc;
+}
+
+static int pair_shared(const struct side s[2], const struct forward_pair_tap *tap, size_t n,
+                       struct err *err)
+{
+    int rc = tap->shared_in(tap->context, s[0].f->work[WORK_NORM], s[1].f->work[WORK_NORM], n, err);
+    for (int i = 0; rc == 0 && tap->shared_mid && i < 2; i++)
+        rc = gated(s[i].f, s[i].l->shared, s[i].f->work[WORK_MLP_GATE], s[i].f->work[WORK_MLP_UP],
+                   n, &no_tap, err);
+    if (rc == 0 && tap->shared_mid)
+        rc = tap->shared_mid(tap->context, s[0].f->work[WORK_MLP_GATE], s[1].f->work[WORK_MLP_GATE],
+                             n, err);
+    return rc;
+}
+
+static int pair_chunk(const struct side s[2], const struct forward_pair_tap *tap, size_t chunk,
+                      struct err *err)
+{
+    struct forward *f = s[1].f;
+    const struct model_config *c = f->model->config;
+    size_t n = chunk_rows(f, chunk);
+    struct backend_groups g = {0};
+    int rc = 0;
+    for (int i = 0; rc == 0 && i < 2; i++)
+        rc = s[i].f->ops->rms_norm(s[i].f->b, s[i].f->work[WORK_NORM], s[i].f->hidden[chunk],
+                                   s[i].l->post_norm, n, c->hidden, c->rms_norm_eps, err);
+    if (rc == 0)
+        rc = f->ops->matmul(f->b, f->work[WORK_ROUTER], f->work[WORK_NORM], s[1].l->router, NULL, n,
+                            err);
+    if (rc == 0)
+        rc = f->ops->route(f->b, &g, f->work[WORK_ROUTER], n, c->top_k, c->norm_topk_prob, err);
+    if (rc == 0)
+        rc = tap->routing(tap->context, chunk * f->chunk_windows * f->window, &g, err);
+    if (rc == 0)
+        rc = pair_experts(s, tap, &g, err);
+    if (rc == 0 && c->shared_size)
+        rc = pair_shared(s, tap, n, err);
+    backend_groups_release(&g);
+    return rc;
+}
+
+int forward_mlp_pair(struct forward *f, const struct model_layer *l, struct forward *original,
+                     const struct model_layer *original_layer, const struct forward_pair_tap *tap,
+                     struct err *err)
+{
+    const struct side sides[2] = {{original, original_layer}, {f, l}};
+    int rc = make_work(f, WORK_MLP_FIRST, WORK_MLP_LAST, err);
+    if (rc == 0)
+        rc = make_work(original, WORK_MLP_FIRST, WORK_MLP_LAST, err);
+    for (size_t i = 0; rc == 0 && i < f->chunks; i++) {
+        rc = check_cancel(f, err);
+        if (rc == 0)
+            rc = pair_chunk(sides, tap, i, err);
+    }
+    free_work(f, WORK_MLP_FIRST, WORK_MLP_LAST);
+    free_work(original, WORK_MLP_FIRST, WORK_MLP_LAST);
+    return rc;
+}
+
 static int nll_chunk(struct forward *f, const struct tensor *norm, const struct tensor *head,
                      size_t chunk, int64_t *target, double *row_nll, double *nll, struct err *err)
 {

@@ -56,6 +56,28 @@ ERR_CHECK int forward_attention(struct forward *f, const struct model_layer *l,
 ERR_CHECK int forward_mlp(struct forward *f, const struct model_layer *l,
                           const struct forward_tap *tap, bool apply, struct err *err);
 
+/*
+ * The inputs of the linears of an MoE layer twice, for the same tokens and experts: as `original`
+ * sees them (its hidden states, its weights) and as this pass does, which chooses the experts.
+ */
+struct forward_pair_tap {
+    void *context;
+    int (*routing)(void *context, size_t first, const struct backend_groups *g, struct err *err);
+    int (*expert_in)(void *context, const struct tensor *original, const struct tensor *x,
+                     const struct backend_groups *g, struct err *err);
+    int (*expert_mid)(void *context, const struct tensor *original, const struct tensor *x,
+                      const struct backend_groups *g, struct err *err); /* may be NULL */
+    int (*shared_in)(void *context, const struct tensor *original, const struct tensor *x, size_t n,
+                     struct err *err);
+    int (*shared_mid)(void *context, const struct tensor *original, const struct tensor *x,
+                      size_t n, struct err *err); /* may be NULL */
+};
+
+/* Watches only: no hidden states move. Both were made for the same windows. */
+ERR_CHECK int forward_mlp_pair(struct forward *f, const struct model_layer *l,
+                               struct forward *original, const struct model_layer *original_layer,
+                               const struct forward_pair_tap *tap, struct err *err);
+
 /* nll[w][window - 1]: of every token of a window but the first, natural log. */
 ERR_CHECK int forward_nll(struct forward *f, double *nll, struct err *err);
 

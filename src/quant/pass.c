@@ -50,6 +50,28 @@ static bool forward_needed(const struct pass *p)
     return false;
 }
 
+/* The original's hidden states before layer p->next; a resumed run computes them again. */
+static int make_original(struct pass *p, struct err *err)
+{
+    const struct pass_options *o = &p->o;
+    if (!pass_shifts(o))
+        return 0;
+    int rc = forward_new(&p->original, o->model, o->backend, o->ids, o->starts, o->windows,
+                         o->window, err);
+    if (rc == 0 && o->progress)
+        forward_set_cancel(p->original, &o->progress->cancel);
+    for (size_t i = 0; rc == 0 && i < p->next; i++) {
+        struct model_layer layer = {0};
+        rc = model_layer_load(&layer, o->model, o->backend, i, err);
+        if (rc == 0)
+            rc = forward_attention(p->original, &layer, NULL, true, err);
+        if (rc == 0)
+            rc = forward_mlp(p->original, &layer, NULL, true, err);
+        model_layer_release(&layer, o->backend);
+    }
+    return rc;
+}
+
 static int make_forward(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
@@ -59,8 +81,9 @@ static int make_forward(struct pass *p, struct err *err)
         return rc;
     if (o->progress)
         forward_set_cancel(p->forward, &o->progress->cancel);
-    if (p->next == 0)
-        return 0;
+    rc = make_original(p, err);
+    if (rc < 0 || p->next == 0)
+        return rc;
     size_t count = p->positions * p->config->hidden;
     float *hidden = mem_array(count, sizeof *hidden, err);
     rc = hidden ? journal_load_hidden(&p->journal, hidden, count, err) : ERR_NOMEM;
@@ -405,6 +428,7 @@ int pass_step(struct pass *p, struct err *err)
 void pass_detach(struct pass *p)
 {
     forward_free(p->forward);
+    forward_free(p->original);
     p->forward = NULL;
 }
 

@@ -283,6 +283,13 @@ static int add_linear(void *context, size_t layer, enum model_linear linear, siz
     return 0;
 }
 
+/* Does the pass run the original beside the quantized model? */
+bool pass_shifts(const struct pass_options *o)
+{
+    const struct settings *s = &o->plan->settings;
+    return s->shift && s->propagation == PROPAGATION_QUANT && o->plan->quantizer == PLAN_GPTQ;
+}
+
 /* Hidden states, one layer's weights and raw Hessians, one chunk of activations; or the embedding,
  * from which the hidden states are made. */
 static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uint64_t hessians)
@@ -294,6 +301,11 @@ static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uin
     uint64_t work = chunk * (6 * (uint64_t)c->hidden + c->top_k * slot) * sizeof(float);
     uint64_t layer = work + floats * sizeof(float) + hessians * sizeof(double);
     uint64_t embedding = (uint64_t)c->vocab * c->hidden * sizeof(float);
+    /* A second pass with its layer, and matrices of twice the side. */
+    if (pass_shifts(o)) {
+        layer += work + floats * sizeof(float) + 4 * hessians * sizeof(double);
+        hidden *= 2;
+    }
     return hidden + (layer > embedding ? layer : embedding);
 }
 

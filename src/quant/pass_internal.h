@@ -25,7 +25,8 @@ struct pass {
     const struct model_config *config;
     const struct quantizer *quantizer; /* NULL: nothing is quantized */
     struct quantizer_rule rule;
-    struct forward *forward; /* made by the first step; NULL where no layer needs it */
+    struct forward *forward;  /* NULL where no layer needs it */
+    struct forward *original; /* the same tokens through the original, where `shift` is on */
     bool needs_forward;
     struct str note; /* of pass_attach(), for the layer in work */
     struct journal journal;
@@ -60,6 +61,9 @@ typedef int (*pass_visit)(void *context, size_t layer, enum model_linear linear,
                           struct err *err);
 ERR_CHECK int pass_each_linear(const struct pass_options *o, size_t layer, pass_visit visit,
                                void *context, struct err *err);
+
+/* Does the pass run the original beside the quantized model, to make up for shifts? */
+bool pass_shifts(const struct pass_options *o);
 
 /* Does any linear of the layer change? */
 bool pass_layer_quantized(const struct pass_options *o, size_t layer);

@@ -3,12 +3,14 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/base/log.h"
 #include "data/base/mem.h"
 #include "data/base/parallel.h"
 #include "src/quant/channels.h"
 #include "src/quant/pass_internal.h"
+#include "src/quant/shifts.h"
 
 enum { GROUP_LINEARS_MAX = 3 };
 
@@ -40,7 +42,9 @@ static const size_t batch_bytes = (size_t)512 << 20;
 struct layer_job {
     struct pass *p;
     struct model_layer *layer;
+    struct model_layer *original; /* as it was, where shifts are made up for; else NULL */
     struct hessians *hessians;
+    struct shifts *shifts; /* of the same kinds, or NULL */
     struct writer_list *list;
     struct pass_layer_result *result;
 };
@@ -60,9 +64,11 @@ struct part {
 };
 
 struct batch {
-    size_t units; /* with a Hessian */
-    size_t *unit; /* [units] */
-    double **h;   /* [units] */
+    size_t units;             /* with a Hessian */
+    size_t *unit;             /* [units] */
+    double **h;               /* [units] */
+    double **shift, **factor; /* [units] of shifts_apply(), or NULL */
+    bool *singular;           /* [units] no factor: no shift */
     struct quantizer_hessian *hessians;
     size_t count; /* linears */
     struct part *parts;
@@ -81,6 +87,13 @@ static void batch_release(struct batch *b)
 {
     for (size_t i = 0; b->h && i < b->units; i++)
         free(b->h[i]);
+    for (size_t i = 0; b->shift && i < b->units; i++)
+        free(b->shift[i]);
+    for (size_t i = 0; b->factor && i < b->units; i++)
+        free(b->factor[i]);
+    free(b->shift);
+    free(b->factor);
+    free(b->singular);
     for (size_t i = 0; i < b->count; i++) {
         free(b->parts[i].weights);
         free(b->parts[i].absolute);
@@ -100,10 +113,16 @@ static int batch_init(struct batch *b, size_t units, const struct linear_group *
     *b = (struct batch){0};
     b->unit = mem_array(units, sizeof *b->unit, err);
     b->h = mem_array(units, sizeof *b->h, err);
+    b->shift = mem_array(units, sizeof *b->shift, err);
+    b->factor = mem_array(units, sizeof *b->factor, err);
+    b->singular = mem_array(units, sizeof *b->singular, err);
     b->hessians = mem_array(units, sizeof *b->hessians, err);
     b->parts = mem_array(units * group->count, sizeof *b->parts, err);
     b->items = mem_array(units * group->count, sizeof *b->items, err);
-    return b->unit && b->h && b->hessians && b->parts && b->items ? 0 : ERR_NOMEM;
+    return b->unit && b->h && b->shift && b->factor && b->singular && b->hessians && b->parts &&
+                   b->items
+               ? 0
+               : ERR_NOMEM;
 }
 
 static int read_weights(struct part *t, const struct model *m, struct err *err)
@@ -179,6 +198,26 @@ static int add_part(struct layer_job *j, struct batch *b, const struct linear_gr
     return rc;
 }
 
+/* The shift of a unit, and its damped Hessian to be factorized. */
+static int add_shift(const struct layer_job *j, struct batch *b, enum hessians_kind kind,
+                     struct err *err)
+{
+    const struct settings *s = &j->p->o.plan->settings;
+    size_t i = b->units - 1, d = b->hessians[i].d;
+    const double *h = b->h[i];
+    double mean = 0;
+    b->shift[i] = mem_aligned(d * d, sizeof **b->shift, err);
+    b->factor[i] = mem_aligned(d * d, sizeof **b->factor, err);
+    if (!b->shift[i] || !b->factor[i])
+        return ERR_NOMEM;
+    for (size_t k = 0; k < d; k++)
+        mean += h[k * d + k] / (double)d;
+    memcpy(b->factor[i], h, d * d * sizeof *h);
+    for (size_t k = 0; k < d; k++)
+        b->factor[i][k * d + k] += h[k * d + k] == 0.0 ? 1.0 : s->damping * mean;
+    return shifts_take(j->shifts, kind, b->unit[i], s->shrink, b->shift[i], err);
+}
+
 static int add_unit(struct layer_job *j, struct batch *b, const struct linear_group *group,
                     size_t unit, struct err *err)
 {
@@ -190,6 +229,8 @@ static int add_unit(struct layer_job *j, struct batch *b, const struct linear_gr
     b->unit[b->units] = unit;
     b->hessians[b->units++] = (struct quantizer_hessian){.d = set->d, .h = h};
     int rc = hessians_take(j->hessians, group->kind, unit, j->p->o.plan->settings.shrink, h, err);
+    if (rc == 0 && j->shifts)
+        rc = add_shift(j, b, group->kind, err);
     for (size_t i = 0; rc == 0 && i < group->count; i++)
         if (pass_bits_of(&j->p->o, j->layer->index, group->linear[i], unit).bits < 16)
             rc = add_part(j, b, group, group->linear[i], unit, err);
@@ -222,8 +263,13 @@ static void prepare_part(void *context, size_t i, size_t worker)
     (void)worker;
     const struct parts_job *job = context;
     struct part *t = &job->b->parts[i];
+    size_t unit = job->b->items[i].hessian;
+    bool applied;
     int rc = read_weights(t, job->j->p->o.model, &t->err);
     job->b->items[i].weights = t->weights;
+    if (rc == 0 && job->b->shift[unit] && !job->b->singular[unit])
+        rc = shifts_apply(&applied, t->weights, t->out, t->in, job->b->shift[unit],
+                          job->b->factor[unit], &t->err);
     if (rc == 0 && t->bits.channels)
         (void)!pick_channels(job->j, t, job->b->h[job->b->items[i].hessian], &t->err);
 }
@@ -292,6 +338,19 @@ static void note_unit(struct layer_job *j, const struct batch *b, enum hessians_
     }
 }
 
+static int factorize_shifts(const struct layer_job *j, struct batch *b, struct err *err)
+{
+    struct backend *device = j->p->o.backend;
+    size_t *d = mem_array(b->units, sizeof *d, err);
+    if (!d)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < b->units; i++)
+        d[i] = b->hessians[i].d;
+    int rc = device->ops->cholesky(device, b->factor, d, b->units, BACKEND_FP64, b->singular, err);
+    free(d);
+    return rc;
+}
+
 static int finish_batch(struct layer_job *j, struct batch *b, const struct linear_group *group,
                         struct err *err)
 {
@@ -299,7 +358,9 @@ static int finish_batch(struct layer_job *j, struct batch *b, const struct linea
     if (progress_cancelled(p->o.progress))
         return err_set(err, ERR_CANCELLED, NULL, "stopped");
     struct parts_job job = {j, b, 0};
-    int rc = run_parts(&job, prepare_part, err);
+    int rc = j->shifts ? factorize_shifts(j, b, err) : 0;
+    if (rc == 0)
+        rc = run_parts(&job, prepare_part, err);
     if (rc == 0)
         rc = p->quantizer->run(p->o.backend, &p->rule, b->hessians, b->units, b->items, b->count,
                                err);
@@ -320,7 +381,8 @@ static size_t unit_bytes(const struct pass *p, const struct linear_group *group)
         model_linear_shape(p->config, group->linear[i], &in, &out);
         bytes += in * out * (sizeof(float) + 1);
     }
-    return bytes + in * in * sizeof(double);
+    size_t matrices = p->original ? 3 : 1;
+    return bytes + matrices * in * in * sizeof(double);
 }
 
 static bool any_quantized(const struct pass *p, size_t layer, const struct linear_group *group,
@@ -417,44 +479,82 @@ static void note_tokens(struct layer_job *j)
             j->layer->index, short_of, j->p->config->experts, j->p->config->hidden, least);
 }
 
+/* Kinds that are the inputs of gate and up, and all. */
+static const unsigned first_kinds = 1u << HESSIANS_IN | 1u << HESSIANS_SHARED_IN;
+static const unsigned all_kinds = (1u << HESSIANS_KINDS) - 1;
+
+/* Hessians of the wanted kinds, and shifts, from the layer as it is now; then the linears on
+ * them. */
+static int round_kinds(struct layer_job *j, unsigned wanted, unsigned turn, bool apply,
+                       struct err *err)
+{
+    struct pass *p = j->p;
+    struct hessians h = {0};
+    struct shifts s = {0};
+    bool absolute = p->o.plan->settings.channel_score == SCORE_AWQ;
+    int rc = hessians_init(&h, p->o.backend, p->config, wanted & turn, absolute, err);
+    struct forward_tap tap = hessians_tap(&h);
+    j->hessians = &h;
+    j->shifts = NULL;
+    if (rc == 0)
+        rc = forward_mlp(p->forward, j->layer, &tap, apply, err);
+    if (rc == 0 && j->original) {
+        rc = shifts_init(&s, p->o.backend, p->config, wanted & turn,
+                         forward_chunk_positions(p->forward), err);
+        struct forward_pair_tap pair = shifts_tap(&s);
+        j->shifts = &s;
+        if (rc == 0)
+            rc = forward_mlp_pair(p->forward, j->layer, p->original, j->original, &pair, err);
+    }
+    if (rc == 0 && (turn & first_kinds)) {
+        note_tokens(j);
+        progress_step(p->o.progress, PASS_HESSIAN_STEPS);
+        progress_stage(p->o.progress, "layer %zu of %zu: rounding", p->next + 1, p->config->layers);
+    }
+    for (size_t i = 0; rc == 0 && i < MLP_GROUPS; i++)
+        if (turn >> mlp_groups[i].kind & 1u)
+            rc = run_group(j, &mlp_groups[i], PASS_ROUNDING_STEPS / MLP_GROUPS, err);
+    hessians_release(&h);
+    shifts_release(&s);
+    return rc;
+}
+
 static int run_mlp(struct layer_job *j, bool move, struct err *err)
 {
     struct pass *p = j->p;
-    const struct settings *s = &p->o.plan->settings;
-    struct hessians h = {0};
     unsigned wanted =
         j->layer->is_moe ? wanted_kinds(p, j->layer->index, mlp_groups, MLP_GROUPS) : 0;
-    if (!wanted) {
+    bool moved = move && wanted && !propagates(p);
+    int rc = 0;
+    if (!wanted)
         progress_step(p->o.progress, PASS_HESSIAN_STEPS + PASS_ROUNDING_STEPS);
-        return move ? forward_mlp(p->forward, j->layer, NULL, true, err) : 0;
-    }
-    int rc = hessians_init(&h, p->o.backend, p->config, wanted, s->channel_score == SCORE_AWQ, err);
-    struct forward_tap tap = hessians_tap(&h);
-    j->hessians = &h;
-    bool moved = move && !propagates(p);
-    if (rc == 0)
-        rc = forward_mlp(p->forward, j->layer, &tap, moved, err);
-    if (rc == 0)
-        note_tokens(j);
-    progress_step(p->o.progress, PASS_HESSIAN_STEPS);
-    progress_stage(p->o.progress, "layer %zu of %zu: rounding", p->next + 1, p->config->layers);
-    for (size_t i = 0; rc == 0 && i < MLP_GROUPS; i++)
-        rc = run_group(j, &mlp_groups[i], PASS_ROUNDING_STEPS / MLP_GROUPS, err);
-    hessians_release(&h);
+    else
+        rc = round_kinds(j, wanted, j->original ? first_kinds : all_kinds, moved, err);
+    /* Down makes up for the rounding of gate and up, too. */
+    if (rc == 0 && wanted && j->original)
+        rc = round_kinds(j, wanted, all_kinds & ~first_kinds, false, err);
     if (rc == 0 && move && !moved)
         rc = forward_mlp(p->forward, j->layer, NULL, true, err);
+    if (rc == 0 && move && j->original)
+        rc = forward_mlp(p->original, j->original, NULL, true, err);
     return rc;
 }
 
 int pass_layer_run(struct pass *p, struct writer_list *list, struct pass_layer_result *result,
                    struct err *err)
 {
-    struct model_layer layer = {0};
+    struct model_layer layer = {0}, original = {0};
     struct layer_job job = {.p = p, .layer = &layer, .list = list, .result = result};
     size_t layers = p->config->layers;
     bool last = p->next + 1 == layers;
     progress_stage(p->o.progress, "layer %zu of %zu: attention", p->next + 1, layers);
     int rc = model_layer_load(&layer, p->o.model, p->o.backend, p->next, err);
+    if (rc == 0 && p->original) {
+        job.original = &original;
+        rc = model_layer_load(&original, p->o.model, p->o.backend, p->next, err);
+    }
+    if (rc == 0 && p->original)
+        rc = forward_attention(p->original, &original, NULL, true, err);
     /* Behind the last layer nobody looks at the hidden states; its own MLP still does. */
     if (rc == 0)
         rc = run_attention(&job, true, err);
@@ -463,5 +563,6 @@ int pass_layer_run(struct pass *p, struct writer_list *list, struct pass_layer_r
     if (rc == 0)
         rc = run_mlp(&job, !last, err);
     model_layer_release(&layer, p->o.backend);
+    model_layer_release(&original, p->o.backend);
     return rc;
 }

@@ -38,6 +38,7 @@ static const struct {
     {"damping", "0.01", "0.1"},
     {"shrink", "0.25", "0"},
     {"propagation", "quant", "fp"},
+    {"shift", "off", "on"},
     {"bits_high", "4", "16"},
     {"bits_low", "2", "3"},
     {"bits_shared", "8", "4"},
