@@ -35,6 +35,7 @@ static struct {
     int devices, driver, major, minor, device;
     size_t memory, used, calls, fail_at, live;
     cudaError_t fail_code, broken, last;
+    bool failed; /* a call failed, whatever it was */
     struct piece *pieces;
     struct arrival *first, **end;
 } e;
@@ -160,8 +161,10 @@ static cudaError_t gate(void)
         code = e.fail_code;
     if (breaks(code))
         e.broken = code;
-    if (code)
+    if (code) {
         e.last = code;
+        e.failed = true;
+    }
     return code;
 }
 
@@ -237,6 +240,26 @@ static cudaError_t allocate(void **out, size_t size, bool pinned)
     return code;
 }
 
+/* Copies on their way to a piece of memory that goes. After a failure nobody can have waited for
+ * them. */
+static void drop_arrivals(const struct piece *p)
+{
+    for (struct arrival **at = &e.first; *at;) {
+        struct arrival *a = *at;
+        char *to = a->to;
+        if (to < p->memory || to >= p->memory + p->size) {
+            at = &a->next;
+            continue;
+        }
+        if (!e.failed)
+            stop("pinned memory is freed while a copy to it is on its way");
+        *at = a->next;
+        free(a);
+    }
+    for (e.end = &e.first; *e.end; e.end = &(*e.end)->next)
+        ;
+}
+
 /* Memory goes even where the device is broken, or tests would see leaks that are none. */
 static cudaError_t release(void *memory, bool pinned)
 {
@@ -247,11 +270,9 @@ static cudaError_t release(void *memory, bool pinned)
         at = &(*at)->next;
     if (memory && !*at)
         stop("%p is freed and was not allocated, or twice", memory);
-    for (struct arrival *a = e.first; memory && a; a = a->next)
-        if ((char *)a->to >= (*at)->memory && (char *)a->to < (*at)->memory + (*at)->size)
-            stop("pinned memory is freed while a copy to it is on its way");
     if (memory) {
         struct piece *p = *at;
+        drop_arrivals(p);
         *at = p->next;
         e.used -= pinned ? 0 : p->size;
         e.live--;

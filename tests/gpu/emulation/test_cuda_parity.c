@@ -1,0 +1,216 @@
+/* The CUDA backend in emulation against the CPU's, operation by operation, and with every call of
+ * the runtime failing in its turn. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <stdlib.h>
+
+#include "../parity/parity.h"
+#include "emulation_runtime.h"
+#include "gpu/cuda/cuda_module.h"
+
+static struct backend *cpu;
+
+static int make_cpu(void **state)
+{
+    (void)state;
+    return backend_cpu_new(&cpu, 2, NULL);
+}
+
+static int free_cpu(void **state)
+{
+    (void)state;
+    backend_free(cpu);
+    return 0;
+}
+
+static void test_every_operation_agrees_with_the_cpu(void **state)
+{
+    (void)state;
+    const char *trials = getenv("MOQA_TRIALS");
+    struct cuda_options options = {.threads = 2};
+    struct backend *gpu = NULL;
+    emulation_reset();
+    assert_int_equal(cuda_backend_new(&gpu, &options, NULL), 0);
+    for (size_t i = 0; i < parity_count(); i++) {
+        struct parity_result r =
+            parity_run(i, cpu, gpu, trials ? strtoul(trials, NULL, 10) : 8, false);
+        if (!r.good)
+            fail_msg("%s: %s", r.name, r.message);
+    }
+    backend_free(gpu);
+    assert_int_equal(emulation_live(), 0);
+}
+
+/* A small piece of each kind of work. The first error stops it. */
+static int work(struct backend *b, struct err *err)
+{
+    enum { N = 5, D = 7, EXPERTS = 3, TOP_K = 2 };
+    const struct backend_ops *ops = b->ops;
+    struct tensor *x = NULL, *w[EXPERTS] = {NULL}, *slots = NULL, *mid = NULL, *logits = NULL,
+                  *h = NULL;
+    struct backend_groups g = {0};
+    float values[D * D];
+    double matrix[D * D] = {0}, *matrices[] = {matrix}, nll[N];
+    const size_t d[] = {D};
+    const int64_t target[N] = {0, 1, 2, 3, 4};
+    bool failed[1];
+    for (size_t i = 0; i < D * D; i++)
+        values[i] = (float)(i % 11) * 0.3f - 1.0f;
+    for (size_t i = 0; i < D; i++)
+        matrix[i * D + i] = 2.0 + (double)i;
+    int rc = ops->tensor_new(b, &x, TENSOR_F32, N, D, err);
+    if (rc == 0)
+        rc = ops->upload(b, x, 0, N, SOURCE_F32, values, err);
+    for (size_t e = 0; rc == 0 && e < EXPERTS; e++) {
+        rc = ops->tensor_new(b, &w[e], TENSOR_F32, D, D, err);
+        if (rc == 0)
+            rc = ops->upload(b, w[e], 0, D, SOURCE_F32, values, err);
+    }
+    if (rc == 0)
+        rc = ops->tensor_new(b, &logits, TENSOR_F32, N, EXPERTS, err);
+    if (rc == 0)
+        rc = ops->upload(b, logits, 0, N, SOURCE_F32, values, err);
+    if (rc == 0)
+        rc = ops->tensor_new(b, &slots, TENSOR_F32, N * TOP_K, D, err);
+    if (rc == 0)
+        rc = ops->tensor_new(b, &h, TENSOR_F64, D, D, err);
+    if (rc == 0)
+        rc = ops->route(b, &g, logits, N, TOP_K, true, err);
+    if (rc == 0)
+        rc = ops->gather(b, slots, x, &g, err);
+    if (rc == 0)
+        rc = ops->tensor_new(b, &mid, TENSOR_F32, N * TOP_K, D, err);
+    if (rc == 0)
+        rc = ops->grouped_matmul(b, mid, slots, w, &g, err);
+    if (rc == 0)
+        rc = ops->combine(b, x, mid, &g, err);
+    if (rc == 0)
+        rc = ops->matmul(b, slots, x, w[0], NULL, N, err);
+    if (rc == 0)
+        rc = ops->gram(b, h, x, N, err);
+    if (rc == 0)
+        rc = ops->download_f64(b, h, 0, D, (double[D * D]){0}, err);
+    if (rc == 0)
+        rc = ops->cholesky(b, matrices, d, 1, BACKEND_FP32, failed, err);
+    if (rc == 0)
+        rc = ops->nll(b, nll, x, w[0], target, N, err);
+    if (rc == 0)
+        rc = ops->download(b, x, 0, N, values, err);
+    backend_groups_release(&g);
+    for (size_t e = 0; e < EXPERTS; e++)
+        ops->tensor_free(b, w[e]);
+    ops->tensor_free(b, x);
+    ops->tensor_free(b, slots);
+    ops->tensor_free(b, mid);
+    ops->tensor_free(b, logits);
+    ops->tensor_free(b, h);
+    return rc;
+}
+
+/* The backend from its making to its end; *made: it was made. */
+static int life(bool *made, struct err *err)
+{
+    struct cuda_options options = {.threads = 1};
+    struct backend *gpu = NULL;
+    int rc = cuda_backend_new(&gpu, &options, err);
+    *made = rc == 0;
+    if (rc == 0)
+        rc = work(gpu, err);
+    else
+        assert_null(gpu);
+    backend_free(gpu);
+    assert_int_equal(emulation_live(), 0);
+    return rc;
+}
+
+static void fail_everywhere(cudaError_t code, int want)
+{
+    struct err err = {0};
+    bool made;
+    emulation_reset();
+    assert_int_equal(life(&made, &err), 0);
+    size_t calls = emulation_calls(), failures = 0;
+    assert_true(calls > 50);
+    for (size_t n = 1; n <= calls; n++) {
+        emulation_reset();
+        emulation_fail(n, code);
+        err_clear(&err);
+        int rc = life(&made, &err);
+        /* Freeing may fail without a word; all else is an error of the right kind. */
+        assert_true(rc == 0 || rc == want || rc == ERR_DEVICE);
+        assert_true(rc == 0 || (err.code == (enum err_code)rc && err.message[0]));
+        failures += rc < 0;
+    }
+    assert_true(failures > calls / 2);
+}
+
+static void test_a_device_without_memory_is_told_from_a_broken_one(void **state)
+{
+    (void)state;
+    fail_everywhere(cudaErrorMemoryAllocation, ERR_DEVICE_MEMORY);
+    fail_everywhere(cudaErrorLaunchFailure, ERR_DEVICE);
+    fail_everywhere(cudaErrorIllegalAddress, ERR_DEVICE);
+}
+
+static void test_after_no_memory_the_backend_works_on(void **state)
+{
+    (void)state;
+    struct cuda_options options = {.memory_limit = 64 << 20, .threads = 1};
+    struct backend *gpu = NULL;
+    struct tensor *t = NULL, *big = NULL;
+    struct err err = {0};
+    uint64_t room, used, before;
+    emulation_reset();
+    assert_int_equal(cuda_backend_new(&gpu, &options, &err), 0);
+    gpu->ops->memory(gpu, &room, &before);
+    assert_true(room <= 64 << 20);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &big, TENSOR_F32, 1 << 14, 1 << 14, &err),
+                     ERR_DEVICE_MEMORY);
+    assert_null(big);
+    err_clear(&err);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &t, TENSOR_F32, 1000, 100, &err), 0);
+    gpu->ops->memory(gpu, &room, &used);
+    assert_true(used >= before + 400000);
+    gpu->ops->tensor_free(gpu, t);
+    assert_int_equal(work(gpu, &err), 0);
+    gpu->ops->memory(gpu, &room, &used);
+    assert_int_equal(used, before);
+    backend_free(gpu);
+}
+
+static void test_a_broken_backend_stays_broken(void **state)
+{
+    (void)state;
+    struct cuda_options options = {.threads = 1};
+    struct backend *gpu = NULL;
+    struct tensor *t = NULL, *other = NULL;
+    struct err err = {0};
+    float x[4] = {0};
+    emulation_reset();
+    assert_int_equal(cuda_backend_new(&gpu, &options, &err), 0);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &t, TENSOR_F32, 2, 2, &err), 0);
+    emulation_fail(1, cudaErrorIllegalAddress);
+    assert_int_equal(gpu->ops->download(gpu, t, 0, 2, x, &err), ERR_DEVICE);
+    err_clear(&err);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &other, TENSOR_F32, 2, 2, &err), ERR_DEVICE);
+    assert_true(err.message[0]);
+    gpu->ops->tensor_free(gpu, t);
+    backend_free(gpu);
+    assert_int_equal(emulation_live(), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_operation_agrees_with_the_cpu),
+        cmocka_unit_test(test_a_device_without_memory_is_told_from_a_broken_one),
+        cmocka_unit_test(test_after_no_memory_the_backend_works_on),
+        cmocka_unit_test(test_a_broken_backend_stays_broken),
+    };
+    return cmocka_run_group_tests(tests, make_cpu, free_cpu);
+}
