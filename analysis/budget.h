@@ -23,10 +23,10 @@ extern const char *const budget_grain_names[BUDGET_GRAINS]; /* "linear", "expert
 
 struct budget_options {
     enum budget_grain grain;
-    bool bytes;            /* the budget counts what the moqa layout holds, not the weights' bits */
-    double sensitivity;    /* a layer's losses count its sensitivity to this power */
-    double significance;   /* an expert's (S_e / mean S of its layer) to this power */
-    const uint8_t *pins;   /* [layers][experts] bits, 0: free; NULL: none */
+    bool bytes;          /* the budget counts what the moqa layout holds, not the weights' bits */
+    double sensitivity;  /* a layer's losses count its sensitivity to this power */
+    double significance; /* an expert's (S_e / mean S of its layer) to this power */
+    const uint8_t *pins; /* [layers][experts] bits, 0: free; NULL: none */
 };
 
 void budget_defaults(struct budget_options *o);

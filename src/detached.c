@@ -116,7 +116,7 @@ static void last_line(char *out, size_t size, const char *place)
     line = line ? line + 1 : text;
     if (strncmp(line, "moqa: ", 6) == 0)
         line += 6;
-    snprintf(out, size, "%s", line[0] ? line : "its process ended without a word");
+    snprintf(out, size, "%.*s", (int)size - 1, line[0] ? line : "its process ended without a word");
     if (fd >= 0)
         close(fd);
     free(path);

@@ -133,7 +133,8 @@ static void run_forward(struct bench *s)
     unsigned kinds = 1u << HESSIANS_IN | 1u << HESSIANS_MID;
     check(hessians_init(&s->hessians, s->b, c, kinds, false, &s->err), &s->err);
     s->inner = hessians_tap(&s->hessians);
-    struct forward_tap tap = {s, NULL, NULL, on_routing, timed_in, NULL, timed_mid, NULL, NULL, NULL};
+    struct forward_tap tap = {s,    NULL,      NULL, on_routing, timed_in,
+                              NULL, timed_mid, NULL, NULL,       NULL};
     for (int round = 0; round < 2; round++) {
         double start = seconds_now();
         check(forward_attention(s->forward, &s->layer, NULL, true, &s->err), &s->err);
