@@ -429,6 +429,77 @@ static void test_a_saved_session_comes_back(void **state)
     plan_release(&after);
 }
 
+/* Everything that is looked at, by what it shows: the same frames before and after. The Plan
+ * screen also shows what the last change cost, which is not kept. */
+static void test_a_saved_session_brings_back_screens_looks_and_snapshots(void **state)
+{
+    struct fixture *f = *state;
+    static const char screens[] = "2134671", settled[] = "2";
+    char *before[sizeof screens];
+    fixture_type(f, "5A\t\t3>>pp]B"); /* two snapshots, a pin between them */
+    fixture_type(f, "4ae2+ltg1v");
+    fixture_type(f, settled);
+    for (size_t i = 0; screens[i]; i++) {
+        fixture_key(f, (uint32_t)screens[i]);
+        before[i] = strdup(fixture_frame(f, 120, 40));
+    }
+    fixture_type(f, "c");
+    assert_shows(f, "Compare plans");
+    char *compared = strdup(fixture_frame(f, 120, 40));
+    fixture_type(f, "qs");
+    assert_shows(f, "session saved");
+    fixture_restart(f);
+    fixture_type(f, settled);
+    for (size_t i = 0; screens[i]; i++) {
+        fixture_key(f, (uint32_t)screens[i]);
+        assert_string_equal(fixture_frame(f, 120, 40), before[i]);
+        free(before[i]);
+    }
+    fixture_type(f, "c");
+    assert_shows(f, "Compare plans");
+    assert_string_equal(fixture_frame(f, 120, 40), compared);
+    free(compared);
+}
+
+/* Each is passed over with a message; what the screen needs is there. */
+static void test_hostile_sessions_are_passed_over(void **state)
+{
+    struct fixture *f = *state;
+    char path[1024], good[4096] = "", bad[8192];
+    struct err err = {0};
+    static const struct {
+        const char *from, *to;
+    } cases[] = {
+        {"\"zoom\": 0", "\"zoom\": 99"},
+        {"\"zoom\": 0", "\"zoom\": -1"},
+        {"\"zoom\": 0", "\"zoom\": \"1\""},
+        {"\"expanded\": 0", "\"expanded\": 7"},
+        {"\"result_sort\": 0", "\"result_sort\": 123456"},
+        {"\"snapshots\": {}", "\"snapshots\": {\"A\": 7}"},
+        {"\"snapshots\": {}", "\"snapshots\": {\"B\": {\"settings\": {}}}"},
+        {"\"pins\": {}", "\"pins\": {\"99.99\": 2}"},
+        {"\"layer\": 0", "\"layer\": 99"},
+    };
+    fixture_type(f, "s");
+    snprintf(path, sizeof path, "%s/moqa/session-%.16s.json", getenv("XDG_STATE_HOME"),
+             f->options.trace_sha256);
+    FILE *file = fopen(path, "re");
+    assert_non_null(file);
+    assert_true(fread(good, 1, sizeof good - 1, file) > 0);
+    fclose(file);
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const char *at = strstr(good, cases[i].from);
+        if (!at)
+            fail_msg("%s is not in\n%s", cases[i].from, good);
+        int length = snprintf(bad, sizeof bad, "%.*s%s%s", (int)(at - good), good, cases[i].to,
+                              at + strlen(cases[i].from));
+        assert_int_equal(atomic_file_save(path, bad, (size_t)length, &err), 0);
+        fixture_restart(f);
+        if (!fixture_shows(f, "session was not taken"))
+            fail_msg("%s was taken", cases[i].to);
+    }
+}
+
 static void test_a_broken_session_is_passed_over(void **state)
 {
     struct fixture *f = *state;
@@ -587,6 +658,8 @@ int main(void)
         WITH(open_olmoe, test_snapshots_compare_plans),
         WITH(open_olmoe, test_copy_gives_the_command_line_once),
         WITH(open_olmoe, test_a_saved_session_comes_back),
+        WITH(open_olmoe, test_a_saved_session_brings_back_screens_looks_and_snapshots),
+        WITH(open_olmoe, test_hostile_sessions_are_passed_over),
         WITH(open_olmoe, test_a_broken_session_is_passed_over),
         WITH(open_olmoe, test_sigterm_saves_the_session_and_leaves),
         WITH(open_olmoe, test_tiny_screens_say_what_they_need_and_can_be_left),
