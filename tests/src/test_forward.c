@@ -442,8 +442,11 @@ static void test_impossible_requests_are_refused(void **state)
     model_release(&m);
 }
 
-int main(void)
+/* A pattern for names as an argument: only those tests. */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_logits_of_trained_models_equal_transformers),
         cmocka_unit_test(test_logits_of_unusual_models_equal_transformers),

@@ -85,7 +85,7 @@ struct emulation_place emulation_place;
 static struct {
     struct coroutine thread[EMULATION_THREADS_MAX];
     unsigned order[EMULATION_THREADS_MAX];
-    unsigned char *stacks;
+    unsigned char *stacks; /* kept from launch to launch: fresh memory is slow */
     struct machine scheduler;
     size_t count, current;
     uint64_t seed;
@@ -130,6 +130,8 @@ void *emulation_shared(size_t size)
 {
     if (size > EMULATION_SHARED_MAX || (e.shared_size && e.shared_size != size))
         stop("shared memory of more than 48 KiB, or of two sizes");
+    if (!e.shared_size)
+        memset(e.shared, 0xff, size);
     e.shared_size = size;
     return e.shared;
 }
@@ -200,7 +202,6 @@ static void run_ready(void)
 static void run_block(void)
 {
     const struct emulation_index dim = emulation_place.block_dim;
-    memset(e.shared, 0xff, sizeof e.shared);
     e.shared_size = 0;
     for (size_t i = 0; i < e.count; i++) {
         struct coroutine *t = &e.thread[i];
@@ -237,7 +238,8 @@ int emulation_run(struct emulation_index grid, struct emulation_index block,
     if (!legal(grid, block))
         return -1;
     e.count = (size_t)block.x * block.y * block.z;
-    e.stacks = aligned_alloc(64, e.count * STACK_BYTES);
+    if (!e.stacks)
+        e.stacks = aligned_alloc(64, (size_t)EMULATION_THREADS_MAX * STACK_BYTES);
     if (!e.stacks)
         return -1;
     e.launches++;
@@ -251,6 +253,5 @@ int emulation_run(struct emulation_index grid, struct emulation_index block,
                 emulation_place.block = (struct emulation_index){x, y, z};
                 run_block();
             }
-    free(e.stacks);
     return 0;
 }
