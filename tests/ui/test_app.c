@@ -461,6 +461,23 @@ static void test_a_saved_session_brings_back_screens_looks_and_snapshots(void **
     free(compared);
 }
 
+/* One session without colours and outside UTF-8 does not make the next one so. */
+static void test_what_a_terminal_forces_is_not_kept(void **state)
+{
+    struct fixture *f = *state;
+    struct style_look full = f->look;
+    fixture_type(f, "tgs"); /* light, blocks */
+    f->look = (struct style_look){STYLE_MONO, STYLE_DEPTH_NONE, STYLE_ASCII};
+    fixture_restart(f);
+    assert_int_equal(app_look(f->app)->theme, STYLE_MONO);
+    assert_int_equal(app_look(f->app)->glyphs, STYLE_ASCII);
+    fixture_type(f, "s");
+    f->look = full;
+    fixture_restart(f);
+    assert_int_equal(app_look(f->app)->theme, full.theme);
+    assert_int_equal(app_look(f->app)->glyphs, full.glyphs);
+}
+
 /* Each is passed over with a message; what the screen needs is there. */
 static void test_hostile_sessions_are_passed_over(void **state)
 {
@@ -659,6 +676,7 @@ int main(void)
         WITH(open_olmoe, test_copy_gives_the_command_line_once),
         WITH(open_olmoe, test_a_saved_session_comes_back),
         WITH(open_olmoe, test_a_saved_session_brings_back_screens_looks_and_snapshots),
+        WITH(open_olmoe, test_what_a_terminal_forces_is_not_kept),
         WITH(open_olmoe, test_hostile_sessions_are_passed_over),
         WITH(open_olmoe, test_a_broken_session_is_passed_over),
         WITH(open_olmoe, test_sigterm_saves_the_session_and_leaves),

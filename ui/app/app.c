@@ -43,7 +43,7 @@ int app_new(struct app **out, const struct app_options *options, const struct st
     if (!a)
         return ERR_NOMEM;
     a->options = options;
-    a->look = *look;
+    a->look = a->given_look = *look;
     a->own_analysis = !options->analysis;
     a->analysis = options->analysis;
     int rc = a->own_analysis ? analysis_new(&a->analysis, options->trace, err) : 0;

@@ -93,9 +93,12 @@ static int add_document(json_t *object, const struct app_document *d, const stru
 
 static json_t *looks_to_json(const struct app *a)
 {
-    json_t *looks = json_pack("{s:s, s:s}", "theme", style_theme_name(a->look.theme), "glyphs",
-                              style_glyphs_name(a->look.glyphs));
-    json_t *sliders = json_array();
+    json_t *looks = json_object(), *sliders = json_array();
+    /* What the terminal forces is no choice of the user's. */
+    if (a->given_look.theme != STYLE_MONO)
+        json_object_set_new(looks, "theme", json_string(style_theme_name(a->look.theme)));
+    if (a->given_look.glyphs != STYLE_ASCII)
+        json_object_set_new(looks, "glyphs", json_string(style_glyphs_name(a->look.glyphs)));
     for (size_t i = 0; i < FIELDS; i++)
         json_object_set_new(looks, fields[i].name,
                             json_integer((json_int_t)field_get(a, &fields[i])));
@@ -217,10 +220,10 @@ static void read_style(struct app *a, const json_t *looks)
 {
     const char *theme = json_string_value(json_object_get(looks, "theme"));
     const char *glyphs = json_string_value(json_object_get(looks, "glyphs"));
-    for (int i = 0; theme && a->look.theme != STYLE_MONO && i < STYLE_THEMES; i++)
+    for (int i = 0; theme && a->given_look.theme != STYLE_MONO && i < STYLE_THEMES; i++)
         if (strcmp(theme, style_theme_name((enum style_theme)i)) == 0)
             a->look.theme = (enum style_theme)i;
-    for (int i = 0; glyphs && a->look.glyphs != STYLE_ASCII && i < STYLE_GLYPHS; i++)
+    for (int i = 0; glyphs && a->given_look.glyphs != STYLE_ASCII && i < STYLE_GLYPHS; i++)
         if (strcmp(glyphs, style_glyphs_name((enum style_glyphs)i)) == 0)
             a->look.glyphs = (enum style_glyphs)i;
 }

@@ -60,7 +60,7 @@ struct app_find {
 
 struct app {
     const struct app_options *options;
-    struct style_look look;
+    struct style_look look, given_look; /* given: what the terminal can show */
     struct analysis *analysis;
     bool own_analysis;
     const struct analysis_result *result;
