@@ -6,6 +6,7 @@
 
 #include "data/base/mem.h"
 #include "src/model/forward.h"
+#include "src/model/prefetch.h"
 
 /* Hidden states held at a time; every batch reads all layers once more. */
 static const size_t hidden_budget = (size_t)256 << 20;
@@ -31,12 +32,15 @@ static int run_layers(const struct batches *j, struct forward *f, size_t first, 
                       struct err *err)
 {
     size_t layers = j->model->config->layers;
+    struct prefetch *ahead = prefetch_new(j->model->checkpoint);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < layers; i++) {
         struct model_layer l = {0};
         progress_stage(j->progress, "windows %zu to %zu of %zu: layer %zu of %zu", first + 1,
                        first + count, j->windows, i + 1, layers);
         rc = model_layer_load(&l, j->model, j->b, i, err);
+        if (i + 1 < layers)
+            prefetch_layer(ahead, i + 1);
         if (rc == 0)
             rc = forward_attention(f, &l, NULL, true, err);
         if (rc == 0)
@@ -44,6 +48,7 @@ static int run_layers(const struct batches *j, struct forward *f, size_t first, 
         model_layer_release(&l, j->b);
         progress_step(j->progress, count);
     }
+    prefetch_free(ahead);
     return rc;
 }
 

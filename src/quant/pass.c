@@ -125,6 +125,7 @@ static int open_run(struct pass *p, struct err *err)
     if (rc == 0 && !p->journal.complete)
         rc = pass_check_space(&p->o, &e, p->next, err);
     p->needs_forward = forward_needed(p);
+    p->prefetch = prefetch_new(p->o.model->checkpoint);
     progress_start(p->o.progress, (p->config->layers + 1) * PASS_STEPS);
     progress_step(p->o.progress, p->next * PASS_STEPS);
     return rc;
@@ -458,6 +459,7 @@ void pass_free(struct pass *p)
 {
     if (!p)
         return;
+    prefetch_free(p->prefetch);
     forward_free(p->forward);
     journal_close(&p->journal);
     json_decref(p->digest);

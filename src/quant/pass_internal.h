@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "src/model/prefetch.h"
 #include "src/quant/hessians.h"
 #include "src/quant/journal.h"
 #include "src/quant/pass.h"
@@ -28,7 +29,8 @@ struct pass {
     struct forward *forward;  /* NULL where no layer needs it */
     struct forward *original; /* the same tokens through the original, where `shift` is on */
     bool needs_forward;
-    struct str note; /* of pass_attach(), for the layer in work */
+    struct prefetch *prefetch; /* of the next layer's weights; may be NULL */
+    struct str note;           /* of pass_attach(), for the layer in work */
     struct journal journal;
     size_t positions;
     size_t next; /* layer to do */

@@ -549,6 +549,8 @@ int pass_layer_run(struct pass *p, struct writer_list *list, struct pass_layer_r
     bool last = p->next + 1 == layers;
     progress_stage(p->o.progress, "layer %zu of %zu: attention", p->next + 1, layers);
     int rc = model_layer_load(&layer, p->o.model, p->o.backend, p->next, err);
+    if (!last)
+        prefetch_layer(p->prefetch, p->next + 1);
     if (rc == 0 && p->original) {
         job.original = &original;
         rc = model_layer_load(&original, p->o.model, p->o.backend, p->next, err);

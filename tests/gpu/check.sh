@@ -5,8 +5,8 @@
 #
 #   tests/gpu/check.sh [BUILD]          BUILD: folder for the build (build/gpu)
 #
-#   MOQA_SYSROOT=DIR   Debian packages unpacked by tests/gpu/make_sysroot.sh, for a machine that
-#                      lacks the -dev packages
+#   MOQA_SYSROOT=PATH  Debian packages unpacked by tests/gpu/make_sysroot.sh, or a tar file of that
+#                      folder, for a machine that lacks the -dev packages
 #   MOQA_TRIALS=N      trials an operation (10)
 #
 # Exit status: 0 all agree, 1 something does not, 77 there is no nvcc or no GPU.
@@ -48,10 +48,19 @@ flags=(-DCMAKE_BUILD_TYPE=Release -DMOQA_CUDA=ON "-DCUDAToolkit_ROOT=$(dirname "
 command -v ninja >/dev/null && flags+=(-G Ninja)
 if [ -n "${MOQA_SYSROOT:-}" ]; then
     root=$(realpath "$MOQA_SYSROOT") || exit 1
+    if [ -f "$root" ]; then
+        mkdir -p "$build/sysroot" && tar -xf "$root" -C "$build/sysroot" || exit 1
+        root=$(realpath "$build/sysroot")
+    fi
     lib=$root/usr/lib/x86_64-linux-gnu
     folders=("$lib" "$root/lib/x86_64-linux-gnu" "$lib/openblas-pthread" "$lib/hdf5/serial")
     export PKG_CONFIG_SYSROOT_DIR=$root
     export PKG_CONFIG_LIBDIR=$lib/pkgconfig:$lib/openblas-pthread/pkgconfig:$root/usr/share/pkgconfig
+    if ! command -v pkg-config >/dev/null; then
+        printf '#!/bin/sh\nLD_LIBRARY_PATH=%s exec %s "$@"\n' "$lib" "$root/usr/bin/pkgconf" >"$build/pkg-config"
+        chmod +x "$build/pkg-config"
+        flags+=("-DPKG_CONFIG_EXECUTABLE=$(realpath "$build")/pkg-config")
+    fi
     link=
     for folder in "${folders[@]}"; do
         link+=" -Wl,-rpath,$folder -Wl,-rpath-link,$folder"
