@@ -27,8 +27,9 @@ static struct progress_state refreshed(struct progress *p)
 {
     struct progress_state *s = &p->state;
     s->seconds = p->started > 0 ? now() - p->started : 0;
-    s->seconds_left = s->done > 0 && s->total >= s->done
-                          ? s->seconds / (double)s->done * (double)(s->total - s->done)
+    size_t fresh = s->done - p->skipped;
+    s->seconds_left = fresh > 0 && s->total >= s->done
+                          ? s->seconds / (double)fresh * (double)(s->total - s->done)
                           : -1;
     return *s;
 }
@@ -47,6 +48,7 @@ void progress_start(struct progress *p, size_t total)
         return;
     pthread_mutex_lock(&p->lock);
     p->started = now();
+    p->skipped = 0;
     p->state = (struct progress_state){.total = total, .seconds_left = -1};
     publish(p);
 }
@@ -78,6 +80,16 @@ void progress_back(struct progress *p, size_t done)
         return;
     pthread_mutex_lock(&p->lock);
     p->state.done = done;
+    publish(p);
+}
+
+void progress_skip(struct progress *p, size_t steps)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->skipped += steps;
+    p->state.done += steps;
     publish(p);
 }
 

@@ -23,6 +23,7 @@ struct progress {
     pthread_mutex_t lock;
     struct progress_state state;
     double started;
+    size_t skipped; /* steps of an earlier run */
     /* Called by the worker after each change, outside the lock; may be NULL. */
     void (*changed)(void *context, const struct progress_state *state);
     void *context;
@@ -36,6 +37,8 @@ void progress_stage(struct progress *p, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 void progress_step(struct progress *p, size_t steps); /* done += steps */
 void progress_back(struct progress *p, size_t done);  /* work is done again: done = `done` */
+/* Steps that an earlier run has done: they count for how far it is, not for how fast. */
+void progress_skip(struct progress *p, size_t steps);
 bool progress_cancelled(const struct progress *p);
 void progress_get(struct progress *p, struct progress_state *out);
 

@@ -127,7 +127,7 @@ static int open_run(struct pass *p, struct err *err)
     p->needs_forward = forward_needed(p);
     p->prefetch = prefetch_new(p->o.model->checkpoint);
     progress_start(p->o.progress, (p->config->layers + 1) * PASS_STEPS);
-    progress_step(p->o.progress, p->next * PASS_STEPS);
+    progress_skip(p->o.progress, p->next * PASS_STEPS);
     return rc;
 }
 

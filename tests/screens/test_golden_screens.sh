@@ -10,7 +10,7 @@ cp "$TEST_SAMPLE/trace.h5" sample.h5
 # The state of each screen that has most to show, and what lies over a screen.
 screens=(1 "1 Down*3 Up" 2 "2 >" 3 "3 ] ] L" "4" "4 a e" "5 p > p" "5 A [ H B" 6 7
     "5 ?" "3 Enter '0.4'" "3 / '2.17'" "5 p q"
-    "3 / 'L2 E17' Enter" "1 / 'the' Enter" "1 / 'the' Enter Enter ]")
+    "5 A > p p c" "3 / 'L2 E17' Enter" "1 / 'the' Enter" "1 / 'the' Enter Enter ]")
 
 # picture ENDING SIZE LOOK: all screens in one file, each under its keys.
 picture() {

@@ -295,6 +295,23 @@ static void layer_facts(struct view_facts *f)
     }
 }
 
+/* Of what the pass still has to do, by the time it expects to need; embeddings and head count as
+ * one layer more. */
+static void speed_fact(struct view_facts *f)
+{
+    const struct app_run *run = &f->a->run;
+    double left = run->steps_total > run->steps_done
+                      ? (double)(run->steps_total - run->steps_done) / (double)run->steps_total
+                      : 0;
+    if (run->phase != APP_RUN_RUNNING || run->seconds_left <= 0 || left <= 0)
+        return;
+    double rate = left * (double)((run->layers + 1) * run->experts) / run->seconds_left;
+    if (rate >= 1)
+        view_fact(f, "speed", STYLE_DEFAULT, "%.3g experts/s", rate);
+    else
+        view_fact(f, "speed", STYLE_DEFAULT, "%.3g experts/min", 60 * rate);
+}
+
 static int facts(struct app *a, struct cells *c, struct rect r)
 {
     const struct app_run *run = &a->run;
@@ -307,6 +324,7 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     }
     view_fact(&f, "layers done", STYLE_DEFAULT, "%zu of %zu", run->layers_done, run->layers);
     view_fact(&f, "fallbacks", run->fallbacks ? STYLE_WARN : STYLE_DEFAULT, "%zu", run->fallbacks);
+    speed_fact(&f);
     view_bytes(text, sizeof text, run->memory);
     view_fact(&f, "memory", STYLE_DEFAULT, "%s", run->memory ? text : "not known");
     view_fact(&f, "output", STYLE_DEFAULT, "%s", run->out);
