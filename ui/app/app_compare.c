@@ -11,7 +11,7 @@
 #include "data/base/mem.h"
 #include "ui/app/view_parts.h"
 
-enum { SIDES = 3, NOW = 2, NAME_WIDTH = 18, VALUE_WIDTH = 16, LABEL = 24, WINDOW_WIDTH = 100 };
+enum { SIDES = 3, NOW = 2, LABEL = 24, WINDOW_WIDTH = 100 };
 
 static const unsigned widths[] = {2, 3, 4, 8, 16};
 enum { WIDTHS = sizeof widths / sizeof *widths };
@@ -80,7 +80,22 @@ struct table {
     struct cells *c;
     struct rect r;
     int row;
+    int name, value; /* widths of the columns; the differences have the rest */
 };
+
+static struct table table_of(struct cells *c, struct rect r)
+{
+    bool wide = r.w >= 66;
+    int name = wide ? 18 : 15;
+    return (struct table){c, r, 0, name, wide ? 16 : (r.w - name) / 2};
+}
+
+static void head(struct table *t, const char *left, const char *right)
+{
+    int x = t->r.x + t->name, y = t->r.y + t->row++;
+    cells_text(t->c, x, y, t->value - 1, left, STYLE(STYLE_TITLE));
+    cells_text(t->c, x + t->value, y, t->value - 1, right, STYLE(STYLE_TITLE));
+}
 
 __attribute__((format(printf, 5, 6))) static void
 row(struct table *t, const char *name, const char *left, const char *right, const char *format, ...)
@@ -95,11 +110,12 @@ row(struct table *t, const char *name, const char *left, const char *right, cons
     va_end(args);
     int y = t->r.y + t->row++, x = t->r.x;
     uint16_t colour = same ? STYLE_TEXT_DIM : STYLE_DEFAULT;
-    cells_text(t->c, x, y, NAME_WIDTH - 1, name, STYLE(colour));
-    cells_text(t->c, x + NAME_WIDTH, y, VALUE_WIDTH - 1, left, STYLE(colour));
-    cells_text(t->c, x + NAME_WIDTH + VALUE_WIDTH, y, VALUE_WIDTH - 1, right, STYLE(colour));
-    x += NAME_WIDTH + 2 * VALUE_WIDTH;
-    cells_text(t->c, x, y, t->r.x + t->r.w - x, difference, STYLE(STYLE_ACCENT));
+    cells_text(t->c, x, y, t->name - 1, name, STYLE(colour));
+    cells_text(t->c, x + t->name, y, t->value - 1, left, STYLE(colour));
+    cells_text(t->c, x + t->name + t->value, y, t->value - 1, right, STYLE(colour));
+    x += t->name + 2 * t->value;
+    if (t->r.x + t->r.w - x >= t->value)
+        cells_text(t->c, x, y, t->r.x + t->r.w - x, difference, STYLE(STYLE_ACCENT));
 }
 
 static void number_row(struct table *t, const char *name, double left, double right, int digits)
@@ -265,7 +281,7 @@ static void draw_legend(const struct app *a, struct cells *c, int x, int y, int 
 
 void app_compare_draw(struct app *a, struct cells *c)
 {
-    enum { HEAD = 1, FOOT = 2, TABLE_MIN = 9, GRID_HEAD = 2 };
+    enum { FOOT = 2, TABLE_MIN = 10, GRID_HEAD = 2 };
     struct pair p;
     struct rect r = app_window(a, c, WINDOW_WIDTH, c->h - (c->h > 30 ? 4 : 0), "Compare plans");
     if (!pair_init(&p, a)) {
@@ -273,17 +289,15 @@ void app_compare_draw(struct app *a, struct cells *c)
         return;
     }
     int grid = a->has_plan ? (int)a->plan.layers_count + GRID_HEAD : 0;
-    int most = r.h - HEAD - FOOT - TABLE_MIN - 1; /* a row for the legend */
+    int most = r.h - FOOT - TABLE_MIN - 1; /* a row for the legend */
     grid = grid > most ? most : grid;
-    struct table t = {c, rect_inset(r, 0, HEAD, 0, FOOT + (grid > 4 ? grid + 2 : 0)), 0};
-    cells_text(c, r.x + NAME_WIDTH, r.y, VALUE_WIDTH, side_names[p.names[0]], STYLE(STYLE_TITLE));
-    cells_text(c, r.x + NAME_WIDTH + VALUE_WIDTH, r.y, VALUE_WIDTH, side_names[p.names[1]],
-               STYLE(STYLE_TITLE));
+    struct table t = table_of(c, rect_inset(r, 0, 0, 0, FOOT + (grid > 4 ? grid + 2 : 0)));
+    head(&t, side_names[p.names[0]], side_names[p.names[1]]);
     if (a->has_plan)
         plan_rows(&t, &p);
     setting_rows(&t, &p);
     if (a->has_plan && grid > 4) {
-        int y = r.y + HEAD + t.row + 1;
+        int y = r.y + t.row + 1;
         draw_grid(&p, c, (struct rect){r.x, y, r.w, grid});
         draw_legend(a, c, r.x, y + grid, r.x + r.w);
     }
