@@ -13,7 +13,7 @@ const char *const budget_grain_names[BUDGET_GRAINS] = {"linear", "expert"};
 
 void budget_defaults(struct budget_options *o)
 {
-    *o = (struct budget_options){.grain = BUDGET_LINEARS, .sensitivity = 1.0};
+    *o = (struct budget_options){.grain = BUDGET_LINEARS, .sensitivity = 0.75};
 }
 
 /* --- The table --- */

@@ -6,6 +6,7 @@
 #include "data/base/jsonio.h"
 #include "data/base/sanitize.h"
 #include "data/base/str.h"
+#include "data/losses.h"
 #include "data/plan.h"
 #include "data/trace_h5.h"
 #include "gpu/cuda_load.h"
@@ -38,7 +39,8 @@ static const struct cli_option positional[] = {
 
 const struct cli_spec cmd_inspect_spec = {
     "inspect",
-    "Says what is in a trace, plan, tokenizer, safetensors file or checkpoint folder, and checks "
+    "Says what is in a trace, plan, losses, tokenizer, safetensors file or checkpoint folder, and "
+    "checks "
     "it.",
     "  moqa inspect wiki.h5\n"
     "  moqa inspect OLMoE-1B-7B\n"
@@ -96,6 +98,43 @@ static int inspect_plan(json_t *out, const char *path, struct err *err)
     json_object_set_new(out, "effective_bits", json_real(p.summary.effective_bits));
     json_object_set_new(out, "bytes_after", json_integer((json_int_t)p.summary.bytes_after));
     plan_release(&p);
+    return 0;
+}
+
+/* Loss of all experts of a model at one width, as the measurement predicts it. */
+static double total_loss(const struct losses *l, size_t width)
+{
+    double sum = 0;
+    for (size_t i = 0; i < l->layers_count; i++)
+        for (size_t k = 0; k < PLAN_LINEARS; k++) {
+            double layer = l->layers[i].shared.loss[k][width];
+            for (size_t e = 0; e < l->experts; e++)
+                layer += l->layers[i].experts[e].loss[k][width];
+            sum += layer * l->layers[i].sensitivity;
+        }
+    return sum;
+}
+
+static int inspect_losses(json_t *out, const char *path, struct err *err)
+{
+    struct losses l = {0};
+    int rc = losses_load(&l, path, err);
+    if (rc < 0)
+        return rc;
+    json_object_set_new(out, "kind", json_string("losses"));
+    json_object_set_new(out, "model", json_string(l.model_name));
+    json_object_set_new(out, "model_type", json_string(l.model_type));
+    json_object_set_new(out, "layers", json_integer((json_int_t)l.layers_count));
+    json_object_set_new(out, "experts", json_integer((json_int_t)l.experts));
+    json_object_set_new(out, "layers_done", json_integer((json_int_t)l.layers_done));
+    json_object_set_new(out, "complete", json_boolean(l.complete));
+    json_object_set_new(out, "calibration_positions", json_integer((json_int_t)l.positions));
+    for (size_t w = 0; l.complete && w < l.widths_count; w++) {
+        char key[32];
+        snprintf(key, sizeof key, "predicted_rise_%u_bits", l.widths[w]);
+        json_object_set_new(out, key, json_real(total_loss(&l, w)));
+    }
+    losses_release(&l);
     return 0;
 }
 
@@ -203,13 +242,17 @@ static int inspect_json(json_t *out, const char *path, struct err *err)
     if (rc < 0)
         return rc;
     bool tokenizer = jsonio_has(object, "model") && jsonio_has(object, "added_tokens");
+    const char *schema = json_string_value(json_object_get(object, "schema"));
+    bool losses = schema && strcmp(schema, "moqa.losses") == 0;
     bool plan = jsonio_has(object, "schema");
     json_decref(object);
+    if (losses)
+        return inspect_losses(out, path, err);
     if (plan)
         return inspect_plan(out, path, err);
     if (tokenizer)
         return inspect_tokenizer(out, path, err);
-    return err_set(err, ERR_INPUT, path, "is neither a plan nor a tokenizer.json");
+    return err_set(err, ERR_INPUT, path, "is neither a plan nor losses nor a tokenizer.json");
 }
 
 static bool ends_with(const char *text, const char *end)

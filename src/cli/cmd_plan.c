@@ -33,7 +33,7 @@ static const struct cli_option options[] = {
     {"grain", 0, "GRAIN", CLI_TEXT, offsetof(struct arguments, grain), false,
      "budget: linear (default; gate, up and down may differ) or expert"},
     {"sensitivity", 0, "P", CLI_REAL, offsetof(struct arguments, sensitivity), false,
-     "budget: power of the layers' measured effect (1); 0: all layers alike"},
+     "budget: power of the layers' measured effect (0.75); 0: all layers alike"},
     {"significance", 0, "P", CLI_REAL, offsetof(struct arguments, significance), false,
      "budget: power of S_e over its layer's mean (0)"},
     {"pin", 0, "LAYER.EXPERT=BITS...", CLI_LIST, offsetof(struct arguments, pins), false,
@@ -226,7 +226,9 @@ static int print_json(const struct plan *p, const struct outcome *o, struct err 
 
 int cmd_plan(int argc, char **argv, struct err *err)
 {
-    struct arguments a = {.sensitivity = 1.0};
+    struct budget_options defaults;
+    budget_defaults(&defaults);
+    struct arguments a = {.sensitivity = defaults.sensitivity};
     struct settings settings;
     struct session s = {0};
     struct plan plan = {0};

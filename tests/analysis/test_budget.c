@@ -45,6 +45,7 @@ static struct planner_request request_of(double bits)
 {
     struct planner_request r = {.method = "budget", .average_bits = bits, .losses = &losses};
     budget_defaults(&r.budget);
+    r.budget.sensitivity = 1;
     return r;
 }
 

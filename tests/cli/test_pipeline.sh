@@ -29,6 +29,7 @@ expect 'inspect the plan' 0 '^nominal_bits +2\.92' "$MOQA" inspect "$work/moqa.j
 
 expect 'losses' 0 "wrote $work/losses.json" \
     "$MOQA" losses --model "$sample_model" --calib "$golden_trace" --group-size 64 --samples 16 -o "$work/losses.json"
+expect 'inspect the losses' 0 '^predicted_rise_3_bits +0\.0[1-9]' "$MOQA" inspect "$work/losses.json"
 expect 'losses are not overwritten' 2 'is there already; --resume goes on' \
     "$MOQA" losses --model "$sample_model" --calib "$golden_trace" --group-size 64 --samples 16 -o "$work/losses.json"
 expect 'widths that cannot be measured' 2 '--widths: found "3,2"' \
