@@ -430,7 +430,7 @@ void pass_detach(struct pass *p)
 {
     forward_free(p->forward);
     forward_free(p->original);
-    p->forward = NULL;
+    p->forward = p->original = NULL;
 }
 
 void pass_attach(struct pass *p, struct backend *backend, const char *note)
@@ -460,7 +460,7 @@ void pass_free(struct pass *p)
     if (!p)
         return;
     prefetch_free(p->prefetch);
-    forward_free(p->forward);
+    pass_detach(p);
     journal_close(&p->journal);
     json_decref(p->digest);
     str_release(&p->note);

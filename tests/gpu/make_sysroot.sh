@@ -26,6 +26,8 @@ done
 # What update-alternatives would have linked.
 lib=$root/usr/lib/x86_64-linux-gnu
 [ -e "$lib/pkgconfig/hdf5.pc" ] || cp "$lib"/pkgconfig/hdf5-serial.pc "$lib/pkgconfig/hdf5.pc"
+# Only shared libraries are linked: what they need themselves is no business of pkg-config.
+sed -i '/^Requires.private/d' "$lib"/pkgconfig/*.pc "$lib"/openblas-pthread/pkgconfig/*.pc "$root"/usr/share/pkgconfig/*.pc
 find "$root" \( -name '*.a' -o -name '*.la' \) -delete
 rm -rf "$root"/usr/share/{doc,man,locale,lintian,bug} "$root"/usr/sbin
 du -sh "$root"

@@ -296,6 +296,26 @@ static void test_a_device_that_fails_anywhere_ends_in_the_same_bytes(void **stat
     assert_true(with_notes >= 6);
 }
 
+/* The original runs beside the quantized model there, on the same device. */
+static void test_a_failure_while_shifts_are_made_up_for_ends_in_the_same_bytes(void **state)
+{
+    (void)state;
+    char want[HASH_HEX_SIZE], hash[HASH_HEX_SIZE];
+    const char *const fails[] = {NULL, "device@400", "device@2500", "memory@1500"};
+    for (size_t i = 0; i < sizeof fails / sizeof *fails; i++) {
+        struct quant_run r;
+        struct job_options o;
+        open_job(&r, &o);
+        quant_run_plan(&r, "gptq-3", "group_size=64,shift=on");
+        fake(NULL, NULL, fails[i]);
+        run_job(&o);
+        hash_shards(i ? hash : want, &r);
+        if (i && strncmp(fails[i], "device", 6) == 0)
+            assert_string_equal(hash, want);
+        quant_run_close(&r);
+    }
+}
+
 static void test_memory_that_is_short_once_makes_the_chunks_smaller(void **state)
 {
     (void)state;
@@ -373,6 +393,7 @@ int main(void)
         cmocka_unit_test(test_a_backend_is_named_or_refused),
         cmocka_unit_test(test_memory_is_asked_for_less_before_the_cpu),
         cmocka_unit_test(test_a_device_that_fails_anywhere_ends_in_the_same_bytes),
+        cmocka_unit_test(test_a_failure_while_shifts_are_made_up_for_ends_in_the_same_bytes),
         cmocka_unit_test(test_memory_that_is_short_once_makes_the_chunks_smaller),
         cmocka_unit_test(test_a_device_that_is_too_small_leaves_the_run_to_the_cpu),
         cmocka_unit_test(test_the_report_says_why_there_was_no_gpu),
