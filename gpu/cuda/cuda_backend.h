@@ -73,7 +73,7 @@ static inline struct cuda_backend *cuda_self(struct backend *b)
 int cuda_check(struct cuda_backend *c, cudaError_t code, const char *what, struct err *err);
 int cuda_check_blas(struct cuda_backend *c, cublasStatus_t status, const char *what,
                     struct err *err);
-/* ERR_DEVICE once the backend has failed. */
+/* ERR_DEVICE once the backend has failed; else its device is the calling thread's. */
 int cuda_ready(struct cuda_backend *c, struct err *err);
 
 /* Device memory in the order of `compute`, contents unspecified; counted against the limit. */

@@ -35,7 +35,10 @@ int cuda_check_blas(struct cuda_backend *c, cublasStatus_t status, const char *w
 
 int cuda_ready(struct cuda_backend *c, struct err *err)
 {
-    return c->failed ? give_up(c, "", "", err) : 0;
+    if (c->failed)
+        return give_up(c, "", "", err);
+    /* The current device belongs to the thread, and any thread may call. */
+    return cuda_check(c, cudaSetDevice(c->device), "choice of the device", err);
 }
 
 /* --- Device memory. --- */
@@ -83,7 +86,7 @@ uint64_t cuda_room(struct cuda_backend *c)
     size_t free_bytes = 0, total = 0;
     uint64_t left = c->limit - c->used, reserved = 0, in_use = 0;
     cudaMemPool_t pool;
-    if (c->failed || cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) {
+    if (cuda_ready(c, NULL) < 0 || cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) {
         cudaGetLastError();
         return 0;
     }
