@@ -7,7 +7,8 @@
 #include "data/base/mem.h"
 #include "src/model/weights.h"
 
-enum { CHUNK_TOKENS = 4096 }; /* whole windows, at least one; less where memory is short */
+/* Whole windows, at least one; less where memory is short. */
+enum { CHUNK_TOKENS_MIN = 1024, CHUNK_TOKENS_MAX = 4096 };
 
 /* What one chunk needs; rows are positions, or slots (position, chosen expert). */
 enum work {
@@ -129,6 +130,18 @@ static int embed_all(struct forward *f, struct err *err)
     return rc;
 }
 
+/* Tokens of a chunk: as many as give its slots the size of a layer's experts, since larger chunks
+ * save no more of their traffic. */
+static size_t chunk_tokens(const struct model_config *c)
+{
+    size_t experts = 3 * c->experts * c->hidden * c->expert_size;
+    size_t token = 2 * c->top_k * (c->hidden + c->expert_size);
+    size_t tokens = token ? experts / token : CHUNK_TOKENS_MAX;
+    return tokens < CHUNK_TOKENS_MIN   ? CHUNK_TOKENS_MIN
+           : tokens > CHUNK_TOKENS_MAX ? CHUNK_TOKENS_MAX
+                                       : tokens;
+}
+
 int forward_new(struct forward **out, const struct model *m, struct backend *b, const uint32_t *ids,
                 const size_t *starts, size_t windows, size_t window, struct err *err)
 {
@@ -146,7 +159,7 @@ int forward_new(struct forward **out, const struct model *m, struct backend *b, 
     f->starts = starts;
     f->windows = windows;
     f->window = window;
-    size_t chunk = CHUNK_TOKENS >> b->halvings;
+    size_t chunk = chunk_tokens(m->config) >> b->halvings;
     f->chunk_windows = window < chunk ? chunk / window : 1;
     f->chunks = (windows + f->chunk_windows - 1) / f->chunk_windows;
     f->hidden = mem_array(f->chunks, sizeof(struct tensor *), err);
