@@ -19,7 +19,7 @@
 
 #include "data/trace_h5_wire.h"
 
-enum { SHARED_FD = 3, FILES_MAX = 16, SEAL_TRIES = 2000 };
+enum { SHARED_FD = 3, FILES_MAX = 16, SEAL_SECONDS = 2 };
 
 /* Address space beyond what the program has mapped already (which may be terabytes, where a
  * device driver reserves them): all arrays, and as much again for the library's own work. */
@@ -194,8 +194,9 @@ static int check_end(int status, int fd, const char *path, const struct wire_lim
 static int seal(int fd, const char *path, struct err *err)
 {
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
+    double deadline = now() + SEAL_SECONDS;
     int rc = fcntl(fd, F_ADD_SEALS, seals);
-    for (int tries = 0; rc < 0 && errno == EBUSY && tries < SEAL_TRIES; tries++) {
+    while (rc < 0 && errno == EBUSY && now() < deadline) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         rc = fcntl(fd, F_ADD_SEALS, seals);
     }

@@ -139,14 +139,15 @@ static void shrinking_reader(const char *path, int fd)
         _exit(1);
 }
 
-/* Its own child keeps the memory mapped for writing, to change it under the parent's eyes. */
+/* Its own child keeps the memory mapped for writing, to change it under the parent's eyes, for
+ * longer than a busy machine could make the parent wait. */
 static void haunting_reader(const char *path, int fd)
 {
     wire_read_h5(path, fd);
     if (mmap(NULL, sizeof(struct wire), PROT_WRITE, MAP_SHARED, fd, 0) == MAP_FAILED)
         _exit(1);
     if (fork() == 0) {
-        sleep(3);
+        sleep(60);
         _exit(0);
     }
 }
