@@ -36,7 +36,7 @@ static __global__ void __launch_bounds__(CUDA_PANEL *CORNER_ROWS)
                 if (row >= column)
                     s.a[row][column] -= s.a[row][k] * s.a[column][k];
     }
-    __syncthreads();
+    /* Nothing is right of the last column: all has been in place since the loop's last barrier. */
     for (unsigned row = top; row < width; row += CORNER_ROWS)
         if (column < width)
             a[row * d + column] = s.a[row][column];
