@@ -61,7 +61,7 @@ if [ -n "${MOQA_SYSROOT:-}" ]; then
         chmod +x "$build/pkg-config"
         flags+=("-DPKG_CONFIG_EXECUTABLE=$(realpath "$build")/pkg-config")
     fi
-    link=
+    link=-Wl,--disable-new-dtags # so that libraries of libraries are found there, too
     for folder in "${folders[@]}"; do
         link+=" -Wl,-rpath,$folder -Wl,-rpath-link,$folder"
     done
