@@ -10,7 +10,7 @@ root=$(realpath "$1")
 packages=(libgsl-dev libhdf5-dev libncurses-dev libopenblas-pthread-dev libjansson-dev libpcre2-dev
     libutf8proc-dev libssl-dev libcairo2-dev libcmocka-dev pkgconf-bin)
 # The machine has its own C and C++ library.
-without='^(libc6|libc6-dev|libc-dev-bin|libgcc-s1|gcc-.*-base|libstdc\+\+6|libcrypt.*|linux-libc-dev|libc-bin|libdpkg-perl|perl.*|debconf.*|dpkg.*|tar|.*-doc|python3.*|libpython.*|libperl.*|libglib.*|libcurl.*|libnss.*|libnspr4|cdebconf|libdebian.*|xfonts.*|ttf-.*|mailcap|media-types|mime-support|sysvinit.*|lsb-base|x11-common|x11proto.*|xorg-.*|libglib2.0-(dev|bin).*|libx11-dev|libxcb1-dev|libxau-dev|libxdmcp-dev|mpi-default.*|fonts-.*|fontconfig-config|libopenmpi.*|libmpich.*|ucf|sed|coreutils|openssl)$'
+without='^(libc6|libc6-dev|libc-dev-bin|libgcc-s1|gcc-.*-base|libstdc\+\+6|libcrypt.*|linux-libc-dev|libc-bin|libdpkg-perl|perl.*|debconf.*|dpkg.*|tar|.*-doc|python3.*|libpython.*|libperl.*|libglib.*|libcurl.*-dev|libcurl3-.*|libnss.*|libnspr4|cdebconf|libdebian.*|xfonts.*|ttf-.*|mailcap|media-types|mime-support|sysvinit.*|lsb-base|x11-common|x11proto.*|xorg-.*|libglib2.0-(dev|bin).*|libx11-dev|libxcb1-dev|libxau-dev|libxdmcp-dev|mpi-default.*|fonts-.*|fontconfig-config|libopenmpi.*|libmpich.*|ucf|sed|coreutils|openssl)$'
 cd "$(mktemp -d)"
 apt-cache depends --recurse --no-recommends --no-suggests --no-conflicts --no-breaks --no-replaces \
     --no-enhances "${packages[@]}" | grep -E '^[a-z0-9]' | sed 's/:.*//' | sort -u |
