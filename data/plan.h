@@ -84,6 +84,10 @@ struct model_config;
 ERR_CHECK int plan_check_model(const struct plan *p, const char *file,
                                const struct model_config *config, struct err *err);
 
+/* Bits of a routed expert's weight on average, chosen channels at their own width. */
+double plan_expert_mean_bits(const struct plan *p, const struct plan_expert *x,
+                             const struct model_config *config);
+
 /* Fills `summary` from the bits and channels, for a model's shapes. */
 ERR_CHECK int plan_summarize(struct plan *p, const struct model_config *config, struct err *err);
 

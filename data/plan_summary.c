@@ -36,6 +36,15 @@ static void add_expert(struct tally *t, size_t hidden, size_t size, const struct
     add_linear(t, size, hidden, plan_expert_bits(x, PLAN_DOWN), x->channels_down, s, original);
 }
 
+double plan_expert_mean_bits(const struct plan *p, const struct plan_expert *x,
+                             const struct model_config *config)
+{
+    struct tally t = {0};
+    add_expert(&t, config->hidden, config->expert_size, x, &p->settings,
+               dtype_size(config->dtype) * 8);
+    return t.nominal / t.weights;
+}
+
 int plan_summarize(struct plan *p, const struct model_config *config, struct err *err)
 {
     struct tally t = {0};

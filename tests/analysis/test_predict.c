@@ -80,7 +80,7 @@ static void test_errors_are_those_of_rounding_normal_weights(void **state)
     double four = measured_error(4);
     for (size_t i = 0; i < sizeof widths / sizeof *widths; i++) {
         double expected = measured_error(widths[i]) / four, found = predict_error(widths[i]);
-        if (fabs(found - expected) > 0.12 * expected)
+        if (fabs(found - expected) > 0.03 * expected)
             fail_msg("%u bits: predicted %g, measured %g", widths[i], found, expected);
     }
     assert_true(predict_error(16) == 0);

@@ -58,6 +58,28 @@ static void test_it_shows_what_a_change_costs(void **state)
     assert_shows(f, "predicted loss");
 }
 
+/* The widths stay; more of the high experts' channels get the channel bits. */
+static void test_experts_whose_channels_change_differ(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5A\t\t\t\n0.3\nc"); /* beta_ch */
+    assert_shows(f, "beta_ch");
+    assert_shows(f, "83 of 192 differ");
+    fixture_type(f, "n");
+    assert_shows(f, "layer 0, expert 3: 4.1");
+    fixture_type(f, "q");
+    assert_shows(f, "83 of 192 experts differ");
+}
+
+static void test_what_the_last_change_costs_is_readable_at_80x24(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5\n3\n"); /* bits_high */
+    assert_shows(f, "10.5 x INT4 (+2.4)");
+    fixture_type(f, "u");
+    assert_shows(f, "8.05 x INT4 (-2.4)");
+}
+
 static void test_n_goes_from_difference_to_difference(void **state)
 {
     struct fixture *f = *state;
@@ -129,6 +151,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH(test_without_a_snapshot_it_says_how_to_take_one),
         WITH(test_it_shows_what_a_change_costs),
+        WITH(test_experts_whose_channels_change_differ),
+        WITH(test_what_the_last_change_costs_is_readable_at_80x24),
         WITH(test_n_goes_from_difference_to_difference),
         WITH(test_arrows_choose_the_expert_in_the_grid),
         WITH(test_a_snapshot_is_taken_back_as_one_step),

@@ -83,6 +83,7 @@ void app_free(struct app *a)
     for (size_t i = 0; i < 2; i++) {
         release_documents(&a->snapshot[i].document, 1);
         free(a->snapshot[i].bits);
+        free(a->snapshot[i].mean_bits);
     }
     plan_release(&a->plan);
     if (a->own_analysis)

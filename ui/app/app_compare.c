@@ -23,14 +23,17 @@ struct side {
     const struct app_document *document;
     double nominal_bits, effective_bits, loss;
     uint64_t bytes;
-    const unsigned char *bits; /* [layers][experts]; NULL: no model's configuration */
+    /* [layers][experts]; NULL: no model's configuration */
+    const unsigned char *bits;
+    const double *mean_bits; /* of a weight, channels at their own width */
 };
 
 struct pair {
     struct app *a;
     struct side left, right;
-    size_t names[2]; /* in side_names */
-    unsigned char *now;
+    size_t names[2];    /* in side_names */
+    unsigned char *now; /* bits on the screen */
+    double *now_mean;
 };
 
 static bool has_side(const struct app *a, size_t side)
@@ -49,28 +52,51 @@ static void sides_of(const struct app *a, size_t names[2])
     names[1] = pairs[at][1];
 }
 
-static struct side side_of(const struct app *a, size_t which, const unsigned char *now)
+static struct side side_of(const struct pair *p, size_t which)
 {
+    const struct app *a = p->a;
     const struct app_snapshot *s = which == NOW ? NULL : &a->snapshot[which];
+    struct side side;
     if (s)
-        return (struct side){&s->document, s->nominal_bits, s->effective_bits,
-                             s->loss,      s->bytes,        a->has_plan ? s->bits : NULL};
-    return (struct side){&a->document, a->plan.summary.nominal_bits, a->plan.summary.effective_bits,
-                         a->loss,      a->plan.summary.bytes_after,  a->has_plan ? now : NULL};
+        side = (struct side){&s->document, s->nominal_bits, s->effective_bits, s->loss,
+                             s->bytes,     s->bits,         s->mean_bits};
+    else
+        side = (struct side){
+            &a->document, a->plan.summary.nominal_bits, a->plan.summary.effective_bits,
+            a->loss,      a->plan.summary.bytes_after,  p->now,
+            p->now_mean};
+    if (!a->has_plan)
+        side.bits = NULL, side.mean_bits = NULL;
+    return side;
+}
+
+static bool differs(const struct pair *p, size_t i)
+{
+    return app_bits_differ(p->left.mean_bits[i], p->right.mean_bits[i]);
+}
+
+static void pair_release(struct pair *p)
+{
+    free(p->now);
+    free(p->now_mean);
 }
 
 static bool pair_init(struct pair *p, struct app *a)
 {
     size_t n = a->has_plan ? a->plan.layers_count * a->plan.experts : 0;
-    *p = (struct pair){.a = a, .now = mem_array(n, 1, NULL)};
-    if (!p->now)
+    *p = (struct pair){
+        .a = a, .now = mem_array(n, 1, NULL), .now_mean = mem_array(n, sizeof *p->now_mean, NULL)};
+    if (!p->now || !p->now_mean) {
+        pair_release(p);
         return false;
-    for (size_t i = 0; i < n; i++)
-        p->now[i] =
-            (unsigned char)a->plan.layers[i / a->plan.experts].experts[i % a->plan.experts].bits;
+    }
+    for (size_t i = 0; i < n; i++) {
+        p->now[i] = (unsigned char)app_plan_expert(a, i)->bits;
+        p->now_mean[i] = app_plan_mean_bits(a, i);
+    }
     sides_of(a, p->names);
-    p->left = side_of(a, p->names[0], p->now);
-    p->right = side_of(a, p->names[1], p->now);
+    p->left = side_of(p, p->names[0]);
+    p->right = side_of(p, p->names[1]);
     return true;
 }
 
@@ -177,7 +203,7 @@ static void plan_rows(struct table *t, const struct pair *p)
     size_row(t, p);
     number_row(t, "predicted loss", p->left.loss, p->right.loss, 4);
     for (size_t i = 0; i < n; i++)
-        differ += p->left.bits[i] != p->right.bits[i];
+        differ += differs(p, i);
     widths_text(left, sizeof left, p->left.bits, n);
     widths_text(right, sizeof right, p->right.bits, n);
     row(t, "experts:bits", left, right, "%zu of %zu differ", differ, n);
@@ -216,11 +242,11 @@ static void setting_rows(struct table *t, const struct pair *p)
 
 /* --- The grid --- */
 
-static void fill_tile(struct chart_tile *tile, const struct app *a, unsigned left, unsigned right)
+static void fill_tile(struct chart_tile *tile, const struct app *a, double left, double right)
 {
     snprintf(tile->text, sizeof tile->text, "%s", view_word(a, "\u00b7", "."));
     tile->colour = STYLE_GRID;
-    if (left == right)
+    if (!app_bits_differ(left, right))
         return;
     snprintf(tile->text, sizeof tile->text, "%s",
              right > left ? view_word(a, "\u25b2", "+") : view_word(a, "\u25bc", "-"));
@@ -239,14 +265,14 @@ static void draw_grid(struct pair *p, struct cells *c, struct rect r)
     if (!tile || !label || !labels)
         goto cleanup;
     for (size_t i = 0; i < n; i++)
-        fill_tile(&tile[i], a, p->left.bits[i], p->right.bits[i]);
+        fill_tile(&tile[i], a, p->left.mean_bits[i], p->right.mean_bits[i]);
     for (size_t l = 0; l < plan->layers_count; l++) {
         snprintf(label[l], LABEL, "%zu", plan->layers[l].layer);
         labels[l] = label[l];
     }
-    snprintf(cursor, sizeof cursor, "layer %zu, expert %zu: %u %s %u bits",
-             plan->layers[a->layer].layer, a->expert, p->left.bits[at],
-             view_word(a, "\u2192", "->"), p->right.bits[at]);
+    snprintf(cursor, sizeof cursor, "layer %zu, expert %zu: %.4g %s %.4g bits",
+             plan->layers[a->layer].layer, a->expert, p->left.mean_bits[at],
+             view_word(a, "\u2192", "->"), p->right.mean_bits[at]);
     struct chart_tiles chart = {.tile = tile,
                                 .rows = plan->layers_count,
                                 .cols = plan->experts,
@@ -275,8 +301,10 @@ static void draw_legend(const struct app *a, struct cells *c, int x, int y, int 
 {
     x += cells_textf(c, x, y, end - x, STYLE(STYLE_GOOD), "%s",
                      view_word(a, "\u25b2 more bits", "+ more bits"));
-    cells_textf(c, x + 2, y, end - x - 2, STYLE(STYLE_WARN), "%s",
-                view_word(a, "\u25bc fewer bits", "- fewer bits"));
+    x += 2 + cells_textf(c, x + 2, y, end - x - 2, STYLE(STYLE_WARN), "%s",
+                         view_word(a, "\u25bc fewer bits", "- fewer bits"));
+    cells_textf(c, x + 2, y, end - x - 2, STYLE(STYLE_TEXT_DIM), "%s",
+                view_word(a, "\u00b7 the same", ". the same"));
 }
 
 void app_compare_draw(struct app *a, struct cells *c)
@@ -305,7 +333,7 @@ void app_compare_draw(struct app *a, struct cells *c)
     cells_text(c, r.x, r.y + r.h - 1, r.w,
                "Tab other pair  n N differences  a b take over  arrows  Esc closes",
                STYLE(STYLE_TEXT_DIM));
-    free(p.now);
+    pair_release(&p);
 }
 
 /* --- Keys --- */
@@ -320,15 +348,15 @@ static void jump(struct app *a, bool back)
     size_t at = a->layer * a->plan.experts + a->expert, i = 1;
     for (; i <= n; i++) {
         size_t to = (back ? at + n - i : at + i) % n;
-        if (p.left.bits[to] == p.right.bits[to])
+        if (!differs(&p, to))
             continue;
         a->layer = to / a->plan.experts;
         a->expert = to % a->plan.experts;
         break;
     }
     if (i > n)
-        app_say(a, STYLE_TEXT_DIM, "no expert's width differs");
-    free(p.now);
+        app_say(a, STYLE_TEXT_DIM, "no expert's bits differ");
+    pair_release(&p);
 }
 
 static void take_over(struct app *a, size_t which)

@@ -130,6 +130,21 @@ void app_redo(struct app *a)
     travel(a, a->redo, &a->redo_count, a->undo, &a->undo_count, "redo");
 }
 
+const struct plan_expert *app_plan_expert(const struct app *a, size_t i)
+{
+    return &a->plan.layers[i / a->plan.experts].experts[i % a->plan.experts];
+}
+
+double app_plan_mean_bits(const struct app *a, size_t i)
+{
+    return plan_expert_mean_bits(&a->plan, app_plan_expert(a, i), a->options->config);
+}
+
+bool app_bits_differ(double left, double right)
+{
+    return fabs(left - right) > 1e-9;
+}
+
 void app_take_snapshot(struct app *a, size_t which)
 {
     struct app_snapshot *s = &a->snapshot[which];
@@ -137,11 +152,13 @@ void app_take_snapshot(struct app *a, size_t which)
         return;
     if (!s->bits)
         s->bits = mem_array(pin_count(a), 1, NULL);
+    if (!s->mean_bits)
+        s->mean_bits = mem_array(pin_count(a), sizeof *s->mean_bits, NULL);
     app_document_copy(&s->document, &a->document, a);
-    s->taken = s->bits != NULL;
-    for (size_t i = 0; a->has_plan && s->bits && i < pin_count(a); i++) {
-        size_t n = a->plan.experts;
-        s->bits[i] = (unsigned char)a->plan.layers[i / n].experts[i % n].bits;
+    s->taken = s->bits && s->mean_bits;
+    for (size_t i = 0; a->has_plan && s->taken && i < pin_count(a); i++) {
+        s->bits[i] = (unsigned char)app_plan_expert(a, i)->bits;
+        s->mean_bits[i] = app_plan_mean_bits(a, i);
     }
     s->nominal_bits = a->plan.summary.nominal_bits;
     s->effective_bits = a->plan.summary.effective_bits;

@@ -29,6 +29,7 @@ struct app_snapshot {
     double nominal_bits, effective_bits, loss; /* loss: predicted, as app.loss */
     uint64_t bytes;
     unsigned char *bits; /* [layer][expert] */
+    double *mean_bits;   /* [layer][expert]: of a weight, channels at their own width */
 };
 
 enum app_mode {
@@ -153,6 +154,11 @@ bool app_document_equal(const struct app_document *x, const struct app_document 
 void app_remember(struct app *a);
 void app_undo(struct app *a);
 void app_redo(struct app *a);
+/* Expert i of all layers' of the plan, and the bits of its weights on average, channels included.
+ */
+const struct plan_expert *app_plan_expert(const struct app *a, size_t i);
+double app_plan_mean_bits(const struct app *a, size_t i);
+bool app_bits_differ(double left, double right); /* by more than rounding */
 void app_take_snapshot(struct app *a, size_t which);
 /* Next pin of the selected expert: none, 2, 3, 4, 8, 16. */
 void app_cycle_pin(struct app *a);

@@ -102,8 +102,8 @@ static void size_facts(struct view_facts *f)
     if (fabs(change) < 5e-5)
         view_fact(f, "predicted loss", STYLE_DEFAULT, "%.4g x INT4's", f->a->loss);
     else
-        view_fact(f, "predicted loss", change > 0 ? STYLE_WARN : STYLE_GOOD,
-                  "%.4g x INT4's (%+.3g)", f->a->loss, change);
+        view_fact(f, "predicted loss", change > 0 ? STYLE_WARN : STYLE_GOOD, "%.3g x INT4 (%+.2g)",
+                  f->a->loss, change);
 }
 
 /* What the plan on the screen costs more (+) or less (-) than a snapshot. */
@@ -116,7 +116,7 @@ static void snapshot_facts(struct view_facts *f, size_t which)
     char name[32], size[32];
     snprintf(name, sizeof name, "against %c", "AB"[which]);
     for (size_t i = 0; i < n; i++)
-        differ += s->bits[i] != p->layers[i / p->experts].experts[i % p->experts].bits;
+        differ += app_bits_differ(s->mean_bits[i], app_plan_mean_bits(f->a, i));
     view_bytes(size, sizeof size, (uint64_t)fabs(bytes));
     view_fact(f, name, differ ? STYLE_ACCENT : STYLE_DEFAULT, "%+.4f bits, %c%s",
               p->summary.nominal_bits - s->nominal_bits, bytes < 0 ? '-' : '+', size);
