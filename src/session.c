@@ -1,6 +1,8 @@
 #include "src/session.h"
 
 #include <langinfo.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -32,13 +34,63 @@ int session_open(struct session *out, const char *trace_path, const char *model_
     return session_open_watched(out, trace_path, model_dir, NULL, err);
 }
 
+/* The file's hash, in a thread beside the reader, which leaves a core free. */
+struct hashing {
+    const char *path;
+    char *out; /* [HASH_HEX_SIZE] */
+    const struct watch *watch;
+    pthread_t thread;
+    bool started, tried;
+    int rc;
+    struct err err;
+};
+
+static void *hash_main(void *argument)
+{
+    struct hashing *h = argument;
+    struct watch quiet = {.cancel = h->watch ? h->watch->cancel : NULL};
+    h->rc = hash_file_watched(h->out, h->path, &quiet, &h->err);
+    return NULL;
+}
+
+/* Passes on what the reader tells. Its first word comes once its process has been forked: before
+ * that no other thread may be at work (data/trace_h5_child.c). */
+static void tell_and_hash(void *context, enum watch_step step, uint64_t done, uint64_t total)
+{
+    struct hashing *h = context;
+    if (step == WATCH_READ && !h->tried) {
+        sigset_t all, before;
+        h->tried = true;
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        h->started = pthread_create(&h->thread, NULL, hash_main, h) == 0;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+    }
+    watch_tell(h->watch, step, done, total);
+}
+
+static int read_and_hash(struct session *out, const char *trace_path, const struct watch *watch,
+                         struct err *err)
+{
+    struct hashing h = {.path = trace_path, .out = out->trace_sha256, .watch = watch};
+    struct watch both = {watch ? watch->cancel : NULL, tell_and_hash, &h};
+    int rc = trace_h5_load_watched(&out->trace, trace_path, &both, err);
+    if (h.started)
+        pthread_join(h.thread, NULL);
+    if (rc < 0)
+        return rc;
+    if (!h.started)
+        return hash_file_watched(out->trace_sha256, trace_path, watch, err);
+    if (h.rc < 0 && err)
+        *err = h.err;
+    return h.rc;
+}
+
 int session_open_watched(struct session *out, const char *trace_path, const char *model_dir,
                          const struct watch *watch, struct err *err)
 {
     *out = (struct session){0};
-    int rc = trace_h5_load_watched(&out->trace, trace_path, watch, err);
-    if (rc == 0)
-        rc = hash_file_watched(out->trace_sha256, trace_path, watch, err);
+    int rc = read_and_hash(out, trace_path, watch, err);
     if (rc == 0 && model_dir)
         rc = open_config(out, trace_path, model_dir, err);
     if (rc == 0)
