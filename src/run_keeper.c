@@ -65,9 +65,13 @@ static void copy_experts(struct app_run *out, struct job *job)
         out->layers = s.layers;
         out->experts = s.experts;
         for (size_t i = 0; i < count; i++)
-            experts[i] = (struct app_run_expert){s.expert[i].done,     s.expert[i].bits,
-                                                 s.expert[i].tokens,   s.expert[i].loss,
-                                                 s.expert[i].loss_rtn, s.expert[i].fallback};
+            experts[i] = (struct app_run_expert){.done = s.expert[i].done,
+                                                 .bits = s.expert[i].bits,
+                                                 .tokens = s.expert[i].tokens,
+                                                 .loss = s.expert[i].loss,
+                                                 .loss_rtn = s.expert[i].loss_rtn,
+                                                 .fallback = s.expert[i].fallback,
+                                                 .damping = s.expert[i].damping};
         out->layer = s.layer;
         out->layers_done = s.layers_done;
         out->fallbacks = s.fallbacks;

@@ -158,24 +158,35 @@ bool run_record_is_cut(const struct run_record *r, const char *place)
 
 /* --- Writing --- */
 
+/* Lists with one value an expert. */
+enum { DONE, BITS, TOKENS, LOSS, LOSS_RTN, FALLBACK, DAMPING, EXPERT_KEYS };
+static const char *const expert_keys[EXPERT_KEYS] = {
+    [DONE] = "done",         [BITS] = "bits",         [TOKENS] = "tokens",  [LOSS] = "loss",
+    [LOSS_RTN] = "loss_rtn", [FALLBACK] = "fallback", [DAMPING] = "damping"};
+
+static json_t *real_of(double value)
+{
+    return json_real(isfinite(value) ? value : 0);
+}
+
 static int add_experts(json_t *root, const struct app_run *run)
 {
-    json_t *done = json_array(), *bits = json_array(), *tokens = json_array();
-    json_t *loss = json_array(), *rtn = json_array(), *fallback = json_array();
+    json_t *list[EXPERT_KEYS];
     int bad = 0;
+    for (size_t k = 0; k < EXPERT_KEYS; k++)
+        list[k] = json_array();
     for (size_t i = 0; run->expert && i < run->layers * run->experts; i++) {
         const struct app_run_expert *x = &run->expert[i];
-        bad |= json_array_append_new(done, json_integer(x->done));
-        bad |= json_array_append_new(bits, json_integer(x->bits));
-        bad |= json_array_append_new(tokens, json_integer((json_int_t)x->tokens));
-        bad |= json_array_append_new(loss, json_real(isfinite(x->loss) ? x->loss : 0));
-        bad |= json_array_append_new(rtn, json_real(isfinite(x->loss_rtn) ? x->loss_rtn : 0));
-        bad |= json_array_append_new(fallback, json_integer(x->fallback));
+        bad |= json_array_append_new(list[DONE], json_integer(x->done));
+        bad |= json_array_append_new(list[BITS], json_integer(x->bits));
+        bad |= json_array_append_new(list[TOKENS], json_integer((json_int_t)x->tokens));
+        bad |= json_array_append_new(list[LOSS], real_of(x->loss));
+        bad |= json_array_append_new(list[LOSS_RTN], real_of(x->loss_rtn));
+        bad |= json_array_append_new(list[FALLBACK], json_integer(x->fallback));
+        bad |= json_array_append_new(list[DAMPING], real_of(x->damping));
     }
-    bad |= json_object_set_new(root, "done", done) | json_object_set_new(root, "bits", bits) |
-           json_object_set_new(root, "tokens", tokens) | json_object_set_new(root, "loss", loss) |
-           json_object_set_new(root, "loss_rtn", rtn) |
-           json_object_set_new(root, "fallback", fallback);
+    for (size_t k = 0; k < EXPERT_KEYS; k++)
+        bad |= json_object_set_new(root, expert_keys[k], list[k]);
     return bad;
 }
 
@@ -308,14 +319,13 @@ static double number_at(struct reader *f, const char *key, const json_t *list, s
 
 static void read_experts(struct reader *f, struct app_run *run)
 {
-    static const char *const keys[] = {"done", "bits", "tokens", "loss", "loss_rtn", "fallback"};
-    json_t *list[6];
+    json_t *list[EXPERT_KEYS];
     size_t count = f->rc == 0 ? json_array_size(json_object_get(f->root, "done")) : 0;
-    for (size_t k = 0; k < 6; k++) {
-        list[k] = get_list(f, keys[k]);
+    for (size_t k = 0; k < EXPERT_KEYS; k++) {
+        list[k] = get_list(f, expert_keys[k]);
         if (f->rc == 0 && json_array_size(list[k]) != count)
             f->rc = err_set(f->err, ERR_INPUT, f->at.file, "%s: found %zu values, expected %zu",
-                            keys[k], json_array_size(list[k]), count);
+                            expert_keys[k], json_array_size(list[k]), count);
     }
     if (f->rc == 0 && count && count != run->layers * run->experts)
         f->rc = err_set(f->err, ERR_INPUT, f->at.file,
@@ -326,15 +336,16 @@ static void read_experts(struct reader *f, struct app_run *run)
     run->expert = mem_array(count, sizeof *run->expert, f->err);
     f->rc = run->expert ? 0 : ERR_NOMEM;
     for (size_t i = 0; f->rc == 0 && i < count; i++) {
-        double value[6];
-        for (size_t k = 0; k < 6; k++)
-            value[k] = number_at(f, keys[k], list[k], i);
-        run->expert[i] = (struct app_run_expert){.done = value[0] != 0,
-                                                 .bits = (unsigned)fmin(value[1], 16),
-                                                 .tokens = (size_t)fmin(value[2], 1e15),
-                                                 .loss = value[3],
-                                                 .loss_rtn = value[4],
-                                                 .fallback = value[5] != 0};
+        double value[EXPERT_KEYS];
+        for (size_t k = 0; k < EXPERT_KEYS; k++)
+            value[k] = number_at(f, expert_keys[k], list[k], i);
+        run->expert[i] = (struct app_run_expert){.done = value[DONE] != 0,
+                                                 .bits = (unsigned)fmin(value[BITS], 16),
+                                                 .tokens = (size_t)fmin(value[TOKENS], 1e15),
+                                                 .loss = value[LOSS],
+                                                 .loss_rtn = value[LOSS_RTN],
+                                                 .fallback = value[FALLBACK] != 0,
+                                                 .damping = value[DAMPING]};
     }
 }
 

@@ -214,7 +214,7 @@ static bool mouse(struct bench *b, enum term_mouse what, int x, int y)
 
 /* --- made-up runs and results --- */
 
-static void make_run(enum app_run_phase phase)
+static void make_run_of(enum app_run_phase phase, size_t done)
 {
     uint64_t seed = 20260101;
     size_t n = world.trace.layers * world.trace.experts;
@@ -234,14 +234,27 @@ static void make_run(enum app_run_phase phase)
                                  .out = "runs/moqa-a0.3",
                                  .expert = mem_array(n, sizeof *world.run.expert, NULL)};
     assert_non_null(world.run.expert);
-    for (size_t i = 0; i < world.trace.experts + 3; i++)
+    for (size_t i = 0; i < done; i++)
         world.run.expert[i] =
             (struct app_run_expert){.done = true,
                                     .bits = picture_random(&seed) < 0.5 ? 4 : 2,
                                     .tokens = (size_t)(3000 * picture_random(&seed)),
                                     .loss = 0.4 * picture_random(&seed),
                                     .loss_rtn = 0.6 + picture_random(&seed),
-                                    .fallback = i == 4};
+                                    .fallback = i == 4,
+                                    .damping = i == 4 ? 0.64 : 0.01};
+}
+
+static void make_run(enum app_run_phase phase)
+{
+    make_run_of(phase, world.trace.experts + 3);
+}
+
+static void make_log(size_t lines)
+{
+    for (size_t i = 0; i < lines; i++)
+        snprintf(world.run.log[i], APP_LOG_WIDTH, "line %zu of the log", i);
+    world.run.log_count = lines;
 }
 
 static void make_results(void)
@@ -294,6 +307,15 @@ static void make_results(void)
     world.results = 4;
 }
 
+static bool shows(const struct bench *b, const char *text)
+{
+    struct str plain = {0};
+    cells_plain(&b->cells, &plain);
+    bool found = strstr(str_get(&plain), text) != NULL;
+    str_release(&plain);
+    return found;
+}
+
 /* --- pictures --- */
 
 static void test_views_look_as_they_were_approved(void **state)
@@ -325,6 +347,78 @@ static void test_run_looks_as_it_was_approved(void **state)
     close_bench(&b);
 }
 
+/* The whole screen, as on a terminal. */
+static void assert_screens(struct bench *b, const char *name)
+{
+    static const struct {
+        int w, h;
+    } sizes[] = {{80, 24}, {160, 50}};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        char file[96];
+        show(b, RUN, sizes[i].w, sizes[i].h);
+        b->app->message[0] = '\0';
+        app_draw(b->app, &b->cells);
+        snprintf(file, sizeof file, "screen-run-%s-%dx%d", name, sizes[i].w, sizes[i].h);
+        picture_assert_cells(file, &b->cells);
+    }
+}
+
+static void test_run_screens_look_as_they_were_approved(void **state)
+{
+    struct bench b;
+    (void)state;
+    open_bench(&b, true);
+    make_run(APP_RUN_RUNNING);
+    make_log(60);
+    assert_screens(&b, "running");
+    make_run(APP_RUN_CANCELLED);
+    make_log(3);
+    assert_screens(&b, "cancelled");
+    make_run_of(APP_RUN_DONE, world.trace.layers * world.trace.experts);
+    world.run.layers_done = world.trace.layers;
+    world.run.steps_done = world.run.steps_total;
+    snprintf(world.run.message, sizeof world.run.message, "perplexity 8.0123 (windows of 2048)");
+    make_log(12);
+    assert_screens(&b, "done");
+    close_bench(&b);
+}
+
+static void test_the_log_scrolls_and_stops_at_its_ends(void **state)
+{
+    struct bench b;
+    (void)state;
+    open_bench(&b, true);
+    make_run(APP_RUN_RUNNING);
+    make_log(60);
+    show(&b, RUN, 110, 42);
+    press(&b, '{');
+    show(&b, RUN, 110, 42);
+    assert_true(shows(&b, "line 54 of the log") && shows(&b, "5 newer lines"));
+    assert_false(shows(&b, "line 55 of the log"));
+    for (int i = 0; i < 30; i++)
+        press(&b, '{');
+    show(&b, RUN, 110, 42);
+    assert_true(shows(&b, "line 0 of the log"));
+    for (int i = 0; i < 30; i++)
+        press(&b, '}');
+    show(&b, RUN, 110, 42);
+    assert_true(shows(&b, "line 59 of the log"));
+    close_bench(&b);
+}
+
+static void test_the_damping_of_an_expert_is_told(void **state)
+{
+    struct bench b;
+    (void)state;
+    open_bench(&b, true);
+    make_run(APP_RUN_RUNNING);
+    b.app->expert = 4;
+    show(&b, RUN, 60, 20);
+    show_facts(&b, RUN, 44, 30);
+    assert_true(shows(&b, "0.64") && shows(&b, "fallback"));
+    close_bench(&b);
+}
+
 static void test_results_look_as_they_were_approved(void **state)
 {
     struct bench b;
@@ -348,24 +442,13 @@ static void test_similarity_leaves_no_empty_rows_on_a_large_terminal(void **stat
 
 /* --- rules --- */
 
-static bool shows(const struct bench *b, const char *text)
-{
-    struct str plain = {0};
-    cells_plain(&b->cells, &plain);
-    bool found = strstr(str_get(&plain), text) != NULL;
-    str_release(&plain);
-    return found;
-}
-
 static void test_run_shows_the_last_log_lines_where_there_is_room(void **state)
 {
     struct bench b;
     (void)state;
     open_bench(&b, true);
     make_run(APP_RUN_RUNNING);
-    for (size_t i = 0; i < 60; i++)
-        snprintf(world.run.log[i], APP_LOG_WIDTH, "line %zu of the log", i);
-    world.run.log_count = 60;
+    make_log(60);
     show(&b, RUN, 110, 42);
     assert_true(shows(&b, "line 59 of the log") && shows(&b, "loss in %"));
     assert_false(shows(&b, "line 0 of the log"));
@@ -632,6 +715,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_views_look_as_they_were_approved),
         cmocka_unit_test(test_run_looks_as_it_was_approved),
+        cmocka_unit_test(test_run_screens_look_as_they_were_approved),
+        cmocka_unit_test(test_the_log_scrolls_and_stops_at_its_ends),
+        cmocka_unit_test(test_the_damping_of_an_expert_is_told),
         cmocka_unit_test(test_similarity_leaves_no_empty_rows_on_a_large_terminal),
         cmocka_unit_test(test_run_shows_the_last_log_lines_where_there_is_room),
         cmocka_unit_test(test_results_look_as_they_were_approved),

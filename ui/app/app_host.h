@@ -31,6 +31,7 @@ struct app_run_expert {
     size_t tokens;
     double loss, loss_rtn;
     bool fallback;
+    double damping; /* largest in force; 0: not known */
 };
 
 enum { APP_LOG_LINES = 100, APP_LOG_WIDTH = 160 };

@@ -84,6 +84,7 @@ struct app {
     struct app_find find;
     bool expanded, mouse, linear_axis, all_experts;
     bool other_chart; /* the second chart of a view, where only one of two fits */
+    size_t log_back;  /* lines of the run's log below those in sight */
     int zoom;
     size_t scroll;          /* first row of a list, kept in sight by the views */
     size_t result_selected; /* in the order of the screen; app_result.c keeps it */

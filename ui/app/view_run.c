@@ -6,7 +6,15 @@
 #include "data/base/mem.h"
 #include "ui/app/view_parts.h"
 
-enum { LABEL = 24, HEAD_ROWS = 3, GRID_HEAD_ROWS = 3, LOG_ROWS = 4 };
+enum {
+    LABEL = 24,
+    HEAD_ROWS = 3,
+    GRID_HEAD_ROWS = 4,
+    LOG_ROWS = 4,
+    LOG_STEP = 5,
+    TOKENS_ROWS = 8,
+    TOKENS_MAX_ROWS = 14
+};
 
 static const struct {
     const char *word;
@@ -81,6 +89,27 @@ static void fill_tiles(const struct app *a, struct chart_tile *tile)
     }
 }
 
+/* What the grid's tiles mean, in the row below them. */
+static void draw_legend(struct app *a, struct cells *c, int x, int y, int w)
+{
+    const struct app_run *run = &a->run;
+    int end = x + w;
+    x += cells_text(c, x, y, end - x, "number: bits", STYLE(STYLE_TEXT_DIM));
+    if (run->fallbacks) {
+        struct style marked = STYLE(STYLE_WARN);
+        marked.attr = STYLE_BOLD | STYLE_UNDERLINE;
+        x += cells_text(c, x, y, end - x, "  ", STYLE(STYLE_TEXT_DIM));
+        x += cells_text(c, x, y, end - x, "4", marked);
+        x += cells_text(c, x, y, end - x, " rounded", STYLE(STYLE_TEXT_DIM));
+    }
+    if (run->phase == APP_RUN_RUNNING)
+        x += cells_textf(c, x, y, end - x, STYLE(STYLE_ACCENT), "  %s now",
+                         view_word(a, "\u25cc", "o"));
+    if (run->phase != APP_RUN_DONE)
+        cells_textf(c, x, y, end - x, STYLE(STYLE_TEXT_DIM), "  %s later",
+                    view_word(a, "\u00b7", "."));
+}
+
 static void draw_grid(struct app *a, struct cells *c, struct rect r)
 {
     const struct app_run *run = &a->run;
@@ -117,6 +146,8 @@ static void draw_grid(struct app *a, struct cells *c, struct rect r)
     chart.first_col =
         app_scroll_to(0, a->expert, chart.cols, (size_t)fmax(a->map.x.hi - a->map.x.lo, 1));
     chart_tiles(c, r, &a->look, &chart, &a->map);
+    if ((size_t)r.h > run->layers + 2)
+        draw_legend(a, c, r.x, r.y + (int)run->layers + 2, r.w);
 cleanup:
     free(tile);
     free(label);
@@ -138,7 +169,7 @@ static void draw_head(struct app *a, struct cells *c, struct rect r)
         cells_textf(c, x, r.y, end - x, STYLE(STYLE_DEFAULT), "  %s", run->stage);
     if (r.h < 2)
         return;
-    int meter = r.w > 50 ? 32 : r.w / 2;
+    int meter = r.w > 50 ? 32 : r.w / 3;
     chart_meter(c, r.x + 1, r.y + 1, meter, &a->look, done, STYLE(phases[run->phase].colour));
     x = r.x + 2 + meter;
     x += cells_textf(c, x, r.y + 1, end - x, STYLE(STYLE_DEFAULT), "%3.0f %%  %s", 100 * done,
@@ -172,17 +203,28 @@ static struct sums sums_of(const struct app_run *run, size_t layer)
     return s;
 }
 
-/* The last lines that fit. */
+/* Lines of the log that can be hidden below the window. */
+static size_t log_back_max(const struct app_run *run, size_t rows)
+{
+    return run->log_count > rows ? run->log_count - rows : 0;
+}
+
+/* The last lines that fit, or those before them that were scrolled to. */
 static void draw_log(struct app *a, struct cells *c, struct rect r)
 {
     const struct app_run *run = &a->run;
     if (rect_empty(r))
         return;
-    cells_text(c, r.x, r.y, r.w, "log", STYLE(STYLE_TEXT_DIM));
     size_t rows = (size_t)(r.h - 1), count = run->log_count < rows ? run->log_count : rows;
+    size_t most = log_back_max(run, rows), back = a->log_back < most ? a->log_back : most;
+    a->log_back = back;
+    if (back)
+        cells_textf(c, r.x, r.y, r.w, STYLE(STYLE_TEXT_DIM), "log, %zu newer lines below", back);
+    else
+        cells_text(c, r.x, r.y, r.w, "log", STYLE(STYLE_TEXT_DIM));
     for (size_t i = 0; i < count; i++) {
         struct rect line = {r.x + 1, r.y + 1 + (int)i, r.w - 1, 1};
-        cells_label(c, line, CELLS_LEFT, run->log[run->log_count - count + i], &a->look,
+        cells_label(c, line, CELLS_LEFT, run->log[run->log_count - back - count + i], &a->look,
                     STYLE(STYLE_DEFAULT));
     }
     if (run->log_count == 0)
@@ -203,8 +245,63 @@ static void draw_losses(struct app *a, struct cells *c, struct rect r)
     free(part);
 }
 
-/* The grid, the losses below it and the log below these; where there is no room for all, `v`
- * shows the log instead of the losses, or of the grid. */
+/* How much of the text each finished expert of the selected layer was calibrated on. */
+static void draw_tokens(struct app *a, struct cells *c, struct rect r)
+{
+    const struct app_run *run = &a->run;
+    double *tokens = NULL, *place = NULL, most = 0;
+    char text[64];
+    if (!run->expert || a->layer >= run->layers || a->expert >= run->experts)
+        return;
+    const struct app_run_expert *row = run->expert + a->layer * run->experts;
+    tokens = mem_array(run->experts, sizeof *tokens, NULL);
+    place = mem_array(run->experts, sizeof *place, NULL);
+    snprintf(text, sizeof text, "expert %zu: %zu", a->expert, row[a->expert].tokens);
+    size_t n = 0;
+    for (size_t e = 0; tokens && place && e < run->experts; e++) {
+        if (!row[e].done)
+            continue;
+        place[n] = (double)e;
+        tokens[n++] = (double)row[e].tokens;
+        most = fmax(most, (double)row[e].tokens);
+    }
+    cells_textf(c, r.x, r.y, r.w, STYLE(STYLE_TEXT_DIM),
+                "calibration tokens by expert, layer %zu%s", view_layer(a)->layer,
+                n ? "" : ": none is done yet");
+    if (n)
+        chart_xy(c, rect_inset(r, 0, 1, 0, 0), &a->look,
+                 &(struct chart_xy){
+                     .x = {.lo = -0.5, .hi = (double)run->experts - 0.5, .integer = true},
+                     .y = {.lo = 0, .hi = fmax(1.1 * most, 1), .integer = true},
+                     .series =
+                         &(struct chart_series){
+                             .x = place, .y = tokens, .n = n, .mark = CHART_POINTS, .big = true},
+                     .count = 1,
+                     .no_legend = true,
+                     .cursor = {.shown = row[a->expert].done,
+                                .x = (double)a->expert,
+                                .y = (double)row[a->expert].tokens,
+                                .text = text}},
+                 NULL);
+    free(tokens);
+    free(place);
+}
+
+/* The tokens where they leave the log its rows; the rest of `r` is the log's. */
+static void draw_rest(struct app *a, struct cells *c, struct rect r)
+{
+    int log = a->run.log_count ? LOG_ROWS + 1 : 0, tokens = r.h - log;
+    if (tokens >= TOKENS_ROWS) {
+        tokens = tokens < TOKENS_MAX_ROWS ? tokens : TOKENS_MAX_ROWS;
+        draw_tokens(a, c, (struct rect){r.x, r.y, r.w, tokens});
+        r = view_below(r, (size_t)tokens + 1);
+    }
+    if (a->run.log_count)
+        draw_log(a, c, r);
+}
+
+/* The grid, the losses below it, the selected layer's tokens and the log below these; where there
+ * is no room for all, `v` shows the log instead of the losses, or of the grid. */
 static void draw_body(struct app *a, struct cells *c, struct rect r)
 {
     struct rect rest = view_below(r, a->run.layers + GRID_HEAD_ROWS);
@@ -217,8 +314,10 @@ static void draw_body(struct app *a, struct cells *c, struct rect r)
     draw_grid(a, c, r);
     if (all || !a->other_chart)
         draw_losses(a, c, rest);
-    if (all ? a->run.log_count > 0 : a->other_chart)
-        draw_log(a, c, all ? below : rest);
+    if (all)
+        draw_rest(a, c, below);
+    else if (a->other_chart)
+        draw_log(a, c, rest);
 }
 
 static void draw_run(struct app *a, struct cells *c, struct rect r)
@@ -272,6 +371,8 @@ static void expert_facts(struct view_facts *f)
                   100 * loss_ratio(x));
     else
         view_fact(f, "loss", STYLE_DEFAULT, "%.4g", x->loss);
+    if (x->damping > 0)
+        view_fact(f, "damping", STYLE_DEFAULT, "%.4g", x->damping);
 }
 
 static void layer_facts(struct view_facts *f)
@@ -354,6 +455,17 @@ static void switch_log(struct app *a, int argument)
                            : "the losses, where not all has room");
 }
 
+static void scroll_log(struct app *a, int by)
+{
+    size_t most = log_back_max(&a->run, 1), step = LOG_STEP;
+    if (most == 0)
+        app_say(a, STYLE_TEXT_DIM, "the log has nothing to scroll");
+    else if (by == APP_BACK)
+        a->log_back = a->log_back + step < most ? a->log_back + step : most;
+    else
+        a->log_back -= a->log_back < step ? a->log_back : step;
+}
+
 static void move_layer(struct app *a, int by)
 {
     app_move_layer(a, by);
@@ -372,6 +484,7 @@ static void mouse(struct app *a, const struct term_event *e)
 static const struct app_key keys[] = {
     {{{'r', 0}}, "resume", "go on with a cancelled or failed run", resume},
     {{{'v', 0}}, "log", "losses or log, where only one has room", switch_log},
+    {{{'{', APP_BACK}, {'}', APP_ON}}, NULL, "scroll the log back, on", scroll_log},
     {{{TERM_KEY_UP, -1}, {TERM_KEY_DOWN, 1}}, NULL, "the layer before, after", move_layer},
     VIEW_KEY_EXPERT(APP_KEYS_ACROSS),
     {{{0, 0}}, NULL, NULL, NULL},
