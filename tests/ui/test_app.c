@@ -200,6 +200,39 @@ static void test_typed_values_are_taken_or_refused_with_a_message(void **state)
     plan_release(&p);
 }
 
+static void press_all(struct fixture *f, const uint32_t *keys)
+{
+    for (; *keys; keys++)
+        fixture_key(f, *keys);
+}
+
+static void test_typed_text_is_edited_at_its_cursor(void **state)
+{
+    struct fixture *f = *state;
+    static const uint32_t inside[] = {TERM_KEY_LEFT, TERM_KEY_LEFT, TERM_KEY_BACKSPACE, '7', 0};
+    static const uint32_t ends[] = {TERM_KEY_HOME, TERM_KEY_DELETE, '1', TERM_KEY_END, '4', 0};
+    static const uint32_t clear[] = {
+        21, 0xe9, 0x20ac, 0x1f600, 'x', TERM_KEY_LEFT, TERM_KEY_LEFT, TERM_KEY_BACKSPACE, 0};
+    fixture_type(f, "3\n0.325");
+    press_all(f, inside); /* 0.|25 -> 0.725 */
+    assert_shows(f, "alpha: 0.725");
+    press_all(f, ends);
+    assert_shows(f, "alpha: 1.7254");
+    fixture_type(f, "\n");
+    assert_shows(f, "1.7254");
+    fixture_type(f, "/");
+    fixture_type(f, "one two/three");
+    fixture_key(f, 23);
+    assert_shows(f, "find: one two/_");
+    fixture_key(f, 23);
+    assert_shows(f, "find: one _");
+    press_all(f, clear);
+    assert_shows(f, "find: \u00e9\U0001f600x"); /* without the euro */
+    for (int i = 0; i < 300; i++)
+        fixture_key(f, i % 3 ? 'w' : TERM_KEY_HOME);
+    fixture_frame(f, 40, 10);
+}
+
 static void test_leaving_with_unwritten_changes_asks(void **state)
 {
     struct fixture *f = *state;
@@ -659,6 +692,7 @@ int main(void)
         WITH(open_olmoe, test_undo_says_when_nothing_is_left),
         WITH(open_olmoe, test_pins_survive_recomputation),
         WITH(open_olmoe, test_typed_values_are_taken_or_refused_with_a_message),
+        WITH(open_olmoe, test_typed_text_is_edited_at_its_cursor),
         WITH(open_olmoe, test_leaving_with_unwritten_changes_asks),
         WITH(open_olmoe, test_a_plan_that_cannot_be_written_stays_unwritten),
         WITH(open_olmoe, test_a_run_starts_only_on_yes),

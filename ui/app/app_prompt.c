@@ -13,42 +13,10 @@ void app_prompt_begin(struct app *a, enum app_mode mode, const char *text)
     a->mode = mode;
     a->help_scroll = 0;
     snprintf(a->typed, sizeof a->typed, "%s", text);
+    a->typed_at = strlen(a->typed);
 }
 
 /* --- Events --- */
-
-bool app_typed_event(struct app *a, uint32_t key)
-{
-    size_t length = strlen(a->typed);
-    if (key == TERM_KEY_BACKSPACE && length) {
-        do
-            length--;
-        while (length && ((unsigned char)a->typed[length] & 0xc0) == 0x80);
-        a->typed[length] = '\0';
-        return true;
-    }
-    size_t most = a->mode == APP_PICTURE ? sizeof a->typed : 64;
-    if (key < ' ' || key >= TERM_KEY_FIRST || key == TERM_KEY_BACKSPACE || length + 5 > most)
-        return false;
-    char *p = a->typed + length;
-    if (key < 0x80) {
-        *p++ = (char)key;
-    } else if (key < 0x800) {
-        *p++ = (char)(0xc0 | key >> 6);
-        *p++ = (char)(0x80 | (key & 0x3f));
-    } else if (key < 0x10000) {
-        *p++ = (char)(0xe0 | key >> 12);
-        *p++ = (char)(0x80 | (key >> 6 & 0x3f));
-        *p++ = (char)(0x80 | (key & 0x3f));
-    } else {
-        *p++ = (char)(0xf0 | key >> 18);
-        *p++ = (char)(0x80 | (key >> 12 & 0x3f));
-        *p++ = (char)(0x80 | (key >> 6 & 0x3f));
-        *p++ = (char)(0x80 | (key & 0x3f));
-    }
-    *p = '\0';
-    return true;
-}
 
 static bool answer_quit(struct app *a, uint32_t key)
 {
@@ -167,13 +135,7 @@ static void draw_entry(struct app *a, struct cells *c)
         snprintf(question, sizeof question, "picture (.svg, .png, .pdf)");
     cells_fill(c, r, " ", STYLE(STYLE_DEFAULT));
     int x = 1 + cells_textf(c, 1, r.y, c->w - 2, STYLE(STYLE_ACCENT), "%s: ", question);
-    /* The end of what is too long: there it is edited. */
-    const char *text = a->typed;
-    while (*text && cells_width(text) + 1 > c->w - x)
-        do
-            text++;
-        while (((unsigned char)*text & 0xc0) == 0x80);
-    x += cells_textf(c, x, r.y, c->w - x, STYLE(STYLE_DEFAULT), "%s_", text);
+    x = app_typed_draw(a, c, x, r.y, c->w);
     if (a->mode == APP_SEARCH)
         app_find_preview(a, found, sizeof found);
     const char *hint = a->mode == APP_PICTURE         ? "Enter writes, Esc does not"

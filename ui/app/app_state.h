@@ -95,6 +95,7 @@ struct app {
     bool has_other;          /* the selected expert is compared with another of its layer */
     size_t other;
     char typed[APP_TEXT_MAX]; /* text in work of a prompt */
+    size_t typed_at;          /* its cursor, in bytes */
     char message[APP_TEXT_MAX];
     uint16_t message_colour;
     struct str dry_run; /* text of the run that is asked about */
@@ -195,9 +196,14 @@ void app_picture_write(struct app *a, bool replace);
 
 void app_prompt_begin(struct app *a, enum app_mode mode, const char *text);
 bool app_prompt_event(struct app *a, const struct term_event *e); /* false: the user has left */
-/* Edits a->typed; false if the key is no character. */
-bool app_typed_event(struct app *a, uint32_t key);
 void app_prompt_draw(struct app *a, struct cells *c);
+
+/* --- The text that is typed (app_typed.c) --- */
+
+/* Edits it at its cursor, as a shell does; false if the key is neither for that nor a character. */
+bool app_typed_event(struct app *a, uint32_t key);
+/* From column x up to `end`, so that its cursor is in sight; returns the column behind it. */
+int app_typed_draw(const struct app *a, struct cells *c, int x, int y, int end);
 
 /* --- Help (app_help.c): keys of all screens, settings, with a search --- */
 
