@@ -10,6 +10,7 @@
 #include "picture.h"
 #include "ui/cells/cell.h"
 #include "ui/cells/table.h"
+#include "ui/figure/cells_svg.h"
 
 static const struct style_look dark = {STYLE_DARK, STYLE_DEPTH_256, STYLE_BRAILLE};
 static const struct style_look mono = {STYLE_MONO, STYLE_DEPTH_NONE, STYLE_ASCII};
@@ -233,6 +234,26 @@ static void test_equal_compares_glyphs_and_styles(void **state)
     cells_release(&b);
 }
 
+/* Browsers make one space of several and stretch what is left over the whole length. */
+static void test_pictures_have_no_letters_with_two_spaces_between(void **state)
+{
+    (void)state;
+    struct cells c;
+    struct str svg = {0};
+    make(&c, 20, 1);
+    cells_text(&c, 0, 0, -1, "ab cd   ef  \xe6\x95\xb0 g", STYLE(STYLE_DEFAULT));
+    assert_int_equal(cells_svg(&svg, &c, &dark, NULL, NULL), 0);
+    assert_null(strstr(svg.data, "  "));
+    assert_non_null(strstr(svg.data, "<text x=\"8\" y=\"22\" textLength=\"40\" "));
+    assert_non_null(strstr(svg.data, ">ab cd</text>"));
+    assert_non_null(strstr(svg.data, "<text x=\"72\" y=\"22\" textLength=\"16\" "));
+    assert_non_null(strstr(svg.data, ">ef</text>"));
+    assert_non_null(strstr(svg.data, "<text x=\"104\" y=\"22\" textLength=\"32\" "));
+    assert_non_null(strstr(svg.data, ">\xe6\x95\xb0 g</text>"));
+    str_release(&svg);
+    cells_release(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +269,7 @@ int main(void)
         cmocka_unit_test(test_ramp_is_twelve_unbroken_steps),
         cmocka_unit_test(test_table_drops_its_least_important_column_first),
         cmocka_unit_test(test_equal_compares_glyphs_and_styles),
+        cmocka_unit_test(test_pictures_have_no_letters_with_two_spaces_between),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -174,6 +174,34 @@ static void test_long_tables_go_over_several_pages(void **state)
     report_release(&r);
 }
 
+static size_t pages_of_cell(const char *text)
+{
+    struct report r = {0};
+    struct str pdf = {0};
+    report_title(&r, "Cell", "");
+    report_table(&r, "rows", "lr", "name\tvalue");
+    report_cell(&r, "%s", text);
+    report_cell(&r, "1");
+    assert_int_equal(report_pdf(&pdf, &r, NULL), 0);
+    size_t count = pages(&pdf);
+    str_release(&pdf);
+    report_release(&r);
+    return count;
+}
+
+static void test_long_cells_are_broken_into_lines_not_cut(void **state)
+{
+    (void)state;
+    enum { LONG = 15000 };
+    char *text = malloc(LONG + 1);
+    assert_non_null(text);
+    memset(text, 'm', LONG);
+    text[LONG] = '\0';
+    assert_int_equal(pages_of_cell("short"), 1);
+    assert_in_range(pages_of_cell(text), 3, 6);
+    free(text);
+}
+
 static void test_words_without_a_place_to_break_are_broken(void **state)
 {
     (void)state;
@@ -230,6 +258,7 @@ int main(void)
         cmocka_unit_test(test_numbers_are_those_of_the_analysis),
         cmocka_unit_test(test_hostile_names_stay_text),
         cmocka_unit_test(test_long_tables_go_over_several_pages),
+        cmocka_unit_test(test_long_cells_are_broken_into_lines_not_cut),
         cmocka_unit_test(test_words_without_a_place_to_break_are_broken),
         cmocka_unit_test(test_the_same_report_has_the_same_bytes),
         cmocka_unit_test(test_other_endings_are_refused),

@@ -217,12 +217,20 @@ static bool is_blank(const struct cell *cell)
     return strcmp(cell->glyph, " ") == 0 || !cell->glyph[0];
 }
 
-/* Letters from x on that look alike; spaces in between belong to them. Returns the next column. */
+static bool is_gap(const struct svg *s, int x, int y)
+{
+    return x + 1 < s->cells->w && strcmp(cells_at(s->cells, x, y)->glyph, " ") == 0 &&
+           strcmp(cells_at(s->cells, x + 1, y)->glyph, " ") == 0;
+}
+
+/* Letters from x on that look alike, with single spaces in between. Browsers collapse more spaces
+ * than one, whatever xml:space says, and would stretch the letters over the whole length. Returns
+ * the next column. */
 static int append_text(const struct svg *s, int x, int y)
 {
     struct ink ink = ink_at(s, x, y);
     int end = x, last = x;
-    while (end < s->cells->w) {
+    while (end < s->cells->w && !is_gap(s, end, y)) {
         const struct cell *cell = cells_at(s->cells, end, y);
         bool blank = is_blank(cell);
         if (!same_ink(ink_at(s, end, y), ink) || (!blank && is_shape(code_of(cell))))

@@ -109,7 +109,7 @@ static void append_table(struct str *out, const struct report_block *b)
 /* In points, so that letters come out as large as those around them. */
 static double figure_width(const struct report_block *b)
 {
-    return b->across >= 3 ? 270 : b->across == 2 ? 390 : 700;
+    return b->across >= 3 ? 255 : b->across == 2 ? 320 : 700;
 }
 
 static int append_figures(struct str *out, const struct report_block *b, struct err *err)

@@ -10,8 +10,9 @@
 
 /* Points. */
 static const double page_width = 595, page_height = 842, margin = 50, foot = 30;
-static const double body_size = 9.5, line_spacing = 1.4, table_size = 8, table_least = 5.5;
+static const double body_size = 9.5, line_spacing = 1.4, table_size = 8, table_least = 6.5;
 static const double gap = 10, column_gap = 9;
+static const double heading_room = 70; /* a heading and a note above the tallest charts */
 
 enum { LINE_MAX_BYTES = 4096 };
 
@@ -120,37 +121,103 @@ static double table_widths(struct page *p, const struct report_table *t, double 
     return sum - column_gap;
 }
 
-/* What does not fit even in the smallest print is cut: the widest column gives. */
-static void cut_widest(const struct report_table *t, double *width, double excess)
+/* What does not fit even in the smallest print is broken into lines: the widest column gives, down
+ * to the next. */
+static void narrow(const struct report_table *t, double *width, double excess)
 {
-    size_t widest = 0;
-    for (size_t i = 1; i < t->columns; i++)
-        if (width[i] > width[widest])
-            widest = i;
-    if (excess > 0)
-        width[widest] = fmax(width[widest] - excess, 30);
+    while (excess > 0) {
+        size_t widest = 0;
+        double next = 0;
+        for (size_t i = 1; i < t->columns; i++)
+            widest = width[i] > width[widest] ? i : widest;
+        for (size_t i = 0; i < t->columns; i++)
+            next = i != widest ? fmax(next, width[i]) : next;
+        double less = fmin(excess, fmax(width[widest] - next, table_least));
+        if (width[widest] - less < 3 * table_least)
+            return;
+        width[widest] -= less;
+        excess -= less;
+    }
 }
 
-static void draw_row(struct page *p, const struct report_table *t, size_t row, double size,
-                     const double *width)
+static struct canvas_font cell_font(size_t row, double size, bool right)
 {
-    double x = margin;
+    return (struct canvas_font){.size = size,
+                                .colour = STYLE_DEFAULT,
+                                .bold = row == 0,
+                                .anchor = right ? CANVAS_END : CANVAS_START};
+}
+
+/* The line of a cell from *text on, a hair wider than measured; moves *text behind it. */
+static size_t cell_line(struct page *p, const char **text, double width, struct canvas_font f)
+{
+    size_t end = line_end(p, *text, width + 0.5, f);
+    *text += end;
+    *text += strspn(*text, " ");
+    return end;
+}
+
+static size_t row_lines(struct page *p, const struct report_table *t, size_t row, double size,
+                        const double *width)
+{
+    size_t most = 1;
+    for (size_t i = 0; i < t->columns; i++) {
+        const char *text = t->cell[row * t->columns + i];
+        size_t lines = 0;
+        for (; *text; lines++)
+            cell_line(p, &text, width[i], cell_font(row, size, false));
+        most = lines > most ? lines : most;
+    }
+    return most;
+}
+
+/* Lines `first` to `first + count` of a row. */
+static void draw_lines(struct page *p, const struct report_table *t, size_t row, double size,
+                       const double *width, size_t first, size_t count)
+{
+    double x = margin, height = size * line_spacing;
     for (size_t i = 0; i < t->columns; i++) {
         bool right = t->align[i] == 'r';
-        canvas_clip(p->c, x, p->y, width[i] + 1, size * line_spacing);
-        canvas_text(p->c, right ? x + width[i] : x, p->y + size, t->cell[row * t->columns + i],
-                    (struct canvas_font){.size = size,
-                                         .colour = STYLE_DEFAULT,
-                                         .bold = row == 0,
-                                         .anchor = right ? CANVAS_END : CANVAS_START});
-        canvas_unclip(p->c);
+        const char *text = t->cell[row * t->columns + i];
+        for (size_t k = 0; *text && k < first + count; k++) {
+            char line[LINE_MAX_BYTES];
+            const char *from = text;
+            size_t end = cell_line(p, &text, width[i], cell_font(row, size, false));
+            snprintf(line, sizeof line, "%.*s", (int)(end < sizeof line ? end : sizeof line - 1),
+                     from);
+            if (k >= first)
+                canvas_text(p->c, right ? x + width[i] : x,
+                            p->y + (double)(k - first) * height + size, line,
+                            cell_font(row, size, right));
+        }
         x += width[i] + column_gap;
     }
-    p->y += size * line_spacing;
+    p->y += (double)count * height;
     double y = p->y - size * (line_spacing - 1.25), end = fmin(x - column_gap, page_width - margin);
     canvas_line(
         p->c, margin, y, end, y,
         (struct canvas_stroke){row == 0 ? STYLE_BORDER : STYLE_GRID, row == 0 ? 0.8 : 0.4, 0});
+}
+
+/* A row goes to the next page whole, behind the head again; one that is longer than a page is cut
+ * between its lines. */
+static void draw_row(struct page *p, const struct report_table *t, size_t row, double size,
+                     const double *width)
+{
+    double height = size * line_spacing, whole = page_height - 2 * margin;
+    size_t lines = row_lines(p, t, row, size, width), head = row_lines(p, t, 0, size, width);
+    bool repeat = (double)(head + 1) * height < whole / 2;
+    for (size_t at = 0, count; at < lines; at += count) {
+        double wanted = fmin((double)(lines - at) * height, whole / 2);
+        if (wanted > room(p) && p->y > margin) {
+            next_page(p);
+            if (row && repeat)
+                draw_lines(p, t, 0, size, width, 0, head);
+        }
+        size_t fits = (size_t)fmax(room(p) / height, 1);
+        count = lines - at < fits ? lines - at : fits;
+        draw_lines(p, t, row, size, width, at, count);
+    }
 }
 
 static int draw_table(struct page *p, const struct report_block *b, struct err *err)
@@ -162,18 +229,12 @@ static int draw_table(struct page *p, const struct report_block *b, struct err *
     double total = table_widths(p, t, size, width);
     while (total > inner_width() && size > table_least)
         total = table_widths(p, t, size -= 0.5, width);
-    cut_widest(t, width, total - inner_width());
-    double height = size * line_spacing;
-    need(p, body_size * line_spacing + 4 * height);
+    narrow(t, width, total - inner_width());
+    need(p, body_size * line_spacing + 4 * size * line_spacing);
     if (b->text[0])
         draw_words(p, b->text, (struct canvas_font){.size = 8.5, .colour = STYLE_TEXT_DIM});
-    for (size_t row = 0; row <= t->rows; row++) {
-        if (row && height > room(p)) {
-            next_page(p);
-            draw_row(p, t, 0, size, width);
-        }
+    for (size_t row = 0; row <= t->rows; row++)
         draw_row(p, t, row, size, width);
-    }
     p->y += gap;
     free(width);
     return 0;
@@ -241,7 +302,8 @@ static struct figure_row figure_row(struct page *p, const struct report_block *b
         row.caption = fmax(row.caption, caption_height(p, f->caption, row.width, small_print));
         row.title = fmax(row.title, caption_height(p, f->title, row.width, small_title));
     }
-    row.chart = fmin(row.chart, page_height - 2 * margin - row.caption - row.title - gap);
+    row.chart =
+        fmin(row.chart, page_height - 2 * margin - heading_room - row.caption - row.title - gap);
     return row;
 }
 
