@@ -18,11 +18,12 @@ struct run_keeper {
     char *place;
     int lock;              /* of the record */
     struct run_record now; /* the thread's, until it has been joined */
+    struct job *job;       /* set before the thread starts */
     pthread_t thread;
+    bool started;
     pthread_mutex_t mutex; /* below */
     pthread_cond_t wake;
-    bool stop, at_once;
-    struct job *job;
+    bool stop;
     char log[APP_LOG_LINES][APP_LOG_WIDTH];
     size_t log_count;
 };
@@ -79,8 +80,7 @@ static void copy_experts(struct app_run *out, struct job *job)
     free(s.expert);
 }
 
-/* False while there is no job: who is refused at once leaves the record of an earlier run alone. */
-static bool look(struct run_keeper *k)
+static void look(struct run_keeper *k)
 {
     struct app_run *run = &k->now.run;
     struct progress *progress = k->options->progress;
@@ -96,11 +96,9 @@ static bool look(struct run_keeper *k)
     pthread_mutex_lock(&k->mutex);
     memcpy(run->log, k->log, sizeof run->log);
     run->log_count = k->log_count;
-    struct job *job = k->job;
     pthread_mutex_unlock(&k->mutex);
-    if (job)
-        copy_experts(run, job);
-    return job != NULL;
+    if (k->job)
+        copy_experts(run, k->job);
 }
 
 /* A full disk does not stop the pass. */
@@ -123,14 +121,13 @@ static void *keep(void *argument)
 {
     struct run_keeper *k = argument;
     for (bool stop = false; !stop;) {
-        if (look(k))
-            save(k);
+        look(k);
+        save(k);
         struct timespec end = next_time();
         pthread_mutex_lock(&k->mutex);
-        while (!k->stop && !k->at_once && pthread_cond_timedwait(&k->wake, &k->mutex, &end) == 0)
+        while (!k->stop && pthread_cond_timedwait(&k->wake, &k->mutex, &end) == 0)
             continue;
         stop = k->stop;
-        k->at_once = false;
         pthread_mutex_unlock(&k->mutex);
     }
     return NULL;
@@ -167,16 +164,6 @@ static void release(struct run_keeper *k)
     free(k);
 }
 
-static bool start(struct run_keeper *k)
-{
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&k->thread, NULL, keep, k);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return !failed;
-}
-
 struct run_keeper *run_keeper_new(const struct job_options *options, int argc, char **argv)
 {
     struct run_keeper *k = mem_array(1, sizeof *k, NULL);
@@ -193,22 +180,19 @@ struct run_keeper *run_keeper_new(const struct job_options *options, int argc, c
         return NULL;
     }
     log_set_sink(keep_line, k);
-    if (start(k))
-        return k;
-    log_set_sink(NULL, NULL);
-    release(k);
-    return NULL;
+    return k;
 }
 
 void run_keeper_watch(struct run_keeper *k, struct job *job)
 {
     if (!k)
         return;
-    pthread_mutex_lock(&k->mutex);
+    sigset_t all, before;
     k->job = job;
-    k->at_once = true; /* what is killed soon is known, too */
-    pthread_cond_signal(&k->wake);
-    pthread_mutex_unlock(&k->mutex);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    k->started = pthread_create(&k->thread, NULL, keep, k) == 0;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 static void tell_end(struct run_keeper *k, int rc, const struct err *err)
@@ -232,9 +216,12 @@ void run_keeper_end(struct run_keeper *k, int rc, const struct err *err)
     k->stop = true;
     pthread_cond_signal(&k->wake);
     pthread_mutex_unlock(&k->mutex);
-    pthread_join(k->thread, NULL);
+    if (k->started)
+        pthread_join(k->thread, NULL);
     log_set_sink(NULL, NULL);
-    if (look(k) || (rc < 0 && !run_record_exists(k->place))) {
+    /* Who is refused before there is a job leaves the record of an earlier run alone. */
+    if (k->job || !run_record_exists(k->place)) {
+        look(k);
         tell_end(k, rc, err);
         save(k);
     }

@@ -45,7 +45,8 @@ static int encode_alone(struct sequence *s, const struct model *m, const char *c
         rc = s->ids.data ? 0 : ERR_NOMEM;
         if (rc == 0) {
             s->ids.data[0] = c->prefix_token;
-            memcpy(s->ids.data + 1, rest.data, rest.count * sizeof *rest.data);
+            if (rest.count)
+                memcpy(s->ids.data + 1, rest.data, rest.count * sizeof *rest.data);
             s->ids.count = s->ids.capacity = rest.count + 1;
         }
     } else if (rc == 0) {
