@@ -2,8 +2,10 @@
  * Tensor arithmetic on a device, as one table of operations. A backend knows matrices, not
  * models. gpu/cpu/ is the reference and the fallback; other devices offer the same table.
  *
- * All matrices are row-major. Activations and weights are computed in float32 whatever type they
- * were stored in. An operation works on a whole batch (many windows, all experts of a layer) and
+ * All matrices are row-major. Activations and weights are float32 whatever type they were stored
+ * in. Products are summed in float32; a device may round their operands to TF32 (10 bits of
+ * mantissa), which is what tensor cores take, unless its owner forbids that.
+ * An operation works on a whole batch (many windows, all experts of a layer) and
  * parallelises inside; its result does not depend on the number of threads.
  * Operations may be queued: download() and operations with host results wait for what they need.
  */
@@ -111,6 +113,10 @@ struct backend_ops {
     /* out[n][o] = x[n][i] w[o][i]^T (+ bias[o], may be NULL). */
     int (*matmul)(struct backend *b, struct tensor *out, const struct tensor *x,
                   const struct tensor *w, const struct tensor *bias, size_t n, struct err *err);
+    /* The same with all bits of float32 on every device: for routers, whose ties choose experts. */
+    int (*matmul_full)(struct backend *b, struct tensor *out, const struct tensor *x,
+                       const struct tensor *w, const struct tensor *bias, size_t n,
+                       struct err *err);
     int (*clamp)(struct backend *b, struct tensor *x, size_t n, double limit, struct err *err);
     /* Rotary embedding in place, half-split form; position = row modulo window. */
     int (*rope)(struct backend *b, struct tensor *x, size_t n, size_t heads, size_t head_dim,

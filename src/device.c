@@ -20,7 +20,8 @@ static int open_cuda(struct device *d, struct err *err)
     char text[256];
     struct cuda_options o = {.device = (int)d->request.index,
                              .memory_limit = d->request.memory,
-                             .threads = d->request.threads};
+                             .threads = d->request.threads,
+                             .full_precision = d->request.full_precision};
     int rc = cuda_load_backend(&d->backend, &o, err);
     if (rc < 0)
         return rc;
@@ -63,9 +64,12 @@ int device_open(struct device *d, const struct device_request *request, struct e
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++) {
         if (strcmp(name, kinds[i].name) != 0)
             continue;
-        if (!kinds[i].gpu && (request->has_index || request->memory))
+        if (!kinds[i].gpu && (request->has_index || request->memory || request->full_precision))
             return err_set(err, ERR_USAGE, NULL, "--%s is for a GPU, --backend is %s",
-                           request->has_index ? "device" : "device-memory", name);
+                           request->has_index ? "device"
+                           : request->memory  ? "device-memory"
+                                              : "full-precision",
+                           name);
         return kinds[i].open(d, err);
     }
     return err_set(err, ERR_USAGE, NULL, "--backend: found \"%s\", expected auto, cpu or cuda",

@@ -67,6 +67,7 @@ static const struct backend_ops cpu_ops = {
     .embed = cpu_embed,
     .rms_norm = cpu_rms_norm,
     .matmul = cpu_matmul,
+    .matmul_full = cpu_matmul,
     .clamp = cpu_clamp,
     .rope = cpu_rope,
     .attention = cpu_attention,

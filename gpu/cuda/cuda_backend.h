@@ -51,6 +51,7 @@ struct cuda_backend {
     struct parallel *pool;
     int device;
     bool pools; /* the driver allocates in the order of a stream */
+    bool tf32;  /* operands of products may be rounded to it */
     cudaStream_t compute, copy;
     cublasHandle_t blas;
     void *blas_workspace;
@@ -115,15 +116,18 @@ int cuda_download_f64(struct backend *b, const struct tensor *t, size_t first, s
 int cuda_fill_zero(struct backend *b, struct tensor *t, struct err *err);
 
 /* --- cuda_forward.c --- */
-/* out[n][columns] = x[n][in] w[columns][in]^T in single precision; device pointers. */
+/* out[n][columns] = x[n][in] w[columns][in]^T, summed in single precision; device pointers.
+ * Operands are rounded to TF32 unless `full`, or the backend's owner forbids it. */
 ERR_CHECK int cuda_product(struct cuda_backend *c, float *out, const float *x, const float *w,
-                           size_t n, size_t columns, size_t in, struct err *err);
+                           size_t n, size_t columns, size_t in, bool full, struct err *err);
 int cuda_embed(struct backend *b, struct tensor *out, const struct tensor *table,
                const uint32_t *ids, size_t n, struct err *err);
 int cuda_rms_norm(struct backend *b, struct tensor *out, const struct tensor *x,
                   const struct tensor *weight, size_t n, size_t group, double eps, struct err *err);
 int cuda_matmul(struct backend *b, struct tensor *out, const struct tensor *x,
                 const struct tensor *w, const struct tensor *bias, size_t n, struct err *err);
+int cuda_matmul_full(struct backend *b, struct tensor *out, const struct tensor *x,
+                     const struct tensor *w, const struct tensor *bias, size_t n, struct err *err);
 int cuda_clamp(struct backend *b, struct tensor *x, size_t n, double limit, struct err *err);
 int cuda_rope(struct backend *b, struct tensor *x, size_t n, size_t heads, size_t head_dim,
               size_t window, double theta, struct err *err);

@@ -3,19 +3,28 @@
 
 enum { GRAM_ROWS = 2048 }; /* summed in single precision before they go to double precision */
 
+/* part = X^T X, at least its lower triangle. On tensor cores the whole product is faster than half
+ * of it elsewhere; rounding X, and not its products, keeps the matrix positive semidefinite. */
+static cublasStatus_t multiply(struct cuda_backend *c, float *part, const float *x, int rows, int d)
+{
+    static const float one = 1, zero = 0;
+    if (c->tf32)
+        return cublasGemmEx(c->blas, CUBLAS_OP_N, CUBLAS_OP_T, d, d, rows, &one, x, CUDA_R_32F, d,
+                            x, CUDA_R_32F, d, &zero, part, CUDA_R_32F, d,
+                            CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT);
+    /* The lower triangle of a row-major matrix is the upper one for cuBLAS. */
+    return cublasSsyrk(c->blas, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, d, rows, &one, x, d, &zero,
+                       part, d);
+}
+
 /* h += X^T X over rows first .. last - 1, in chunks; part[d][d] is workspace. */
 static int add_gram(struct cuda_backend *c, double *h, const float *x, size_t first, size_t last,
                     size_t d, float *part, struct err *err)
 {
-    static const float one = 1, zero = 0;
     int rc = 0;
     for (size_t row = first; rc == 0 && row < last; row += GRAM_ROWS) {
         size_t rows = last - row < GRAM_ROWS ? last - row : GRAM_ROWS;
-        /* The lower triangle of a row-major matrix is the upper one for cuBLAS. */
-        rc = cuda_check_blas(c,
-                             cublasSsyrk(c->blas, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, (int)d,
-                                         (int)rows, &one, x + row * d, (int)d, &zero, part, (int)d),
-                             "gram", err);
+        rc = cuda_check_blas(c, multiply(c, part, x + row * d, (int)rows, (int)d), "gram", err);
         if (rc == 0)
             rc = cuda_check(c, cuda_k_add_lower(c->compute, h, part, d), "gram", err);
     }
@@ -92,7 +101,7 @@ static int run_nll(struct cuda_backend *c, double *out, float *logits, size_t st
     for (size_t row = 0; rc == 0 && row < n; row += step) {
         size_t rows = n - row < step ? n - row : step;
         rc = cuda_product(c, logits, x->f + row * x->columns, head->f, rows, head->rows, x->columns,
-                          err);
+                          false, err);
         if (rc == 0)
             rc = cuda_check(
                 c, cuda_k_nll(c->compute, out + row, logits, target + row, rows, head->rows), "nll",

@@ -101,7 +101,7 @@ int cuda_grouped_matmul(struct backend *b, struct tensor *out, const struct tens
     for (size_t e = 0; rc == 0 && e < groups->experts; e++) {
         size_t first = groups->offset[e];
         rc = cuda_product(c, out->f + first * columns, x->f + first * in, w[e]->f,
-                          groups->offset[e + 1] - first, columns, in, err);
+                          groups->offset[e + 1] - first, columns, in, false, err);
     }
     return rc;
 }

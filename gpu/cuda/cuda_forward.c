@@ -49,8 +49,9 @@ int cuda_rms_norm(struct backend *b, struct tensor *out, const struct tensor *x,
                       "rms_norm", err);
 }
 
-int cuda_matmul(struct backend *b, struct tensor *out, const struct tensor *x,
-                const struct tensor *w, const struct tensor *bias, size_t n, struct err *err)
+static int matmul(struct backend *b, struct tensor *out, const struct tensor *x,
+                  const struct tensor *w, const struct tensor *bias, size_t n, bool full,
+                  struct err *err)
 {
     struct cuda_backend *c = cuda_self(b);
     size_t in = w->columns, columns = w->rows;
@@ -62,14 +63,26 @@ int cuda_matmul(struct backend *b, struct tensor *out, const struct tensor *x,
     if (rc == 0 && bias)
         rc = cuda_expect(c, bias, "matmul: bias", TENSOR_F32, 1, columns, err);
     if (rc == 0)
-        rc = cuda_product(c, out->f, x->f, w->f, n, columns, in, err);
+        rc = cuda_product(c, out->f, x->f, w->f, n, columns, in, full, err);
     if (rc == 0 && bias && n)
         rc = cuda_check(c, cuda_k_bias(c->compute, out->f, bias->f, n, columns), "matmul", err);
     return rc;
 }
 
+int cuda_matmul(struct backend *b, struct tensor *out, const struct tensor *x,
+                const struct tensor *w, const struct tensor *bias, size_t n, struct err *err)
+{
+    return matmul(b, out, x, w, bias, n, false, err);
+}
+
+int cuda_matmul_full(struct backend *b, struct tensor *out, const struct tensor *x,
+                     const struct tensor *w, const struct tensor *bias, size_t n, struct err *err)
+{
+    return matmul(b, out, x, w, bias, n, true, err);
+}
+
 int cuda_product(struct cuda_backend *c, float *out, const float *x, const float *w, size_t n,
-                 size_t columns, size_t in, struct err *err)
+                 size_t columns, size_t in, bool full, struct err *err)
 {
     static const float one = 1, zero = 0;
     if (n == 0 || columns == 0)
@@ -77,11 +90,14 @@ int cuda_product(struct cuda_backend *c, float *out, const float *x, const float
     if (n > INT_MAX || columns > INT_MAX || in > INT_MAX)
         return err_set(err, ERR_UNSUPPORTED, NULL, "a product of %zu x %zu x %zu", n, columns, in);
     /* Row-major out = x w^T is column-major out^T = (w^T)^T x^T. */
-    return cuda_check_blas(c,
-                           cublasSgemm(c->blas, CUBLAS_OP_T, CUBLAS_OP_N, (int)columns, (int)n,
-                                       (int)in, &one, w, (int)in, x, (int)in, &zero, out,
-                                       (int)columns),
-                           "product", err);
+    return cuda_check_blas(
+        c,
+        cublasGemmEx(c->blas, CUBLAS_OP_T, CUBLAS_OP_N, (int)columns, (int)n, (int)in, &one, w,
+                     CUDA_R_32F, (int)in, x, CUDA_R_32F, (int)in, &zero, out, CUDA_R_32F,
+                     (int)columns,
+                     c->tf32 && !full ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
+                     CUBLAS_GEMM_DEFAULT),
+        "product", err);
 }
 
 int cuda_clamp(struct backend *b, struct tensor *x, size_t n, double limit, struct err *err)

@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this header, of gpu/backend.h or of struct err. */
-enum { CUDA_MODULE_ABI = 1, CUDA_DEVICE_NAME_MAX = 128 };
+enum { CUDA_MODULE_ABI = 2, CUDA_DEVICE_NAME_MAX = 128 };
 
 #define CUDA_MODULE_SYMBOL "moqa_cuda_module"
 
@@ -43,8 +43,10 @@ struct cuda_device {
 struct cuda_options {
     int device; /* index */
     uint64_t
-        memory_limit; /* bytes of device memory that the backend may hold; 0: all that is free */
-    size_t threads;   /* of the host's pool; 0: all that this process may use */
+        memory_limit;    /* bytes of device memory that the backend may hold; 0: all that is free */
+    size_t threads;      /* of the host's pool; 0: all that this process may use */
+    bool full_precision; /* operands of products keep all bits of float32; else they are rounded to
+                            TF32, several times as fast */
 };
 
 struct cuda_module {

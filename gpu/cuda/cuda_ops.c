@@ -65,6 +65,7 @@ static const struct backend_ops cuda_ops = {
     .embed = cuda_embed,
     .rms_norm = cuda_rms_norm,
     .matmul = cuda_matmul,
+    .matmul_full = cuda_matmul_full,
     .clamp = cuda_clamp,
     .rope = cuda_rope,
     .attention = cuda_attention,
@@ -118,14 +119,15 @@ static int open_device(struct cuda_backend *c, const struct cuda_options *o, str
         return rc;
     c->limit = o->memory_limit && o->memory_limit < free_bytes ? o->memory_limit : free_bytes;
     snprintf(c->description, sizeof c->description,
-             "%.120s (device %d, compute capability %d.%d), %.1f GiB free, CUDA %d.%d", p.name,
-             c->device, p.major, p.minor, (double)free_bytes / 0x1p30, CUDART_VERSION / 1000,
-             CUDART_VERSION % 1000 / 10);
+             "%.120s (device %d, compute capability %d.%d), %.1f GiB free, CUDA %d.%d, products "
+             "in %s",
+             p.name, c->device, p.major, p.minor, (double)free_bytes / 0x1p30,
+             CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, c->tf32 ? "TF32" : "float32");
     return keep_memory(c, err);
 }
 
-/* Products in single precision, none of its bits left away, and the same result every time: cuBLAS
- * promises that for one stream and a workspace of its own. */
+/* The same result every time: cuBLAS promises that for one stream and a workspace of its own. What
+ * may be rounded to TF32 is said product by product. */
 static int open_blas(struct cuda_backend *c, struct err *err)
 {
     static const char what[] = "start of cuBLAS";
@@ -150,6 +152,7 @@ int cuda_backend_new(struct backend **out, const struct cuda_options *options, s
         return ERR_NOMEM;
     c->base.ops = &cuda_ops;
     c->device = options->device;
+    c->tf32 = !options->full_precision;
     int rc = parallel_new(&c->pool, options->threads, err);
     if (rc == 0)
         rc = open_device(c, options, err);

@@ -18,8 +18,10 @@ static int parse_memory(uint64_t *out, const char *text, struct err *err)
 
 int cli_device_request(struct device_request *out, const struct cli_device *flags, struct err *err)
 {
-    *out = (struct device_request){
-        .backend = flags->backend, .has_index = flags->index.given, .index = flags->index.value};
+    *out = (struct device_request){.backend = flags->backend,
+                                   .has_index = flags->index.given,
+                                   .index = flags->index.value,
+                                   .full_precision = flags->full_precision};
     if (flags->index.value > INT_MAX)
         return err_set(err, ERR_USAGE, NULL, "--device: found %zu, there are not that many",
                        flags->index.value);

@@ -9,6 +9,7 @@ struct cli_device {
     const char *backend;
     struct cli_count index, threads;
     const char *memory; /* GiB */
+    bool full_precision;
 };
 
 /* Rows of an option table, for `struct cli_device field` in `values`. */
@@ -20,6 +21,8 @@ struct cli_device {
      "number of the GPU, as moqa inspect --devices lists them (0)"},                               \
     {"device-memory", 0, "GIB", CLI_TEXT, offsetof(values, field.memory), false,                   \
      "memory of the GPU to use at most (all that is free)"},                                       \
+    {"full-precision", 0, NULL, CLI_FLAG, offsetof(values, field.full_precision), false,           \
+     "products on the GPU in all bits of float32: slower than TF32"},                              \
     {"threads", 'j', "N", CLI_COUNT, offsetof(values, field.threads), false,                       \
      "threads (all); the result does not depend on it"}
 /* clang-format on */

@@ -312,7 +312,7 @@ static int shared_chunk(struct forward *f, const struct model_layer *l,
         return rc;
     rc = f->ops->matmul(f->b, f->work[WORK_OUT], mid, l->shared[2], NULL, n, err);
     if (rc == 0 && logit)
-        rc = f->ops->matmul(f->b, logit, f->work[WORK_NORM], l->shared_gate, NULL, n, err);
+        rc = f->ops->matmul_full(f->b, logit, f->work[WORK_NORM], l->shared_gate, NULL, n, err);
     if (rc == 0)
         rc = f->ops->add_gated(f->b, f->hidden[chunk], f->work[WORK_OUT], logit, n, err);
     return rc;
@@ -353,8 +353,8 @@ static int moe_chunk(struct forward *f, const struct model_layer *l, const struc
     const struct model_config *c = f->model->config;
     size_t n = chunk_rows(f, chunk);
     struct backend_groups g = {0};
-    int rc =
-        f->ops->matmul(f->b, f->work[WORK_ROUTER], f->work[WORK_NORM], l->router, NULL, n, err);
+    int rc = f->ops->matmul_full(f->b, f->work[WORK_ROUTER], f->work[WORK_NORM], l->router, NULL, n,
+                                 err);
     if (rc == 0)
         rc = f->ops->route(f->b, &g, f->work[WORK_ROUTER], n, c->top_k, c->norm_topk_prob, err);
     if (rc == 0 && tap->routing)
@@ -447,8 +447,8 @@ static int pair_chunk(const struct side s[2], const struct forward_pair_tap *tap
         rc = s[i].f->ops->rms_norm(s[i].f->b, s[i].f->work[WORK_NORM], s[i].f->hidden[chunk],
                                    s[i].l->post_norm, n, c->hidden, c->rms_norm_eps, err);
     if (rc == 0)
-        rc = f->ops->matmul(f->b, f->work[WORK_ROUTER], f->work[WORK_NORM], s[1].l->router, NULL, n,
-                            err);
+        rc = f->ops->matmul_full(f->b, f->work[WORK_ROUTER], f->work[WORK_NORM], s[1].l->router,
+                                 NULL, n, err);
     if (rc == 0)
         rc = f->ops->route(f->b, &g, f->work[WORK_ROUTER], n, c->top_k, c->norm_topk_prob, err);
     if (rc == 0)

@@ -128,7 +128,7 @@ int slopes_note_shared(struct slopes *s, const struct tensor *x, size_t n, struc
         s->shared_gate[i] = 1.0f;
     if (!s->layer->shared_gate)
         return 0;
-    int rc = s->b->ops->matmul(s->b, s->logit, x, s->layer->shared_gate, NULL, n, err);
+    int rc = s->b->ops->matmul_full(s->b, s->logit, x, s->layer->shared_gate, NULL, n, err);
     if (rc == 0)
         rc = s->b->ops->download(s->b, s->logit, 0, n, s->shared_gate, err);
     for (size_t i = 0; rc == 0 && i < n; i++)

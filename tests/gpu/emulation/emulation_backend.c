@@ -9,9 +9,12 @@
 #include "emulation_runtime.h"
 #include "gpu/cuda/cuda_module.h"
 
+bool emulation_backend_tf32;
+
 int emulation_backend_new(struct backend **out, size_t threads, struct err *err)
 {
-    const struct cuda_options options = {.device = 0, .threads = threads};
+    const struct cuda_options options = {
+        .device = 0, .threads = threads, .full_precision = !emulation_backend_tf32};
     emulation_set_order(threads > 1 ? threads : 0);
     return cuda_backend_new(out, &options, err);
 }

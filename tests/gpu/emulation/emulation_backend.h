@@ -4,6 +4,9 @@
 
 #include "gpu/backend.h"
 
+/* Whether the next ones may round operands of products to TF32; false at first. */
+extern bool emulation_backend_tf32;
+
 int emulation_backend_new(struct backend **out, size_t threads, struct err *err);
 
 #endif

@@ -1,5 +1,9 @@
-/* cuBLAS on the CPU, plain and slow. Sums run in double precision over values of the operands'
- * types; bf16 shortcuts of float32 operands are not imitated. */
+/*
+ * cuBLAS on the CPU, plain and slow. Sums of float32 are float32, one product after the other. With
+ * TF32 it is as coarse as tensor cores may be: operands lose their 13 lowest bits, eight products
+ * are added at a time, and what does not fit into the float32 sum is cut off. The device may round
+ * to nearest; emulation_set_tf32() does so.
+ */
 #include <cublas_v2.h>
 
 #include <math.h>
@@ -12,6 +16,19 @@
 struct cublasContext {
     cudaStream_t stream;
 };
+
+static bool nearest_tf32;
+static size_t tf32_products;
+
+void emulation_set_tf32(bool nearest)
+{
+    nearest_tf32 = nearest;
+}
+
+size_t emulation_tf32_products(void)
+{
+    return tf32_products;
+}
 
 static cublasStatus_t gate(const char *what)
 {
@@ -73,6 +90,7 @@ struct product {
     int m, n, k, lda, ldb, ldc;
     double alpha, beta;
     cudaDataType type_a, type_b, type_c;
+    cublasComputeType_t compute;
     int triangle; /* 0: all of c; -1: its lower one; 1: its upper one */
 };
 
@@ -96,20 +114,84 @@ static void check_operands(const struct product *p, const void *a, const void *b
     emulation_check_device("cuBLAS, c", c, extent(m, n, p->ldc, p->type_c));
 }
 
+/* 8 bits of exponent and 10 of mantissa. */
+static float to_tf32(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7f800000u) != 0x7f800000u) {
+        bits += nearest_tf32 ? 0x0fffu + (bits >> 13 & 1u) : 0u;
+        bits &= ~0x1fffu;
+    }
+    memcpy(&value, &bits, sizeof bits);
+    return value;
+}
+
+/* Rounds towards zero. */
+static float cut(double value)
+{
+    float near = (float)value;
+    return fabs((double)near) > fabs(value) ? nextafterf(near, 0.0f) : near;
+}
+
+/* Operands of one value of the product: k of them, so far apart. */
+struct dot {
+    const void *a, *b;
+    size_t at_a, step_a, at_b, step_b, k;
+};
+
+static double dot_tf32(const struct dot *d)
+{
+    enum { AT_ONCE = 8 };
+    const float *a = (const float *)d->a + d->at_a, *b = (const float *)d->b + d->at_b;
+    float sum = 0.0f;
+    for (size_t l = 0; l < d->k; l += AT_ONCE) {
+        double part = 0.0;
+        for (size_t i = l; i < l + AT_ONCE && i < d->k; i++)
+            part += (double)to_tf32(a[i * d->step_a]) * (double)to_tf32(b[i * d->step_b]);
+        sum = cut((double)sum + part);
+    }
+    return sum;
+}
+
+static double dot_f32(const struct dot *d)
+{
+    const float *a = (const float *)d->a + d->at_a, *b = (const float *)d->b + d->at_b;
+    float sum = 0.0f;
+    for (size_t l = 0; l < d->k; l++)
+        sum += a[l * d->step_a] * b[l * d->step_b];
+    return sum;
+}
+
+/* Other types: sums in double precision over values of the operands' types. */
+static double dot_other(const struct product *p, const struct dot *d)
+{
+    double sum = 0.0;
+    for (size_t l = 0; l < d->k; l++)
+        sum += load(d->a, p->type_a, d->at_a + l * d->step_a) *
+               load(d->b, p->type_b, d->at_b + l * d->step_b);
+    return sum;
+}
+
 static cublasStatus_t multiply(const struct product *p, const void *a, const void *b, void *c)
 {
     check_operands(p, a, b, c);
     size_t lda = (size_t)p->lda, ldb = (size_t)p->ldb, ldc = (size_t)p->ldc;
-    bool stored = true;
+    bool stored = true, single = p->type_a == CUDA_R_32F && p->type_b == CUDA_R_32F;
+    bool tf32 = single && p->compute == CUBLAS_COMPUTE_32F_FAST_TF32;
+    tf32_products += tf32;
     for (size_t j = 0; j < (size_t)p->n; j++)
         for (size_t i = 0; i < (size_t)p->m; i++) {
             if ((p->triangle < 0 && i < j) || (p->triangle > 0 && i > j))
                 continue;
-            double sum = 0.0;
-            for (size_t l = 0; l < (size_t)p->k; l++)
-                sum += load(a, p->type_a, p->turn_a ? i * lda + l : l * lda + i) *
-                       load(b, p->type_b, p->turn_b ? l * ldb + j : j * ldb + l);
-            sum *= p->alpha;
+            struct dot d = {a,
+                            b,
+                            p->turn_a ? i * lda : i,
+                            p->turn_a ? 1 : lda,
+                            p->turn_b ? j : j * ldb,
+                            p->turn_b ? ldb : 1,
+                            (size_t)p->k};
+            double sum = p->alpha * (tf32 ? dot_tf32(&d) : single ? dot_f32(&d) : dot_other(p, &d));
             /* As BLAS has it, beta = 0 does not read c. */
             if (p->beta != 0.0)
                 sum += p->beta * load(c, p->type_c, j * ldc + i);
@@ -211,7 +293,8 @@ cublasStatus_t cublasGemmStridedBatchedEx(cublasHandle_t handle, cublasOperation
                         .beta = scalar(beta, compute),
                         .type_a = type_a,
                         .type_b = type_b,
-                        .type_c = type_c};
+                        .type_c = type_c,
+                        .compute = compute};
     cublasStatus_t status = gate("cublasGemm");
     if (status == CUBLAS_STATUS_SUCCESS)
         status = check(&p);
@@ -255,7 +338,8 @@ cublasStatus_t cublasGemmBatchedEx(cublasHandle_t handle, cublasOperation_t on_a
                         .beta = scalar(beta, compute),
                         .type_a = type_a,
                         .type_b = type_b,
-                        .type_c = type_c};
+                        .type_c = type_c,
+                        .compute = compute};
     cublasStatus_t status = gate("cublasGemmBatched");
     if (status == CUBLAS_STATUS_SUCCESS)
         status = check(&p);
@@ -329,6 +413,7 @@ static cublasStatus_t syrk(cublasFillMode_t fill, cublasOperation_t on_a, int n,
                         .type_a = type,
                         .type_b = type,
                         .type_c = type,
+                        .compute = type == CUDA_R_64F ? CUBLAS_COMPUTE_64F : CUBLAS_COMPUTE_32F,
                         .triangle = fill == CUBLAS_FILL_MODE_LOWER ? -1 : 1};
     cublasStatus_t status = gate("cublasSyrk");
     if (status == CUBLAS_STATUS_SUCCESS)

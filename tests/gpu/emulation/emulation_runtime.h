@@ -35,6 +35,11 @@ void emulation_set_memory(size_t bytes);
 void emulation_fail(size_t n, cudaError_t code);
 size_t emulation_calls(void); /* since emulation_reset() */
 
+/* How cuBLAS rounds operands to TF32: by cutting bits off (at first, and the coarsest that a device
+ * may do), or to nearest. */
+void emulation_set_tf32(bool nearest);
+size_t emulation_tf32_products(void); /* so far */
+
 /* Pieces of memory, streams, events and handles that were made and not freed. */
 size_t emulation_live(void);
 

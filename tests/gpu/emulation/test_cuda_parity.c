@@ -28,22 +28,41 @@ static int free_cpu(void **state)
     return 0;
 }
 
-static void test_every_operation_agrees_with_the_cpu(void **state)
+static void check_operations(bool full_precision)
 {
-    (void)state;
     const char *trials = getenv("MOQA_TRIALS");
-    struct cuda_options options = {.threads = 2};
+    struct cuda_options options = {.threads = 2, .full_precision = full_precision};
     struct backend *gpu = NULL;
     emulation_reset();
     assert_int_equal(cuda_backend_new(&gpu, &options, NULL), 0);
     for (size_t i = 0; i < parity_count(); i++) {
-        struct parity_result r =
-            parity_run(i, cpu, gpu, trials ? strtoul(trials, NULL, 10) : 8, false);
+        struct parity_result r = parity_run(i, cpu, gpu, trials ? strtoul(trials, NULL, 10) : 8,
+                                            PARITY_SMALL, !full_precision);
         if (!r.good)
             fail_msg("%s: %s", r.name, r.message);
     }
     backend_free(gpu);
     assert_int_equal(emulation_live(), 0);
+}
+
+static void test_every_operation_agrees_with_the_cpu(void **state)
+{
+    (void)state;
+    size_t before = emulation_tf32_products();
+    check_operations(true);
+    assert_int_equal(emulation_tf32_products(), before);
+}
+
+static void test_tf32_stays_within_its_own_tolerance(void **state)
+{
+    (void)state;
+    size_t before = emulation_tf32_products();
+    for (int nearest = 0; nearest < 2; nearest++) {
+        emulation_set_tf32(nearest);
+        check_operations(false);
+    }
+    emulation_set_tf32(false);
+    assert_true(emulation_tf32_products() > before + 100);
 }
 
 /* A small piece of each kind of work. The first error stops it. */
@@ -208,6 +227,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_operation_agrees_with_the_cpu),
+        cmocka_unit_test(test_tf32_stays_within_its_own_tolerance),
         cmocka_unit_test(test_a_device_without_memory_is_told_from_a_broken_one),
         cmocka_unit_test(test_after_no_memory_the_backend_works_on),
         cmocka_unit_test(test_a_broken_backend_stays_broken),

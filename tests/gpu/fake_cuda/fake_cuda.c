@@ -153,6 +153,10 @@ OPERATION(matmul,
           (struct backend * b, struct tensor *out, const struct tensor *x, const struct tensor *w,
            const struct tensor *bias, size_t n, struct err *err),
           (b, out, x, w, bias, n, err))
+OPERATION(matmul_full,
+          (struct backend * b, struct tensor *out, const struct tensor *x, const struct tensor *w,
+           const struct tensor *bias, size_t n, struct err *err),
+          (b, out, x, w, bias, n, err))
 OPERATION(clamp, (struct backend * b, struct tensor *x, size_t n, double limit, struct err *err),
           (b, x, n, limit, err))
 OPERATION(rope,
@@ -230,6 +234,7 @@ static const struct backend_ops fake_ops = {
     .embed = fake_embed,
     .rms_norm = fake_rms_norm,
     .matmul = fake_matmul,
+    .matmul_full = fake_matmul_full,
     .clamp = fake_clamp,
     .rope = fake_rope,
     .attention = fake_attention,

@@ -21,9 +21,11 @@ struct parity_result {
 
 size_t parity_count(void); /* of operations */
 
-/* Operation number `index`. large: shapes up to thousands, for a device; else up to about a
- * hundred. */
+enum parity_sizes { PARITY_SMALL, PARITY_LARGE };
+
+/* Operation number `index`. PARITY_LARGE: shapes up to thousands, for a device; else up to about a
+ * hundred. tf32: `other` may round the operands of products to it. */
 struct parity_result parity_run(size_t index, struct backend *cpu, struct backend *other,
-                                size_t trials, bool large);
+                                size_t trials, enum parity_sizes sizes, bool tf32);
 
 #endif

@@ -1,0 +1,96 @@
+/* The bundled model through the CUDA backend in emulation, with the products that a device makes on
+ * tensor cores, against the CPU: what rounding operands to TF32 does to a model. */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+
+#include <cmocka.h>
+
+#include "../../src/quant_run.h"
+#include "../emulation/emulation_backend.h"
+#include "../emulation/emulation_runtime.h"
+
+/* This file is compiled with that name standing for the emulation's constructor. */
+#undef backend_cpu_new
+ERR_CHECK int backend_cpu_new(struct backend **out, size_t threads, struct err *err);
+
+static const char model[] = TEST_SAMPLE "/tiny-olmoe";
+static const char *const texts[] = {TEST_SAMPLE "/text/evaluation/letters-1.txt"};
+enum { EVALUATION_WINDOWS = 3, CALIBRATION_WINDOWS = 3 };
+
+static struct backend *cpu;
+
+static int make_cpu(void **state)
+{
+    (void)state;
+    emulation_backend_tf32 = true;
+    return backend_cpu_new(&cpu, 2, NULL);
+}
+
+static int free_cpu(void **state)
+{
+    (void)state;
+    backend_free(cpu);
+    return 0;
+}
+
+static double perplexity_on_tensor_cores(const char *folder, bool nearest)
+{
+    struct backend *gpu;
+    size_t before = emulation_tf32_products();
+    emulation_set_tf32(nearest);
+    assert_int_equal(emulation_backend_new(&gpu, 1, NULL), 0);
+    double value = quant_run_perplexity(gpu, folder, texts, 1, EVALUATION_WINDOWS);
+    backend_free(gpu);
+    assert_true(emulation_tf32_products() > before);
+    return value;
+}
+
+static void check_near(const char *what, double got, double want, double part)
+{
+    if (!(fabs(got - want) <= part * want))
+        fail_msg("%s: perplexity %.6f, on the CPU %.6f", what, got, want);
+}
+
+static void test_the_originals_perplexity_is_the_cpus_within_half_a_per_mille(void **state)
+{
+    (void)state;
+    double want = quant_run_perplexity(cpu, model, texts, 1, EVALUATION_WINDOWS);
+    check_near("bits cut off", perplexity_on_tensor_cores(model, false), want, 5e-4);
+    check_near("to nearest", perplexity_on_tensor_cores(model, true), want, 5e-4);
+}
+
+/* The whole pass on one backend; the result's perplexity on the CPU. */
+static double quantized(const char *method, bool on_cpu)
+{
+    struct quant_run r;
+    quant_run_open(&r, "tiny-olmoe", method, CALIBRATION_WINDOWS, 2);
+    r.options.precision = BACKEND_FP32;
+    if (on_cpu)
+        r.options.backend = cpu;
+    quant_run_pass(&r);
+    double value = quant_run_perplexity(cpu, r.out, texts, 1, 0);
+    quant_run_close(&r);
+    return value;
+}
+
+static void test_a_quantized_model_is_as_good_within_half_a_per_cent(void **state)
+{
+    (void)state;
+    emulation_set_tf32(false);
+    size_t before = emulation_tf32_products();
+    check_near("gptq-3", quantized("gptq-3", false), quantized("gptq-3", true), 5e-3);
+    assert_true(emulation_tf32_products() > before);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_originals_perplexity_is_the_cpus_within_half_a_per_mille),
+        cmocka_unit_test(test_a_quantized_model_is_as_good_within_half_a_per_cent),
+    };
+    return cmocka_run_group_tests(tests, make_cpu, free_cpu);
+}
