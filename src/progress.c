@@ -22,10 +22,26 @@ void progress_release(struct progress *p)
     pthread_mutex_destroy(&p->lock);
 }
 
+/* All parts, seen as one work. */
+static struct progress_state refreshed_parts(const struct progress *p)
+{
+    struct progress_state s = {.total = p->parts * PROGRESS_PART_STEPS, .seconds_left = -1};
+    double part = p->state.total ? (double)p->state.done / (double)p->state.total : 0;
+    s.done = p->part * PROGRESS_PART_STEPS + (size_t)(part * PROGRESS_PART_STEPS);
+    s.seconds = now() - p->parts_started;
+    if (s.done && s.total >= s.done)
+        s.seconds_left = s.seconds / (double)s.done * (double)(s.total - s.done);
+    snprintf(s.stage, sizeof s.stage, "%s%s%.*s", p->part_name, p->state.stage[0] ? ": " : "",
+             (int)(sizeof s.stage - sizeof p->part_name - 3), p->state.stage);
+    return s;
+}
+
 /* Copies the state out under the lock, with the times brought up to date. */
 static struct progress_state refreshed(struct progress *p)
 {
     struct progress_state *s = &p->state;
+    if (p->parts)
+        return refreshed_parts(p);
     s->seconds = p->started > 0 ? now() - p->started : 0;
     size_t fresh = s->done - p->skipped;
     s->seconds_left = fresh > 0 && s->total >= s->done
@@ -91,6 +107,33 @@ void progress_skip(struct progress *p, size_t steps)
     p->skipped += steps;
     p->state.done += steps;
     publish(p);
+}
+
+void progress_parts(struct progress *p, size_t parts)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->parts = parts;
+    p->part = 0;
+    p->part_name[0] = '\0';
+    p->parts_started = now();
+    p->state = (struct progress_state){.seconds_left = -1};
+    pthread_mutex_unlock(&p->lock);
+}
+
+void progress_part(struct progress *p, size_t part, const char *format, ...)
+{
+    if (!p)
+        return;
+    va_list args;
+    va_start(args, format);
+    pthread_mutex_lock(&p->lock);
+    p->part = part;
+    vsnprintf(p->part_name, sizeof p->part_name, format, args);
+    p->state = (struct progress_state){.seconds_left = -1};
+    publish(p);
+    va_end(args);
 }
 
 bool progress_cancelled(const struct progress *p)

@@ -12,7 +12,7 @@
 #include <stdint.h>
 
 struct progress_state {
-    char stage[64];      /* "layer 3 of 16: Hessians" */
+    char stage[160];     /* "layer 3 of 16: Hessians" */
     size_t done, total;  /* steps of the whole work */
     double seconds;      /* since progress_start() */
     double seconds_left; /* < 0: not known yet */
@@ -24,6 +24,10 @@ struct progress {
     struct progress_state state;
     double started;
     size_t skipped; /* steps of an earlier run */
+    /* Several works after one another, each of them a part: */
+    size_t part, parts; /* parts 0: one work alone */
+    char part_name[80];
+    double parts_started;
     /* Called by the worker after each change, outside the lock; may be NULL. */
     void (*changed)(void *context, const struct progress_state *state);
     void *context;
@@ -39,6 +43,16 @@ void progress_step(struct progress *p, size_t steps); /* done += steps */
 void progress_back(struct progress *p, size_t done);  /* work is done again: done = `done` */
 /* Steps that an earlier run has done: they count for how far it is, not for how fast. */
 void progress_skip(struct progress *p, size_t steps);
+/*
+ * Of several works one after another: progress_parts() says how many there are, progress_part()
+ * which one comes now, counted from 0, and what it is called. What listeners see from then on is
+ * how far all of them are (PROGRESS_PART_STEPS steps each), "NAME: STAGE", and the time of all; the
+ * works themselves know nothing of it. progress_parts(p, 0): one work alone again.
+ */
+enum { PROGRESS_PART_STEPS = 1000 };
+void progress_parts(struct progress *p, size_t parts);
+void progress_part(struct progress *p, size_t part, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 bool progress_cancelled(const struct progress *p);
 void progress_get(struct progress *p, struct progress_state *out);
 

@@ -87,7 +87,7 @@ static void look(struct run_keeper *k)
     struct progress_state state;
     progress_get(progress, &state);
     run->phase = progress_cancelled(progress) ? APP_RUN_CANCELLING : APP_RUN_RUNNING;
-    snprintf(run->stage, sizeof run->stage, "%s", state.stage);
+    snprintf(run->stage, sizeof run->stage, "%.*s", (int)sizeof run->stage - 1, state.stage);
     run->steps_done = state.done;
     run->steps_total = state.total;
     run->seconds = state.seconds;

@@ -44,6 +44,38 @@ static void test_a_second_start_forgets_the_first(void **state)
     progress_release(&p);
 }
 
+static void test_parts_are_one_work_to_those_who_listen(void **state)
+{
+    (void)state;
+    struct progress p;
+    struct progress_state s;
+    progress_init(&p);
+    progress_parts(&p, 4);
+    progress_part(&p, 0, "gptq-%d", 3);
+    progress_start(&p, 10); /* the work's own steps */
+    progress_stage(&p, "layer 1 of 5");
+    progress_step(&p, 5);
+    progress_get(&p, &s);
+    assert_int_equal(s.total, 4 * PROGRESS_PART_STEPS);
+    assert_int_equal(s.done, PROGRESS_PART_STEPS / 2);
+    assert_string_equal(s.stage, "gptq-3: layer 1 of 5");
+    p.parts_started -= 7;
+    progress_part(&p, 2, "rtn-3");
+    progress_start(&p, 2);
+    progress_step(&p, 1);
+    progress_get(&p, &s);
+    assert_int_equal(s.done, 5 * PROGRESS_PART_STEPS / 2);
+    assert_string_equal(s.stage, "rtn-3");
+    assert_true(fabs(s.seconds - 7) < 0.5); /* no part begins the clock anew */
+    assert_true(fabs(s.seconds_left - 7.0 * 3 / 5) < 0.5);
+    progress_parts(&p, 0);
+    progress_start(&p, 2);
+    progress_step(&p, 1);
+    progress_get(&p, &s);
+    assert_int_equal(s.total, 2);
+    progress_release(&p);
+}
+
 static void test_nobody_has_to_listen(void **state)
 {
     (void)state;
@@ -51,6 +83,8 @@ static void test_nobody_has_to_listen(void **state)
     progress_skip(NULL, 1);
     progress_step(NULL, 1);
     progress_stage(NULL, "%d", 1);
+    progress_parts(NULL, 1);
+    progress_part(NULL, 0, "%d", 1);
     assert_false(progress_cancelled(NULL));
 }
 
@@ -59,6 +93,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_time_left_follows_from_what_this_run_has_done),
         cmocka_unit_test(test_a_second_start_forgets_the_first),
+        cmocka_unit_test(test_parts_are_one_work_to_those_who_listen),
         cmocka_unit_test(test_nobody_has_to_listen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
