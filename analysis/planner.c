@@ -90,30 +90,29 @@ static int assign_budget(const struct planner_job *j, struct err *err)
 }
 
 struct method {
-    const char *name;
-    enum plan_quantizer quantizer;
+    struct planner_method info; /* name, quantizer, average_bits?, losses? */
     unsigned bits;
     assign_fn assign;
     bool channels, pins;
 };
 
 static const struct method methods[] = {
-    {"moqa", PLAN_GPTQ, 0, assign_moqa, true, true},
-    {"gptq-2", PLAN_GPTQ, 2, assign_uniform, false, true},
-    {"gptq-3", PLAN_GPTQ, 3, assign_uniform, false, true},
-    {"gptq-4", PLAN_GPTQ, 4, assign_uniform, false, true},
-    {"gptq-8", PLAN_GPTQ, 8, assign_uniform, false, true},
-    {"rtn-2", PLAN_RTN, 2, assign_uniform, false, true},
-    {"rtn-3", PLAN_RTN, 3, assign_uniform, false, true},
-    {"rtn-4", PLAN_RTN, 4, assign_uniform, false, true},
-    {"rtn-8", PLAN_RTN, 8, assign_uniform, false, true},
-    {"moeptq-r", PLAN_GPTQ, 0, planner_assign_random, false, true},
-    {"first-layers", PLAN_GPTQ, 0, planner_assign_first, false, true},
-    {"frequent", PLAN_GPTQ, 0, planner_assign_frequent, false, true},
-    {"outlier", PLAN_GPTQ, 0, planner_assign_outlier, false, true},
-    {"importance", PLAN_GPTQ, 0, planner_assign_importance, false, true},
-    {"budget", PLAN_GPTQ, 0, assign_budget, false, true},
-    {"fp16", PLAN_NONE, WIDTH_WHOLE, assign_uniform, false, false},
+    {{"moqa", PLAN_GPTQ, false, false}, 0, assign_moqa, true, true},
+    {{"gptq-2", PLAN_GPTQ, false, false}, 2, assign_uniform, false, true},
+    {{"gptq-3", PLAN_GPTQ, false, false}, 3, assign_uniform, false, true},
+    {{"gptq-4", PLAN_GPTQ, false, false}, 4, assign_uniform, false, true},
+    {{"gptq-8", PLAN_GPTQ, false, false}, 8, assign_uniform, false, true},
+    {{"rtn-2", PLAN_RTN, false, false}, 2, assign_uniform, false, true},
+    {{"rtn-3", PLAN_RTN, false, false}, 3, assign_uniform, false, true},
+    {{"rtn-4", PLAN_RTN, false, false}, 4, assign_uniform, false, true},
+    {{"rtn-8", PLAN_RTN, false, false}, 8, assign_uniform, false, true},
+    {{"moeptq-r", PLAN_GPTQ, true, false}, 0, planner_assign_random, false, true},
+    {{"first-layers", PLAN_GPTQ, true, false}, 0, planner_assign_first, false, true},
+    {{"frequent", PLAN_GPTQ, true, false}, 0, planner_assign_frequent, false, true},
+    {{"outlier", PLAN_GPTQ, true, true}, 0, planner_assign_outlier, false, true},
+    {{"importance", PLAN_GPTQ, true, true}, 0, planner_assign_importance, false, true},
+    {{"budget", PLAN_GPTQ, true, true}, 0, assign_budget, false, true},
+    {{"fp16", PLAN_NONE, false, false}, WIDTH_WHOLE, assign_uniform, false, false},
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };
 
@@ -126,15 +125,23 @@ const char *const *planner_methods(void)
     return names;
 }
 
+const struct planner_method *planner_method_find(const char *name)
+{
+    for (size_t i = 0; i < METHODS; i++)
+        if (strcmp(name, methods[i].info.name) == 0)
+            return &methods[i].info;
+    return NULL;
+}
+
 static const struct method *find_method(const char *name, struct err *err)
 {
     struct str known = {0};
     for (size_t i = 0; i < METHODS; i++) {
-        if (strcmp(name, methods[i].name) == 0) {
+        if (strcmp(name, methods[i].info.name) == 0) {
             str_release(&known);
             return &methods[i];
         }
-        str_appendf(&known, "%s%s", i ? ", " : "", methods[i].name);
+        str_appendf(&known, "%s%s", i ? ", " : "", methods[i].info.name);
     }
     err_set(err, ERR_USAGE, NULL, "no method is called \"%.64s\"; known: %s", name,
             str_get(&known));
@@ -244,7 +251,7 @@ int planner_make(struct plan *out, const struct analysis *a, const struct planne
     copy_origin(out, &j);
     for (size_t l = 0; l < out->layers_count; l++)
         copy_layer(&out->layers[l], &j.result->layer[l], out->experts);
-    out->quantizer = method->quantizer;
+    out->quantizer = method->info.quantizer;
     j.bits = method->bits;
     rc = method->assign(&j, err);
     if (rc == 0 && method->pins)

@@ -45,8 +45,18 @@ ERR_CHECK int planner_make(struct plan *out, const struct analysis *a,
                            const struct planner_request *request, const struct model_config *config,
                            struct err *err);
 
+/* What a method asks for. */
+struct planner_method {
+    const char *name;
+    enum plan_quantizer quantizer;
+    bool average; /* average_bits */
+    bool losses;
+};
+
 /* NULL-terminated list of the method names for help and errors. */
 const char *const *planner_methods(void);
+/* NULL for an unknown one. */
+const struct planner_method *planner_method_find(const char *name);
 
 /* Bits of each class, low to high, for the settings in force: class_bits, or class c of k takes
  * the legal width number low + round((high - low) c / (k - 1)), halves up, where low and high are

@@ -35,15 +35,20 @@ void losses_release(struct losses *l)
 }
 
 /* Settings that decide how a linear is rounded and what its Hessian is. */
-static const char *const rounding_settings[] = {"group_size", "grid",    "scale_search",
-                                                "order",      "damping", "shrink"};
+static const char *const rounding_settings[] = {
+    "group_size", "grid", "scale_search", "order", "damping", "shrink", NULL};
 enum { SETTING_TEXT = 64 };
+
+const char *const *losses_settings(void)
+{
+    return rounding_settings;
+}
 
 /* The first setting of the quantization in which two differ, or NULL. */
 static const char *differing_setting(const struct settings *a, const struct settings *b,
                                      char in_a[SETTING_TEXT], char in_b[SETTING_TEXT])
 {
-    for (size_t i = 0; i < sizeof rounding_settings / sizeof *rounding_settings; i++) {
+    for (size_t i = 0; rounding_settings[i]; i++) {
         const struct setting_info *info = settings_find(rounding_settings[i]);
         settings_get(a, info, in_a, SETTING_TEXT);
         settings_get(b, info, in_b, SETTING_TEXT);

@@ -48,6 +48,9 @@ void losses_release(struct losses *l);
 ERR_CHECK int losses_load(struct losses *out, const char *path, struct err *err);
 ERR_CHECK int losses_save(const struct losses *l, const char *path, struct err *err);
 
+/* Names of the settings that a measurement depends on, NULL at the end. */
+const char *const *losses_settings(void);
+
 /* ERR_INPUT naming what differs unless both were made by the same measurement (model, calibration,
  * widths, settings of the quantization). */
 ERR_CHECK int losses_check_same(const struct losses *found, const char *file,
