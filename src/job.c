@@ -12,6 +12,7 @@
 
 struct job {
     struct job_options options;
+    struct job_inputs in; /* the owner's, or these: */
     struct model model;
     struct device device;
     struct calibration calibration;
@@ -26,14 +27,15 @@ struct job {
 static int load_evaluation(struct job *j, struct err *err)
 {
     const struct job_options *o = &j->options;
-    if (!j->model.tokenizer)
+    size_t window = j->in.calibration->window;
+    if (!j->in.model->tokenizer)
         return err_set(err, ERR_INPUT, o->model_dir,
                        "has no tokenizer.json, which the texts to evaluate on need");
-    int rc = texts_encode(&j->evaluation, j->model.tokenizer, o->texts, o->texts_count, err);
-    if (rc == 0 && j->evaluation.count < j->calibration.window)
+    int rc = texts_encode(&j->evaluation, j->in.model->tokenizer, o->texts, o->texts_count, err);
+    if (rc == 0 && j->evaluation.count < window)
         rc = err_set(err, ERR_INPUT, o->texts[0],
                      "the texts to evaluate on have %zu tokens, fewer than one window of %zu",
-                     j->evaluation.count, j->calibration.window);
+                     j->evaluation.count, window);
     return rc;
 }
 
@@ -52,37 +54,49 @@ static bool is_finished(const struct job_options *o)
     return same;
 }
 
+static int open_inputs(struct job *j, struct err *err)
+{
+    const struct job_options *o = &j->options;
+    struct calibration_request request = {o->calib, o->calib_count, o->samples, o->window,
+                                          &o->plan->settings};
+    j->in = (struct job_inputs){&j->model, &j->device, &j->calibration};
+    int rc = model_open(&j->model, o->model_dir, err);
+    if (rc == 0)
+        rc = plan_check_model(o->plan, o->plan_path, j->model.config, err);
+    if (rc == 0)
+        rc = device_open(&j->device, &o->device, err);
+    return rc == 0 ? calibration_load(&j->calibration, &j->model, &request, err) : rc;
+}
+
 /* Opens everything but the pass. */
 static int prepare(struct job *j, const struct job_options *o, struct err *err)
 {
+    int rc;
     j->options = *o;
-    int rc = model_open(&j->model, o->model_dir, err);
+    if (o->inputs) {
+        j->in = *o->inputs;
+        rc = plan_check_model(o->plan, o->plan_path, j->in.model->config, err);
+    } else {
+        rc = open_inputs(j, err);
+    }
     if (rc < 0)
         return rc;
-    rc = plan_check_model(o->plan, o->plan_path, j->model.config, err);
-    if (rc < 0)
-        return rc;
-    rc = device_open(&j->device, &o->device, err);
-    if (rc < 0)
-        return rc;
-    struct calibration_request request = {o->calib, o->calib_count, o->samples, o->window,
-                                          &o->plan->settings};
-    rc = calibration_load(&j->calibration, &j->model, &request, err);
-    if (rc == 0 && o->texts_count)
+    if (o->texts_count)
         rc = load_evaluation(j, err);
+    const struct calibration *c = j->in.calibration;
     j->pass_options = (struct pass_options){
-        .model = &j->model,
+        .model = j->in.model,
         .plan = o->plan,
         .plan_path = o->plan_path,
-        .backend = j->device.backend,
-        .backend_note = j->device.why,
+        .backend = j->in.device->backend,
+        .backend_note = j->in.device->why,
         .out = o->out,
         .format = o->format,
         .resume = o->resume,
-        .ids = j->calibration.ids.data,
-        .starts = j->calibration.starts,
-        .windows = j->calibration.windows,
-        .window = j->calibration.window,
+        .ids = c->ids.data,
+        .starts = c->starts,
+        .windows = c->windows,
+        .window = c->window,
         .precision = BACKEND_FP32,
         .progress = o->progress,
     };
@@ -115,10 +129,10 @@ static int evaluate(struct job *j, struct err *err)
     if (rc < 0)
         return rc;
     do
-        rc = perplexity_run(&j->perplexity, &quantized, j->device.backend, j->evaluation.data,
-                            j->evaluation.count, j->calibration.window, 0, NULL,
+        rc = perplexity_run(&j->perplexity, &quantized, j->in.device->backend, j->evaluation.data,
+                            j->evaluation.count, j->in.calibration->window, 0, NULL,
                             j->options.progress, err);
-    while (rc < 0 && device_recover(&j->device, rc, err));
+    while (rc < 0 && device_recover(j->in.device, rc, err));
     if (rc == 0) {
         str_appendf(&path, "%s/%s", j->options.out, EVAL_JSON_FILE);
         rc = str_ok(&path, err);
@@ -137,11 +151,11 @@ static int step_pass(struct job *j, struct err *err)
     struct err own = {0};
     err = err ? err : &own;
     int rc = pass_step(j->pass, err);
-    if (rc >= 0 || !device_can_recover(&j->device, rc))
+    if (rc >= 0 || !device_can_recover(j->in.device, rc))
         return rc;
     pass_detach(j->pass);
-    if (device_recover(&j->device, rc, err)) {
-        pass_attach(j->pass, j->device.backend, j->device.note);
+    if (device_recover(j->in.device, rc, err)) {
+        pass_attach(j->pass, j->in.device->backend, j->in.device->note);
         rc = 1;
     }
     return rc;
@@ -216,16 +230,17 @@ int job_dry_run(struct str *text, const struct job_options *options, struct err 
         str_appendf(text, "%-22s %s, format %s\n", "output", options->out,
                     pass_format_names[options->format]);
         str_appendf(text, "%-22s %zu windows of %zu tokens\n", "calibration",
-                    j->calibration.windows, j->calibration.window);
+                    j->in.calibration->windows, j->in.calibration->window);
         str_appendf(text, "%-22s %.3f nominal, %.3f in the file\n", "bits a weight", e.nominal_bits,
                     e.effective_bits);
         append_bytes(text, "checkpoint now", e.bytes_in);
         append_bytes(text, "checkpoint after", e.bytes_out);
         append_bytes(text, "free on disk", e.bytes_free);
-        append_device(text, &j->device);
-        if (j->device.backend->ops->memory) {
+        append_device(text, j->in.device);
+        struct backend *b = j->in.device->backend;
+        if (b->ops->memory) {
             uint64_t room, used;
-            j->device.backend->ops->memory(j->device.backend, &room, &used);
+            b->ops->memory(b, &room, &used);
             append_bytes(text, "device memory, about", e.device_memory);
             append_bytes(text, "free on the device", room);
         }

@@ -12,12 +12,21 @@
 
 #include "data/base/str.h"
 #include "data/plan.h"
+#include "src/calibration.h"
 #include "src/device.h"
 #include "src/eval/perplexity.h"
 #include "src/progress.h"
 #include "src/quant/pass.h"
 
+/* What several jobs have in common, opened by their owner, who keeps it. */
+struct job_inputs {
+    const struct model *model;
+    struct device *device; /* where a GPU fails, the next job has what it was replaced by */
+    const struct calibration *calibration;
+};
+
 struct job_options {
+    const struct job_inputs *inputs; /* NULL: the job opens model, device and calibration itself */
     const char *model_dir;
     const struct plan *plan;  /* borrowed while the job lives */
     const char *plan_path;    /* for messages */
