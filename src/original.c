@@ -66,11 +66,20 @@ bool original_is_record(const char *name)
            strcmp(name + length - ends, suffix) == 0;
 }
 
+/* False: only the first windows of the text were looked at. */
+static bool is_whole(const struct perplexity *p)
+{
+    return p->windows == 0 || p->windows == p->tokens / p->window; /* 0: not measured yet */
+}
+
 static int record_name(char out[NAME_MAX_LENGTH], const struct original *o, struct err *err)
 {
     char key[4 * HASH_HEX_SIZE], hex[HASH_HEX_SIZE];
+    const struct perplexity *p = &o->perplexity;
     int used = snprintf(key, sizeof key, "%s %s %s %zu", o->model.config_sha256,
-                        o->model.checkpoint, o->text_sha256, o->perplexity.window);
+                        o->model.checkpoint, o->text_sha256, p->window);
+    if (!is_whole(p))
+        used += snprintf(key + used, sizeof key - (size_t)used, " %zu", p->windows);
     int rc = hash_bytes(hex, key, (size_t)used, err);
     snprintf(out, NAME_MAX_LENGTH, "%s%.8s%s", prefix, hex, suffix);
     return rc;
@@ -164,7 +173,7 @@ static bool find_record(struct original *o, const char *dir)
                  strcmp(kept.model.config_sha256, o->model.config_sha256) == 0 &&
                  strcmp(kept.model.checkpoint, o->model.checkpoint) == 0 &&
                  strcmp(kept.text_sha256, o->text_sha256) == 0 &&
-                 kept.perplexity.window == o->perplexity.window;
+                 kept.perplexity.window == o->perplexity.window && is_whole(&kept.perplexity);
     free(path);
     if (found)
         *o = kept;

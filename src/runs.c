@@ -12,6 +12,7 @@
 #include "data/base/str.h"
 #include "src/eval/eval_json.h"
 #include "src/original.h"
+#include "src/run_result.h"
 
 int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err)
 {
@@ -99,7 +100,9 @@ static void take_perplexity(struct app_result *out, const struct perplexity *p)
     out->has_perplexity = true;
     out->perplexity = p->value;
     out->window = p->window;
-    out->tokens = p->tokens;
+    /* Of a text of which only the first windows were looked at, those. */
+    bool whole = p->window && p->windows == p->tokens / p->window;
+    out->tokens = whole ? p->tokens : p->windows * p->window;
     out->seconds = p->seconds;
 }
 
@@ -121,6 +124,7 @@ static bool read_original(struct app_result *out, const char *path, const char *
     out->finished = (int64_t)st.st_mtim.tv_sec;
     out->measure = APP_MEASURE_DONE;
     take_perplexity(out, &o.perplexity);
+    snprintf(out->text, sizeof out->text, "%s", o.text_sha256);
     return true;
 }
 
@@ -135,7 +139,8 @@ static bool is_there(const char *dir, const char *name, struct stat *st)
 int runs_plan(struct plan *out, const char *dir, struct err *err)
 {
     struct stat st;
-    const char *name = is_there(dir, "config.json", &st) ? "moqa_plan.json" : ".moqa/plan.json";
+    bool finished = is_there(dir, "config.json", &st) || is_there(dir, RUN_RESULT_FILE, &st);
+    const char *name = finished ? "moqa_plan.json" : ".moqa/plan.json";
     char *path = str_path(dir, name, err);
     int rc = path ? plan_load(out, path, err) : ERR_NOMEM;
     free(path);
@@ -154,23 +159,49 @@ static void take_plan(struct app_result *out, const char *dir, const struct plan
     out->pins = count_pins(plan);
 }
 
+/* Finished: since when, and how large it is, or was before its weights were removed. kept: its
+ * result, or NULL. */
+static void take_end(struct app_result *out, const char *dir, const struct run_result *kept)
+{
+    struct stat st;
+    if (is_there(dir, "config.json", &st))
+        out->bytes = runs_folder_bytes(dir);
+    else if (kept && is_there(dir, RUN_RESULT_FILE, &st))
+        out->bytes = kept->bytes;
+    else
+        out->unfinished = true;
+    out->finished = out->unfinished ? 0 : (int64_t)st.st_mtim.tv_sec;
+}
+
+/* Which text the perplexity is of: the result's that has just this one. */
+static void take_text(struct app_result *out, const struct run_result *kept)
+{
+    for (size_t i = 0; i < kept->texts && !out->text[0]; i++) {
+        const struct perplexity *p = &kept->text[i].perplexity;
+        if (p->value == out->perplexity && p->window == out->window)
+            snprintf(out->text, sizeof out->text, "%s", kept->text[i].sha256);
+    }
+}
+
 /* False if the folder is no run of this model. */
 static bool read_run(struct app_result *out, const char *dir, const char *config_sha256)
 {
     struct plan plan = {0};
+    struct run_result kept = {0};
     struct perplexity perplexity;
-    struct stat st;
     char *eval = str_path(dir, EVAL_JSON_FILE, NULL);
     bool found =
         eval && runs_plan(&plan, dir, NULL) == 0 && strcmp(plan.config_sha256, config_sha256) == 0;
     if (found) {
+        bool known = run_result_load(&kept, dir, NULL) == 0;
         take_plan(out, dir, &plan);
-        out->unfinished = !is_there(dir, "config.json", &st);
-        out->finished = out->unfinished ? 0 : (int64_t)st.st_mtim.tv_sec;
-        out->bytes = out->unfinished ? 0 : runs_folder_bytes(dir);
+        take_end(out, dir, known ? &kept : NULL);
         if (!out->unfinished && eval_json_load(&perplexity, eval, NULL) == 0)
             take_perplexity(out, &perplexity);
+        if (known && out->has_perplexity)
+            take_text(out, &kept);
     }
+    run_result_release(&kept);
     plan_release(&plan);
     free(eval);
     return found;

@@ -1,6 +1,7 @@
 /*
  * The runs of a workbench: quantized checkpoints in one folder, each with its plan and, once
- * evaluated, its perplexity. What stands on disk is the record; nothing else is kept.
+ * evaluated, its perplexity. What stands on disk is the record; nothing else is kept. A run whose
+ * weights were removed, but not its result (run_result.h), counts as finished.
  */
 #ifndef MOQA_SRC_RUNS_H
 #define MOQA_SRC_RUNS_H

@@ -124,6 +124,26 @@ static void test_another_text_or_window_is_measured_for_itself(void **state)
     free(rows);
 }
 
+static void test_a_part_of_a_text_does_not_stand_for_all_of_it(void **state)
+{
+    struct place *p = *state;
+    struct app_result *rows;
+    struct original o;
+    struct err err = {0};
+    double value = measure(&p->request);
+    assert_int_equal(original_measure(&o, &p->request, &err), 0);
+    o.perplexity.windows = 2;
+    o.perplexity.value = 7.5;
+    assert_int_equal(original_save(&o, p->runs, &err), 0);
+    assert_true(measure(&p->request) == value);
+    assert_int_equal(list(&rows, p, NULL), 2);
+    size_t part = rows[0].tokens > rows[1].tokens;
+    assert_true(rows[part].perplexity == 7.5 && rows[part].tokens == 512);
+    assert_true(rows[!part].perplexity == value);
+    assert_string_equal(rows[0].text, rows[1].text);
+    free(rows);
+}
+
 static void copy_model(const char *to)
 {
     static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
@@ -312,6 +332,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH(test_the_original_is_measured_once_and_then_read),
         WITH(test_another_text_or_window_is_measured_for_itself),
+        WITH(test_a_part_of_a_text_does_not_stand_for_all_of_it),
         WITH(test_other_weights_of_the_same_shape_are_another_model),
         WITH(test_a_broken_record_is_measured_again),
         WITH(test_a_text_that_is_not_there_is_named),

@@ -77,10 +77,11 @@ struct app_result {
     uint64_t bytes;
     bool has_perplexity;
     double perplexity;
-    size_t window, tokens; /* perplexities over others are not comparable */
-    double seconds;        /* of the evaluation */
-    int64_t finished;      /* when the run was, in seconds of the epoch; 0: not known */
-    char settings[512];    /* what differs from the defaults: "alpha=0.5 min_count=3" */
+    size_t window, tokens;    /* perplexities over others are not comparable */
+    char text[HASH_HEX_SIZE]; /* hash of the text; "": not known */
+    double seconds;           /* of the evaluation */
+    int64_t finished;         /* when the run was, in seconds of the epoch; 0: not known */
+    char settings[512];       /* what differs from the defaults: "alpha=0.5 min_count=3" */
     bool has_values;
     struct settings values; /* all of them */
     size_t pins;            /* experts pinned */

@@ -68,6 +68,8 @@ static uint64_t key_of(const struct app_result *x)
     for (const char *p = x->name; *p; p++)
         h = (h ^ (unsigned char)*p) * 1099511628211u;
     h = (h ^ (x->original ? x->tokens + (x->window << 20) : 0)) * 1099511628211u;
+    for (const char *p = x->original ? x->text : ""; *p; p++)
+        h = (h ^ (unsigned char)*p) * 1099511628211u;
     return h ? h : 1;
 }
 
@@ -107,13 +109,19 @@ void app_results_select(struct app *a, const struct app_results *r, size_t i)
     a->result_key = key_of(app_results_at(r, i));
 }
 
+/* Over the same text, as far as that is known, and the same windows. */
+static bool is_comparable(const struct app_result *a, const struct app_result *b)
+{
+    return a->window == b->window && a->tokens == b->tokens &&
+           (!a->text[0] || !b->text[0] || strcmp(a->text, b->text) == 0);
+}
+
 const struct app_result *app_results_original(const struct app_results *r,
                                               const struct app_result *run)
 {
     for (size_t i = 0; run->has_perplexity && i < r->n; i++) {
         const struct app_result *x = &r->list[i];
-        if (x->original && x->has_perplexity && x->window == run->window &&
-            x->tokens == run->tokens)
+        if (x->original && x->has_perplexity && is_comparable(x, run))
             return x;
     }
     return NULL;
