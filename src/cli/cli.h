@@ -102,6 +102,8 @@ extern const struct cli_spec cmd_plan_spec;
 int cmd_plan(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_quantize_spec;
 int cmd_quantize(int argc, char **argv, struct err *err);
+extern const struct cli_spec cmd_compare_spec;
+int cmd_compare(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_runs_spec;
 int cmd_runs(int argc, char **argv, struct err *err);
 extern const struct cli_spec cmd_eval_spec;

@@ -9,6 +9,7 @@ const struct cli_command cli_commands[] = {
     {&cmd_report_spec, cmd_report, "all figures, tables and settings as one page, HTML or PDF"},
     {&cmd_plan_spec, cmd_plan, "decide the bits of every expert"},
     {&cmd_quantize_spec, cmd_quantize, "turn plan and checkpoint into a quantized checkpoint"},
+    {&cmd_compare_spec, cmd_compare, "methods side by side: bits, size, perplexity, accuracy"},
     {&cmd_runs_spec, cmd_runs, "list, cancel and forget quantization runs"},
     {&cmd_eval_spec, cmd_eval, "perplexity of a model, plain or quantized"},
     {&cmd_inspect_spec, cmd_inspect, "what is in a trace, plan, tokenizer or checkpoint"},

@@ -2,7 +2,7 @@
 
 #include "ui/chart/chart_draw.h"
 
-enum { LEGEND_MAX = 8 };
+enum { LEGEND_MAX = 16 };
 
 static double x_of(const struct chart_series *s, size_t i)
 {

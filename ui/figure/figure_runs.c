@@ -5,7 +5,7 @@
 
 #include "ui/figure/figure_parts.h"
 
-enum { ORIGINAL_BITS = 16, METHODS_MAX = 8 };
+enum { ORIGINAL_BITS = 16, METHODS_MAX = 16 };
 
 int figure_make_bits(struct figure *f, const struct figure_source *s, struct err *err)
 {

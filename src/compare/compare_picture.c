@@ -1,0 +1,72 @@
+/* Bits against perplexity, by the results' figure. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "data/base/mem.h"
+#include "src/compare/compare_print.h"
+#include "ui/figure/figures.h"
+#include "ui/figure/paint.h"
+
+static const char placeholder[] = "{text}";
+
+/* Geometric mean over the texts from `begin` on, and over the draws. */
+static double row_perplexity(const struct compare_row *row, size_t begin, size_t end)
+{
+    double sum = 0;
+    for (size_t d = 0; d < row->cells; d++)
+        for (size_t t = begin; t < end; t++)
+            sum += log(row->cell[d].perplexity[t]);
+    return exp(sum / (double)(row->cells * (end - begin)));
+}
+
+static int draw(const struct compare_result *r, const char *path, size_t begin, size_t end,
+                struct err *err)
+{
+    struct figure_run *run = mem_array(r->rows, sizeof *run, err);
+    struct figure_source source = {.analysis = r->analysis, .runs = run, .run_count = r->rows};
+    struct paint_options options = {.with_title = true};
+    struct figure f;
+    if (!run)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < r->rows; i++) {
+        const struct compare_row *row = &r->row[i];
+        bool original = row->method->info->quantizer == PLAN_NONE;
+        run[i] = (struct figure_run){.name = row->method->label,
+                                     .method = row->method->family,
+                                     .nominal_bits =
+                                         original ? 0 : compare_mean(row, compare_nominal, 0).mean,
+                                     .effective_bits = compare_mean(row, compare_effective, 0).mean,
+                                     .bytes = row->cell[0].bytes,
+                                     .has_perplexity = true,
+                                     .perplexity = row_perplexity(row, begin, end)};
+    }
+    int rc = figures_make(&f, "results", &source, err);
+    if (rc == 0) {
+        rc = paint_file(path, &f, &options, err);
+        figure_release(&f);
+    }
+    free(run);
+    return rc;
+}
+
+int compare_picture(const struct compare_result *r, const char *path, struct err *err)
+{
+    const char *place = strstr(path, placeholder);
+    size_t texts = r->options->texts->texts;
+    int rc = 0;
+    if (texts == 0)
+        return err_set(err, ERR_USAGE, path, "a picture of perplexities needs --text");
+    if (!place)
+        return draw(r, path, 0, texts, err);
+    for (size_t t = 0; rc == 0 && t < texts; t++) {
+        struct str name = {0};
+        str_appendf(&name, "%.*s%s%s", (int)(place - path), path, r->options->texts->text[t].name,
+                    place + sizeof placeholder - 1);
+        rc = str_ok(&name, err);
+        if (rc == 0)
+            rc = draw(r, name.data, t, t + 1, err);
+        str_release(&name);
+    }
+    return rc;
+}

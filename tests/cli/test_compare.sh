@@ -1,0 +1,143 @@
+#!/usr/bin/env bash
+# Comparisons: the same figures as by hand, nothing computed twice, cut and gone on with.
+. "$(dirname "$0")/common.bash"
+trace=$TEST_SAMPLE/trace.h5
+letters=$TEST_SAMPLE/text/evaluation/letters-1.txt
+cd "$work" || exit 1
+
+# compare RUNS OPTION...: small windows, few of them
+compare() {
+    local runs=$1
+    shift
+    "$MOQA" compare "$trace" --model "$sample_model" --group-size 64 --calib "${calibration[@]}" --window 128 \
+        --samples 6 --eval-samples 4 --runs "$runs" "$@"
+}
+# field METHOD BITS COLUMN FILE: of a CSV whose fields have no commas
+field() {
+    awk -F, -v m="$1" -v b="$2" -v c="$3" 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == c) k = i; next }
+        $1 == m && $2 == b { print $k; exit }' "$4"
+}
+column() { field "$1" "$2" folder table.csv; }
+# Without the times, which are never the same.
+untimed() { awk -F, 'BEGIN { OFS = "," } { NF -= 3; print }' "$1"; }
+weights() { (cd "$1" && sha256sum ./*.safetensors config.json); }
+
+# --- The figures ---
+
+expect 'a comparison' 0 '^budget@2\.5 +2\.5' compare runs --text letters="$letters" --bits 2.5,3 \
+    --methods gptq-3 rtn-4 moeptq-r importance moqa budget moqa:alpha=0.6 budget:grain=expert
+expect 'says how predicted and measured agree' 0 'measured excess: (-?0\.[0-9]+|1\.000) over 9 plans' \
+    compare runs --text letters="$letters" --bits 2.5,3 \
+    --methods gptq-3 rtn-4 moeptq-r importance moqa budget moqa:alpha=0.6 budget:grain=expert
+check 'nothing is computed twice' grep -q 'moqa: 0 runs computed, 13 were there' out
+compare runs --text letters="$letters" --methods gptq-3 budget@2.5 -f csv >table.csv 2>log
+check 'nor by another list of methods' grep -q '0 runs computed, 3 were there' log
+
+"$MOQA" plan "$trace" --model "$sample_model" --group-size 64 --method gptq-3 -o plan.json >/dev/null
+"$MOQA" quantize plan.json --model "$sample_model" --calib "${calibration[@]}" --window 128 --samples 6 -o hand 2>/dev/null
+check 'the bytes of moqa quantize' diff <(weights hand) <(weights "runs/$(column gptq-3 '')")
+"$MOQA" eval hand --text "$letters" --window 128 --samples 4 --json >json
+check 'the perplexity of moqa eval' within "$(field gptq-3 '' 'perplexity letters' table.csv)" "$(number perplexity json)" 1e-9
+"$MOQA" losses --model "$sample_model" --calib "${calibration[@]}" --window 128 --samples 6 --group-size 64 -o losses.json 2>/dev/null
+"$MOQA" plan "$trace" --model "$sample_model" --group-size 64 --method budget --losses losses.json --bits 2.5 --json -o budget.json >json
+"$MOQA" quantize budget.json --model "$sample_model" --calib "${calibration[@]}" --window 128 --samples 6 -o hand2 2>/dev/null
+check 'the budget plan of moqa losses and plan' diff <(weights hand2) <(weights "runs/$(column budget 2.5)")
+check 'the predicted rise of moqa plan' within "$(field budget 2.5 predicted table.csv)" "$(number predicted_rise json)" 1e-9
+"$MOQA" eval "$sample_model" --text "$letters" --window 128 --samples 4 --json >json
+check 'the original, too' within "$(field fp16 '' 'perplexity letters' table.csv)" "$(number perplexity json)" 1e-9
+
+# --- What is added ---
+
+touch -d 2001-01-01 runs/*/*.safetensors
+expect 'another text is only evaluated' 0 '3 runs computed, 0 were there' \
+    compare runs --text letters="$letters" "${evaluation[1]}" --methods gptq-3 budget@2.5
+check 'the passes are not run again' [ -z "$(find runs -name '*.safetensors' -newermt 2002-01-01)" ]
+expect 'a method is added' 0 '1 runs computed, 2 were there' compare runs --text letters="$letters" --methods gptq-3 gptq-4
+expect 'other settings of the rounding are other runs' 0 '1 runs computed, 1 were there' \
+    compare runs --text letters="$letters" --methods gptq-3 --damping 0.02
+expect 'settings that change no bit are not' 0 '0 runs computed, 2 were there' \
+    compare runs --text letters="$letters" --methods gptq-3 --alpha 0.9
+expect 'other windows are' 0 '1 runs computed, 1 were there' compare runs --text letters="$letters" --methods gptq-3 --samples 5
+
+# --- Draws, and results alone ---
+
+more=()
+draws() { compare kept --text letters="$letters" "${more[@]}" --methods gptq-3 moeptq-r --bits 2.5 --seeds 2 --results-only "$@"; }
+expect 'several draws' 0 '^gptq-3 +3\.000 .* ± .* 2$' draws
+draws -f csv >table.csv 2>/dev/null
+check 'each of them is in the CSV' [ "$(grep -c '^gptq-3,,[12],' table.csv)" = 2 ]
+check 'they differ' [ "$(field gptq-3 '' seed table.csv)" = 1 ]
+"$MOQA" plan "$trace" --model "$sample_model" --group-size 64 --method moeptq-r --bits 2.5 --windows random --seed 1 -o plan.json >/dev/null
+"$MOQA" quantize plan.json --model "$sample_model" --calib "${calibration[@]}" --window 128 --samples 6 -o hand3 2>/dev/null
+"$MOQA" eval hand3 --text "$letters" --window 128 --samples 4 --json >json
+check 'a draw is that of --windows random --seed' \
+    within "$(field moeptq-r 2.5 'perplexity letters' table.csv)" "$(number perplexity json)" 1e-9
+check 'no weights are left' [ -z "$(find kept -name '*.safetensors' -o -name config.json)" ]
+expect 'the Results screen shows the runs' 0 'gptq-3-[0-9a-f]{12}' "$MOQA" open "$trace" --model "$sample_model" --runs kept --keys 7
+check 'as finished' [ "$(grep -c unfinished out)" = 0 ]
+expect 'they are not computed again' 0 '0 runs computed, 5 were there' draws
+more=("${evaluation[1]}")
+expect 'but for another text' 0 '5 runs computed, 0 were there' draws
+more=()
+draws -f csv >again.csv 2>/dev/null
+check 'with what was known before' diff <(untimed table.csv) <(untimed again.csv)
+check 'and nothing beside it' [ -z "$(find kept -name '*.again')" ]
+
+# --- Cut ---
+
+long=(--text letters="$letters" --methods gptq-2 gptq-3 gptq-4 outlier budget --bits 2.5,3)
+compare whole "${long[@]}" -f csv >whole.csv 2>/dev/null
+command=("$MOQA" compare "$trace" --model "$sample_model" --group-size 64 --calib "${calibration[@]}" --window 128
+    --samples 6 --eval-samples 4 "${long[@]}" -f csv --runs)
+"${command[@]}" cut >cut.csv 2>log &
+pid=$!
+for ((i = 0; i < 3000; i++)); do compgen -G 'cut/gptq-3-*/model-00001-*' >/dev/null && break; sleep 0.01; done
+kill -INT $pid
+wait $pid
+status=$?
+check 'interrupted' [ $status -eq 4 ]
+check 'it says how to go on' grep -q 'the same command goes on' log
+check 'no table is printed' [ ! -s cut.csv ]
+compare cut "${long[@]}" -f csv >cut.csv 2>log
+check 'it goes on' grep -qE 'moqa: [1-6] runs computed, [2-7] were there' log
+check 'to the same table' diff <(untimed whole.csv) <(untimed cut.csv)
+"${command[@]}" killed >/dev/null 2>&1 &
+pid=$!
+for ((i = 0; i < 3000; i++)); do compgen -G 'killed/gptq-4-*/model-00002-*' >/dev/null && break; sleep 0.01; done
+kill -9 $pid
+wait $pid 2>/dev/null
+check 'only a part was done' [ ! -e "$(compgen -G 'killed/budget-*' | head -n 1)" ]
+compare killed "${long[@]}" -f csv >cut.csv 2>/dev/null
+check 'a killed one, too' diff <(untimed whole.csv) <(untimed cut.csv)
+
+# --- Formats and pictures ---
+
+expect 'Markdown' 0 '^\| gptq-3 +\| +3\.000 \|' compare runs --text letters="$letters" --methods gptq-3 -f markdown
+expect 'JSON' 0 '^\{"schema":"moqa.comparison","schema_version":1,' compare runs --text letters="$letters" --methods gptq-3 --json
+expect 'a picture' 0 'gptq-3' compare runs --text letters="$letters" --methods gptq-3 -p bits.svg
+check 'is written' grep -q '</svg>' bits.svg
+expect 'one for each text' 0 'gptq-3' compare runs --text letters="$letters" "${evaluation[1]}" --methods gptq-3 -p 'bits-{text}.pdf'
+check 'are written' [ -s bits-letters.pdf -a -s "bits-$(basename "${evaluation[1]}").pdf" ]
+printf '%s\n' '{"goal":"boil water","sol1":"use a kettle","sol2":"use a fridge","label":0}' >piqa.jsonl
+expect 'accuracies' 0 'piqa acc +piqa acc_norm' compare runs --text letters="$letters" --task piqa=piqa.jsonl --methods gptq-3
+expect 'the methods without a run' 0 '^budget  at each of --bits$' compare runs --list
+
+# --- Refused ---
+
+refuse() { local name=$1 pattern=$2; shift 2; expect "$name" 2 "$pattern" compare none --text "$letters" "$@"; }
+refuse 'an unknown method' 'found "gptq-5": no method is called "gptq-5"; known: moqa' --methods gptq-3 gptq-5
+refuse 'an unknown setting' 'no setting is called "colour"' --methods moqa:colour=red
+refuse 'bits that a method cannot have' 'moeptq-r: .*expected --bits from 2 to 4' --methods moeptq-r@5
+refuse 'settings that contradict' 'moqa:classes=3,class_bits=2,4: class_bits: found 2' --methods moqa:classes=3,class_bits=2,4
+refuse 'bits' '--bits: found "2;3"' --bits '2;3'
+refuse 'a format' '--format: found "html"' -f html
+refuse 'a picture' 'gif' -p x.gif
+refuse 'draws of nothing' '--seeds: found 0' --seeds 0
+expect 'draws of a trace' 2 'expected --calib FILE of text, found a trace' \
+    "$MOQA" compare "$trace" --model "$sample_model" --calib "$trace" --text "$letters" --seeds 2 --runs none
+expect 'no text' 2 'expected --text FILE' compare none --methods gptq-3
+echo 'too short' >short.txt
+expect 'a text that is too short' 3 'fewer than one window' compare none --text short.txt --methods gptq-3
+check 'nothing is written by what is refused' [ ! -e none ]
+expect 'budgets that nothing fits in' 2 'budget: .*expected 2' compare low --text "$letters" --methods budget@1.5
+finish
