@@ -140,6 +140,12 @@ int windows_choose(size_t *starts, size_t *count, size_t samples, const uint32_t
     if (samples == 0 || window == 0)
         return err_set(err, ERR_USAGE, NULL, "%zu samples of %zu tokens, expected at least 1 of 1",
                        samples, window);
+    if (s->windows == WINDOWS_BALANCED)
+        return err_set(
+            err, ERR_USAGE, NULL,
+            "windows: found \"balanced\", expected order, random or weighted for a text; "
+            "balanced needs to know which experts serve which window: calibrate on a trace "
+            "of all candidates (moqa trace)");
     c.available = positions / window;
     if (c.available == 0)
         return err_set(err, ERR_INPUT, NULL,

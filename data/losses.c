@@ -35,8 +35,9 @@ void losses_release(struct losses *l)
 }
 
 /* Settings that decide how a linear is rounded and what its Hessian is. */
-static const char *const rounding_settings[] = {
-    "group_size", "grid", "scale_search", "order", "damping", "shrink", NULL};
+static const char *const rounding_settings[] = {"group_size",     "grid",    "scale_search",
+                                                "order",          "damping", "shrink",
+                                                "hessian_weight", "refine",  NULL};
 enum { SETTING_TEXT = 64 };
 
 const char *const *losses_settings(void)

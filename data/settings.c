@@ -16,7 +16,8 @@ static const char *const score_names[] = {"error", "hessian", "awq", NULL};
 static const char *const order_names[] = {"act", "natural", NULL};
 static const char *const grid_names[] = {"asymmetric", "symmetric", NULL};
 static const char *const propagation_names[] = {"quant", "fp", NULL};
-static const char *const windows_names[] = {"order", "random", "weighted", NULL};
+static const char *const weight_names[] = {"none", "gate", NULL};
+static const char *const windows_names[] = {"order", "random", "weighted", "balanced", NULL};
 
 #define AT(field) offsetof(struct settings, field)
 
@@ -63,6 +64,10 @@ static const struct setting_info table[] = {
      "part of the mean diagonal that is added to the Hessian's diagonal"},
     {"shrink", SETTING_REAL, STAGE_QUANTIZE, AT(shrink), NULL, 0, 100, 0.05,
      "pull of a rare expert's Hessian to the layer's: n0 / d; 0: off"},
+    {"hessian_weight", SETTING_CHOICE, STAGE_QUANTIZE, AT(hessian_weight), weight_names, 0, 1, 1,
+     "what a token counts in a routed expert's Hessian: one, or its gate value squared"},
+    {"refine", SETTING_COUNT, STAGE_QUANTIZE, AT(refine), NULL, 0, 100, 1,
+     "passes over the codes that GPTQ chose, scales refitted to them; 0: none"},
     {"propagation", SETTING_CHOICE, STAGE_QUANTIZE, AT(propagation), propagation_names, 0, 1, 1,
      "calibrate a layer on the quantized or on the original layers before it"},
     {"shift", SETTING_SWITCH, STAGE_QUANTIZE, AT(shift), NULL, 0, 1, 1,
@@ -79,8 +84,8 @@ static const struct setting_info table[] = {
      "bits of the attention's linear layers: 16, 8 or 4"},
     {"class_bits", SETTING_BITS_LIST, STAGE_STRATEGY, AT(class_bits), NULL, 2, 16, 0,
      "bits of the classes, low to high, e.g. 2,3,4; auto: from bits_low to bits_high"},
-    {"windows", SETTING_CHOICE, STAGE_CALIBRATION, AT(windows), windows_names, 0, 2, 1,
-     "choice of windows: in order, random by seed, or weighted by R"},
+    {"windows", SETTING_CHOICE, STAGE_CALIBRATION, AT(windows), windows_names, 0, 3, 1,
+     "choice of windows: in order, random by seed, weighted by R, or of a trace for rare experts"},
     {"seed", SETTING_SEED, STAGE_CALIBRATION, AT(seed), NULL, 0, 18446744073709551615.0, 0,
      "seed of every random choice"},
 };

@@ -23,7 +23,8 @@ enum setting_channel_score { SCORE_ERROR, SCORE_HESSIAN, SCORE_AWQ };
 enum setting_order { ORDER_ACT, ORDER_NATURAL };
 enum setting_grid { GRID_ASYMMETRIC, GRID_SYMMETRIC };
 enum setting_propagation { PROPAGATION_QUANT, PROPAGATION_FP };
-enum setting_windows { WINDOWS_ORDER, WINDOWS_RANDOM, WINDOWS_WEIGHTED };
+enum setting_windows { WINDOWS_ORDER, WINDOWS_RANDOM, WINDOWS_WEIGHTED, WINDOWS_BALANCED };
+enum setting_hessian_weight { WEIGHT_NONE, WEIGHT_GATE };
 
 enum { SETTINGS_CLASSES_MAX = 4, SETTINGS_LAYERS_MAX = 256 };
 
@@ -55,6 +56,8 @@ struct settings {
     bool scale_search;
     double damping;
     double shrink;
+    int hessian_weight;
+    size_t refine; /* passes; 0: off */
     int propagation;
     bool shift;
     unsigned bits_high, bits_low, bits_shared, bits_channel, bits_attention;

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "analysis/windows.h"
+#include "analysis/windows_balanced.h"
 #include "data/base/mem.h"
 #include "data/trace_h5.h"
 #include "src/model/texts.h"
@@ -60,6 +61,28 @@ static int windows_of_trace(struct calibration *c, const struct trace *t, const 
     return 0;
 }
 
+/* Those of which no expert gets too few tokens: as many as its linears have inputs. */
+static int balanced_of_trace(struct calibration *c, const struct model *m, const struct trace *t,
+                             const char *path, const struct calibration_request *request,
+                             struct err *err)
+{
+    struct windows_balanced_request r = {.samples =
+                                             request->samples ? request->samples : t->windows,
+                                         .length = c->window,
+                                         .enough = m->config->hidden,
+                                         .seed = request->settings->seed};
+    c->starts = mem_array(r.samples, sizeof *c->starts, err);
+    if (!c->starts)
+        return ERR_NOMEM;
+    struct err inner = {0};
+    int rc = windows_balanced_choose(c->starts, &c->windows, t, &r, &inner);
+    if (rc < 0)
+        return err_set(err, rc, path, "%s", inner.message);
+    for (size_t i = 0; i < c->windows; i++)
+        c->starts[i] = (size_t)t->window_starts[c->starts[i]];
+    return 0;
+}
+
 static int from_trace(struct calibration *c, const struct model *m,
                       const struct calibration_request *request, struct err *err)
 {
@@ -76,7 +99,9 @@ static int from_trace(struct calibration *c, const struct model *m,
         rc = calibration_window(&c->window, m->config, request->window ? request->window : t.window,
                                 err);
     if (rc == 0)
-        rc = windows_of_trace(c, &t, path, request->samples, err);
+        rc = request->settings->windows == WINDOWS_BALANCED
+                 ? balanced_of_trace(c, m, &t, path, request, err)
+                 : windows_of_trace(c, &t, path, request->samples, err);
     if (rc == 0) {
         c->ids = (struct token_ids){t.ids, t.positions, t.positions};
         t.ids = NULL;

@@ -21,8 +21,7 @@ struct cell {
     int zero;
 };
 
-/* Scales that fp16 cannot hold become its smallest or largest positive number. */
-static double as_stored(double scale, bool half)
+double grid_stored_scale(double scale, bool half)
 {
     if (!half)
         return scale;
@@ -36,15 +35,15 @@ static struct cell make_cell(const struct grid_rule *rule, double low, double hi
 {
     struct cell c;
     if (rule->symmetric) {
-        c.scale = as_stored(2.0 * fmax(-low, high) / top, rule->half);
+        c.scale = grid_stored_scale(2.0 * fmax(-low, high) / top, rule->half);
         c.zero = (top + 1) / 2;
         return c;
     }
-    c.scale = as_stored((high - low) / top, rule->half);
+    c.scale = grid_stored_scale((high - low) / top, rule->half);
     double zero = rint(-low / c.scale);
     c.zero = zero > top ? top : (int)zero;
     if (c.zero == 0 && rule->avoid_zero) {
-        c.scale = as_stored(high / (top - 1), rule->half);
+        c.scale = grid_stored_scale(high / (top - 1), rule->half);
         c.zero = 1;
     }
     return c;

@@ -63,6 +63,10 @@ ERR_CHECK int grid_fit(struct grid *out, const struct grid_rule *rule, const str
                        struct err *err);
 void grid_release(struct grid *g);
 
+/* A scale > 0 as files hold it: rounded to fp16 where `half`; one that fp16 cannot hold becomes its
+ * smallest or largest positive number. */
+double grid_stored_scale(double scale, bool half);
+
 /* error[column] = sum over rows of (w - w rounded to nearest)^2. */
 ERR_CHECK int grid_column_errors(const struct grid *g, const float *w, double *error,
                                  struct err *err);

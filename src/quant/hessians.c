@@ -30,13 +30,13 @@ static int set_init(struct hessians *h, enum hessians_kind kind, size_t d, bool 
 }
 
 int hessians_init(struct hessians *h, struct backend *b, const struct model_config *c,
-                  unsigned wanted, bool absolute, struct err *err)
+                  unsigned wanted, bool absolute, struct gates *gates, struct err *err)
 {
     const size_t sizes[HESSIANS_KINDS] = {
         [HESSIANS_IN] = c->hidden,           [HESSIANS_MID] = c->expert_size,
         [HESSIANS_SHARED_IN] = c->hidden,    [HESSIANS_SHARED_MID] = c->shared_size,
         [HESSIANS_ATTENTION_IN] = c->hidden, [HESSIANS_ATTENTION_MID] = c->heads * c->head_dim};
-    *h = (struct hessians){.b = b, .experts = c->experts};
+    *h = (struct hessians){.b = b, .experts = c->experts, .gates = gates};
     h->tokens = mem_array(c->experts, sizeof *h->tokens, err);
     int rc = h->tokens ? 0 : ERR_NOMEM;
     for (int i = 0; rc == 0 && i < HESSIANS_KINDS; i++)
@@ -68,7 +68,10 @@ static int add_routed(struct hessians *h, enum hessians_kind kind, const struct 
     struct hessians_set *s = &h->set[kind];
     if (!s->sum)
         return 0;
-    int rc = h->b->ops->grouped_gram(h->b, s->sum, x, g, err);
+    const struct tensor *weighted = x;
+    int rc = h->gates ? gates_scale(h->gates, &weighted, x, g, s->d, err) : 0;
+    if (rc == 0)
+        rc = h->b->ops->grouped_gram(h->b, s->sum, weighted, g, err);
     if (rc == 0 && s->absolute)
         rc = h->b->ops->grouped_abs(h->b, s->absolute, x, g, err);
     return rc;

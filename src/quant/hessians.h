@@ -8,7 +8,7 @@
 #ifndef MOQA_SRC_QUANT_HESSIANS_H
 #define MOQA_SRC_QUANT_HESSIANS_H
 
-#include "src/model/forward.h"
+#include "src/quant/gates.h"
 
 enum hessians_kind {
     HESSIANS_IN,  /* of gate and up, each routed expert */
@@ -31,13 +31,15 @@ struct hessians {
     struct backend *b;
     struct hessians_set set[HESSIANS_KINDS];
     size_t experts;
-    size_t *tokens;   /* [expert] n_e */
-    size_t positions; /* all tokens that passed */
+    size_t *tokens;      /* [expert] n_e */
+    size_t positions;    /* all tokens that passed */
+    struct gates *gates; /* what tokens count in routed experts; borrowed; NULL: all the same */
 };
 
-/* wanted: bits 1 << kind. absolute: collect |x| of the routed experts as well. */
+/* wanted: bits 1 << kind. absolute: collect |x| of the routed experts as well. gates: borrowed;
+ * NULL: every token counts the same. */
 ERR_CHECK int hessians_init(struct hessians *h, struct backend *b, const struct model_config *c,
-                            unsigned wanted, bool absolute, struct err *err);
+                            unsigned wanted, bool absolute, struct gates *gates, struct err *err);
 void hessians_release(struct hessians *h);
 
 /* What forward_attention() and forward_mlp() feed. Borrows h. */

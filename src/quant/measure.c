@@ -30,6 +30,7 @@ static void set_rule(struct measure *m)
                                                .search = s->scale_search},
                                       .order = s->order,
                                       .damping = s->damping,
+                                      .refine = s->refine,
                                       .precision = m->o->precision};
     m->probe_width = 0;
     for (size_t i = 0; i < m->losses.widths_count; i++)
@@ -121,15 +122,23 @@ static int measure_experts(struct run *r, struct model_layer *layer, struct err 
     struct measure *m = &r->m;
     const struct measure_options *o = m->o;
     struct measure_layer l = {.m = m, .layer = layer};
+    struct gates gates = {0};
     unsigned wanted = 1u << HESSIANS_IN | 1u << HESSIANS_MID;
     if (m->config->shared_size)
         wanted |= 1u << HESSIANS_SHARED_IN | 1u << HESSIANS_SHARED_MID;
     if (r->moe >= r->done)
         l.out = &m->losses.layers[r->moe];
-    int rc = hessians_init(&l.hessians, o->backend, m->config, wanted, false, err);
+    bool weigh = o->settings->hessian_weight == WEIGHT_GATE;
+    int rc = weigh ? gates_init(&gates, o->backend, m->config->experts, err) : 0;
+    struct forward_tap routing = gates_tap(&gates);
+    struct gates *weights = weigh ? &gates : NULL;
+    if (rc == 0 && weigh)
+        rc = forward_mlp(r->forward, layer, &routing, false, err);
+    if (rc == 0)
+        rc = hessians_init(&l.hessians, o->backend, m->config, wanted, false, weights, err);
     if (rc == 0)
         rc = slopes_init(&l.slopes, o->backend, m->config, layer,
-                         forward_chunk_positions(r->forward), err);
+                         forward_chunk_positions(r->forward), weights, err);
     struct forward_tap tap = measure_tap(&l);
     if (rc == 0)
         rc = forward_mlp(r->forward, layer, &tap, true, err);
@@ -139,6 +148,7 @@ static int measure_experts(struct run *r, struct model_layer *layer, struct err 
         rc = measure_layer_run(&l, err);
     hessians_release(&l.hessians);
     slopes_release(&l.slopes);
+    gates_release(&gates);
     return rc;
 }
 

@@ -23,6 +23,7 @@ static void set_rule(struct pass *p)
                  .avoid_zero = writer_formats[p->o.format].avoid_zero},
         .order = s->order,
         .damping = s->damping,
+        .refine = s->refine,
         .precision = p->o.precision,
     };
 }

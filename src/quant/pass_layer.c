@@ -444,7 +444,7 @@ static int run_attention(struct layer_job *j, bool move, struct err *err)
     unsigned wanted = wanted_kinds(p, j->layer->index, attention_groups, ATTENTION_GROUPS);
     int rc = 0;
     if (wanted) {
-        rc = hessians_init(&h, p->o.backend, p->config, wanted, false, err);
+        rc = hessians_init(&h, p->o.backend, p->config, wanted, false, NULL, err);
         struct forward_tap tap = hessians_tap(&h);
         j->hessians = &h;
         if (rc == 0)
@@ -483,6 +483,17 @@ static void note_tokens(struct layer_job *j)
 static const unsigned first_kinds = 1u << HESSIANS_IN | 1u << HESSIANS_SHARED_IN;
 static const unsigned all_kinds = (1u << HESSIANS_KINDS) - 1;
 
+/* Where tokens count by their gate values, those of all tokens. */
+static int weigh_tokens(const struct layer_job *j, struct gates *gates, struct err *err)
+{
+    struct pass *p = j->p;
+    if (p->o.plan->settings.hessian_weight == WEIGHT_NONE)
+        return 0;
+    int rc = gates_init(gates, p->o.backend, p->config->experts, err);
+    struct forward_tap tap = gates_tap(gates);
+    return rc == 0 ? forward_mlp(p->forward, j->layer, &tap, false, err) : rc;
+}
+
 /* Hessians of the wanted kinds, and shifts, from the layer as it is now; then the linears on
  * them. */
 static int round_kinds(struct layer_job *j, unsigned wanted, unsigned turn, bool apply,
@@ -491,8 +502,12 @@ static int round_kinds(struct layer_job *j, unsigned wanted, unsigned turn, bool
     struct pass *p = j->p;
     struct hessians h = {0};
     struct shifts s = {0};
+    struct gates gates = {0};
     bool absolute = p->o.plan->settings.channel_score == SCORE_AWQ;
-    int rc = hessians_init(&h, p->o.backend, p->config, wanted & turn, absolute, err);
+    int rc = weigh_tokens(j, &gates, err);
+    struct gates *weights = gates.b ? &gates : NULL;
+    if (rc == 0)
+        rc = hessians_init(&h, p->o.backend, p->config, wanted & turn, absolute, weights, err);
     struct forward_tap tap = hessians_tap(&h);
     j->hessians = &h;
     j->shifts = NULL;
@@ -500,7 +515,7 @@ static int round_kinds(struct layer_job *j, unsigned wanted, unsigned turn, bool
         rc = forward_mlp(p->forward, j->layer, &tap, apply, err);
     if (rc == 0 && j->original) {
         rc = shifts_init(&s, p->o.backend, p->config, wanted & turn,
-                         forward_chunk_positions(p->forward), err);
+                         forward_chunk_positions(p->forward), weights, err);
         struct forward_pair_tap pair = shifts_tap(&s);
         j->shifts = &s;
         if (rc == 0)
@@ -516,6 +531,7 @@ static int round_kinds(struct layer_job *j, unsigned wanted, unsigned turn, bool
             rc = run_group(j, &mlp_groups[i], PASS_ROUNDING_STEPS / MLP_GROUPS, err);
     hessians_release(&h);
     shifts_release(&s);
+    gates_release(&gates);
     return rc;
 }
 

@@ -20,6 +20,7 @@ struct quantizer_rule {
     struct grid_rule grid;
     int order;      /* enum setting_order */
     double damping; /* of the mean diagonal */
+    size_t refine;  /* passes over the codes of compensated rounding (src/quant/refine.h) */
     enum backend_precision precision;
 };
 

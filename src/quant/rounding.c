@@ -7,6 +7,7 @@
 #include "data/base/parallel.h"
 #include "data/base/simd.h"
 #include "src/quant/quantizer.h"
+#include "src/quant/refine.h"
 
 /* Factors held at a time. Items are independent, so the cut does not change results. */
 static const size_t factor_bytes_max = (size_t)512 << 20;
@@ -57,6 +58,7 @@ struct factor {
     double *l;        /* [d][d] permuted; the damped Hessian, then its factor */
     uint32_t *column; /* [d] position -> input; the last position is rounded first */
     double *diag;     /* [d] by input, dead columns as 1, undamped */
+    double *damped;   /* [d] the same with the damping in force */
     bool *dead;       /* [d] by input */
     bool any_dead;
     double mean;     /* of diag */
@@ -69,6 +71,7 @@ static void factor_release(struct factor *f)
     free(f->l);
     free(f->column);
     free(f->diag);
+    free(f->damped);
     free(f->dead);
 }
 
@@ -82,9 +85,10 @@ static int factor_init(struct factor *f, const struct quantizer_hessian *h, int 
     f->l = mem_aligned(size, sizeof *f->l, err);
     f->column = mem_array(d, sizeof *f->column, err);
     f->diag = mem_array(d, sizeof *f->diag, err);
+    f->damped = mem_array(d, sizeof *f->damped, err);
     f->dead = mem_array(d, sizeof *f->dead, err);
     size_t *first = mem_array(d, sizeof *first, err);
-    int rc = f->l && f->column && f->diag && f->dead && first ? 0 : ERR_NOMEM;
+    int rc = f->l && f->column && f->diag && f->damped && f->dead && first ? 0 : ERR_NOMEM;
     if (rc < 0)
         goto cleanup;
     for (size_t j = 0; j < d; j++) {
@@ -389,6 +393,31 @@ static int round_items(struct slice *s, enum rounding rounding, struct err *err)
     return rc;
 }
 
+/* Codes that compensation chose, looked at again. */
+static int refine_items(struct slice *s, size_t hessian_count, struct err *err)
+{
+    struct refine_problem *problems = mem_array(s->count, sizeof *problems, err);
+    if (!problems)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < hessian_count; i++)
+        for (size_t j = 0; j < s->factors[i].h->d; j++)
+            s->factors[i].damped[j] = s->factors[i].diag[j] + s->factors[i].absolute;
+    for (size_t i = 0; i < s->count; i++) {
+        const struct work *w = &s->works[i];
+        problems[i] = (struct refine_problem){.weights = w->weights,
+                                              .h = w->f->h->h,
+                                              .damped = w->f->damped,
+                                              .grid = &w->item->grid,
+                                              .codes = w->item->codes};
+    }
+    int rc =
+        refine_run(backend_pool(s->b), &s->rule->grid, s->rule->refine, problems, s->count, err);
+    for (size_t i = 0; rc == 0 && i < s->count; i++)
+        s->items[i].loss = problems[i].loss;
+    free(problems);
+    return rc;
+}
+
 static int run_slice(struct slice *s, size_t hessian_count, enum rounding rounding, struct err *err)
 {
     s->factors = mem_array(hessian_count, sizeof *s->factors, err);
@@ -405,6 +434,8 @@ static int run_slice(struct slice *s, size_t hessian_count, enum rounding roundi
         rc = fit_grids(s, err);
     if (rc == 0)
         rc = round_items(s, rounding, err);
+    if (rc == 0 && rounding == ROUNDING_COMPENSATED && s->rule->refine)
+        rc = refine_items(s, hessian_count, err);
     for (size_t i = 0; s->factors && i < hessian_count; i++)
         factor_release(&s->factors[i]);
     for (size_t i = 0; s->works && i < s->count; i++)

@@ -27,13 +27,13 @@ static int set_init(struct shifts *s, int kind, size_t d, size_t units, size_t r
 }
 
 int shifts_init(struct shifts *s, struct backend *b, const struct model_config *c, unsigned wanted,
-                size_t chunk_rows, struct err *err)
+                size_t chunk_rows, const struct gates *gates, struct err *err)
 {
     const size_t sizes[HESSIANS_KINDS] = {[HESSIANS_IN] = c->hidden,
                                           [HESSIANS_MID] = c->expert_size,
                                           [HESSIANS_SHARED_IN] = c->hidden,
                                           [HESSIANS_SHARED_MID] = c->shared_size};
-    *s = (struct shifts){.b = b};
+    *s = (struct shifts){.b = b, .gates = gates};
     s->tokens = mem_array(c->experts, sizeof *s->tokens, err);
     int rc = s->tokens ? 0 : ERR_NOMEM;
     for (int i = 0; rc == 0 && i < HESSIANS_KINDS; i++)
@@ -61,9 +61,9 @@ void shifts_release(struct shifts *s)
 
 /* --- Collecting --- */
 
-/* Rows of both side by side into set->both. */
+/* Rows of both side by side into set->both, times `root` ([rows], NULL: as they are). */
 static int join(struct shifts *s, struct shifts_set *set, const struct tensor *original,
-                const struct tensor *x, size_t rows, struct err *err)
+                const struct tensor *x, size_t rows, const float *root, struct err *err)
 {
     size_t d = set->d;
     float *side = mem_array(rows, d * sizeof *side, err);
@@ -75,6 +75,9 @@ static int join(struct shifts *s, struct shifts_set *set, const struct tensor *o
         rc = s->b->ops->download(s->b, x, 0, rows, side, err);
     for (size_t r = 0; rc == 0 && r < rows; r++)
         memcpy(both + 2 * d * r + d, side + d * r, d * sizeof *both);
+    for (size_t r = 0; rc == 0 && root && r < rows; r++)
+        for (size_t j = 0; j < 2 * d; j++)
+            both[2 * d * r + j] *= root[r];
     if (rc == 0)
         rc = s->b->ops->upload(s->b, set->both, 0, rows, SOURCE_F32, both, err);
     free(side);
@@ -88,7 +91,14 @@ static int add_routed(struct shifts *s, int kind, const struct tensor *original,
     struct shifts_set *set = &s->set[kind];
     if (!set->sum)
         return 0;
-    int rc = join(s, set, original, x, g->tokens * g->top_k, err);
+    size_t slots = g->tokens * g->top_k;
+    float *root = s->gates ? mem_array(slots, sizeof *root, err) : NULL;
+    if (s->gates && !root)
+        return ERR_NOMEM;
+    if (root)
+        gates_roots(s->gates, g, set->d, root);
+    int rc = join(s, set, original, x, slots, root, err);
+    free(root);
     return rc == 0 ? s->b->ops->grouped_gram(s->b, set->sum, set->both, g, err) : rc;
 }
 
@@ -98,7 +108,7 @@ static int add_all(struct shifts *s, int kind, const struct tensor *original,
     struct shifts_set *set = &s->set[kind];
     if (!set->sum)
         return 0;
-    int rc = join(s, set, original, x, n, err);
+    int rc = join(s, set, original, x, n, NULL, err);
     return rc == 0 ? s->b->ops->gram(s->b, set->sum[0], set->both, n, err) : rc;
 }
 

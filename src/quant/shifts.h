@@ -21,11 +21,14 @@ struct shifts {
     struct shifts_set set[HESSIANS_KINDS];
     size_t *tokens; /* [experts] */
     size_t positions;
+    const struct gates *gates; /* as in struct hessians */
 };
 
-/* wanted: bits 1 << enum hessians_kind, none of attention. chunk_rows: of a forward pass. */
+/* wanted: bits 1 << enum hessians_kind, none of attention. chunk_rows: of a forward pass.
+ * gates: borrowed, what the Hessians were collected with; NULL: every token counts the same. */
 ERR_CHECK int shifts_init(struct shifts *s, struct backend *b, const struct model_config *c,
-                          unsigned wanted, size_t chunk_rows, struct err *err);
+                          unsigned wanted, size_t chunk_rows, const struct gates *gates,
+                          struct err *err);
 void shifts_release(struct shifts *s);
 
 /* What forward_mlp_pair() feeds. Borrows s. */

@@ -31,9 +31,10 @@ static void set_release(struct slopes_set *s)
 }
 
 int slopes_init(struct slopes *s, struct backend *b, const struct model_config *c,
-                const struct model_layer *layer, size_t chunk_rows, struct err *err)
+                const struct model_layer *layer, size_t chunk_rows, const struct gates *gates,
+                struct err *err)
 {
-    *s = (struct slopes){.b = b, .layer = layer};
+    *s = (struct slopes){.b = b, .layer = layer, .gates = gates};
     int rc = set_init(&s->routed, c->experts, c->expert_size, err);
     if (rc == 0 && c->shared_size) {
         rc = set_init(&s->shared, 1, c->shared_size, err);
@@ -63,8 +64,9 @@ void slopes_release(struct slopes *s)
 struct chunk {
     struct slopes_set *set;
     const size_t *first;
-    const float *weight; /* [rows] g */
-    float *gate, *up;    /* [rows][size] */
+    const struct gates *gates; /* of routed experts, or NULL */
+    const float *weight;       /* [rows] g */
+    float *gate, *up;          /* [rows][size] */
 };
 
 static void add_unit(void *context, size_t unit, size_t worker)
@@ -84,7 +86,8 @@ static void add_unit(void *context, size_t unit, size_t worker)
             up[i] += g2 * silu * silu;
             mid += silu * silu * b * b;
         }
-        s->mid[unit] += mid;
+        s->mid[unit] +=
+            mid * (c->gates ? gates_weight(c->gates, unit, (double)c->weight[r], s->size) : 1.0);
         s->weight[unit] += g2 * mid;
     }
     s->tokens[unit] += c->first[unit + 1] - c->first[unit];
@@ -95,7 +98,8 @@ static int add_chunk(struct slopes *s, struct slopes_set *set, const size_t *fir
                      struct err *err)
 {
     size_t rows = first[set->units];
-    struct chunk c = {.set = set, .first = first, .weight = weight};
+    const struct gates *gates = set == &s->routed ? s->gates : NULL;
+    struct chunk c = {.set = set, .first = first, .gates = gates, .weight = weight};
     c.gate = mem_array(rows, set->size * sizeof *c.gate, err);
     c.up = mem_array(rows, set->size * sizeof *c.up, err);
     int rc = c.gate && c.up ? s->b->ops->download(s->b, gate, 0, rows, c.gate, err) : ERR_NOMEM;

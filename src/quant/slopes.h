@@ -9,19 +9,21 @@
 #ifndef MOQA_SRC_QUANT_SLOPES_H
 #define MOQA_SRC_QUANT_SLOPES_H
 
-#include "src/model/forward.h"
+#include "src/quant/gates.h"
 
 struct slopes_set {
     size_t units, size; /* experts, or 1; outputs of gate and up */
     size_t *tokens;     /* [units] */
-    double *mid;        /* [units] sum of |silu(a) b|^2: the squared inputs of down */
-    double *weight;     /* [units] sum of g^2 |silu(a) b|^2 */
-    double *gate, *up;  /* [units][size] */
+    double *mid;       /* [units] sum of v |silu(a) b|^2: the squared inputs of down, as its Hessian
+                          counts them */
+    double *weight;    /* [units] sum of g^2 |silu(a) b|^2 */
+    double *gate, *up; /* [units][size] */
 };
 
 struct slopes {
     struct backend *b;
     const struct model_layer *layer;
+    const struct gates *gates; /* v of a token in the Hessians; borrowed; NULL: 1 */
     struct slopes_set routed, shared;
     struct tensor *logit; /* of the shared expert's gate, one chunk of rows */
     size_t logit_rows;
@@ -29,7 +31,8 @@ struct slopes {
 };
 
 ERR_CHECK int slopes_init(struct slopes *s, struct backend *b, const struct model_config *c,
-                          const struct model_layer *layer, size_t chunk_rows, struct err *err);
+                          const struct model_layer *layer, size_t chunk_rows,
+                          const struct gates *gates, struct err *err);
 void slopes_release(struct slopes *s);
 
 /* What a tap hands on, chunk by chunk. */

@@ -131,7 +131,7 @@ static void run_forward(struct bench *s)
     double slots = n * (double)c->top_k;
     double attention = INFINITY, half = INFINITY, gram = INFINITY, whole = INFINITY;
     unsigned kinds = 1u << HESSIANS_IN | 1u << HESSIANS_MID;
-    check(hessians_init(&s->hessians, s->b, c, kinds, false, &s->err), &s->err);
+    check(hessians_init(&s->hessians, s->b, c, kinds, false, NULL, &s->err), &s->err);
     s->inner = hessians_tap(&s->hessians);
     struct forward_tap tap = {s,    NULL,      NULL, on_routing, timed_in,
                               NULL, timed_mid, NULL, NULL,       NULL};
@@ -296,7 +296,8 @@ static void round_linears(struct bench *s, int kind)
     struct quantizer_hessian hessians[EXPERTS];
     struct quantizer_item items[2 * EXPERTS];
     size_t d = kind ? s->c->expert_size : s->c->hidden, count = 0;
-    const struct quantizer_rule rule = {grid_rule, ORDER_ACT, 0.01, BACKEND_FP32};
+    const struct quantizer_rule rule = {
+        .grid = grid_rule, .order = ORDER_ACT, .damping = 0.01, .precision = BACKEND_FP32};
     for (size_t e = 0; e < s->experts; e++) {
         hessians[e] = (struct quantizer_hessian){.d = d, .h = s->expert[e].h[kind]};
         for (size_t k = kind ? 2 : 0; k < (kind ? 3u : 2u); k++)
