@@ -68,11 +68,21 @@ compare() {
     fi
 }
 
-for size in 40x10 80x24 120x40; do
+for size in 40x10 80x24 120x40 200x60; do
     check "results at $size" compare "results-$size.txt" txt "$size" dark,256,braille
 done
 screens=("7 Down*4")
 check 'results at 160x50' compare results-160x50.txt txt 160x50 dark,256,braille
+for size in 40x10 80x24 120x40 200x60; do
+    for depth in 256 8 0; do
+        for glyphs in braille ascii; do
+            theme=dark
+            [ "$depth" = 0 ] && theme=mono
+            check "results at $size, $depth colours, $glyphs" \
+                compare "results-$size-$depth-$glyphs.ansi" ansi "$size" "$theme,$depth,$glyphs"
+        done
+    done
+done
 check 'results in ASCII' compare results-80x24-ascii.txt txt 80x24 mono,0,ascii
 
 expect 'u takes a loaded run back' 0 'alpha +0\.3 ' open --runs runs --keys '7 Down*4 o u 1' --size 120x40

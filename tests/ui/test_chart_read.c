@@ -163,6 +163,143 @@ static void test_zoom_makes_tiles_larger_and_shows_fewer(void **state)
     }
 }
 
+/* How many cells of the plot have this colour. */
+static size_t cells_of(const struct cells *c, const struct chart_map *map, uint16_t colour)
+{
+    size_t n = 0;
+    for (int y = map->plot.y; y < map->plot.y + map->plot.h; y++)
+        for (int x = map->plot.x; x < map->plot.x + map->plot.w; x++)
+            n += cells_at(c, x, y)->style.fg == colour;
+    return n;
+}
+
+static void test_what_was_measured_lies_over_what_was_fitted_in_any_order(void **state)
+{
+    enum { POINTS = 60 };
+    static double x[POINTS], y[POINTS];
+    (void)state;
+    for (int i = 0; i < POINTS; i++)
+        x[i] = y[i] = i;
+    struct chart_series points = {.x = x, .y = y, .n = POINTS, .mark = CHART_POINTS, .colour = 70};
+    struct chart_series line = {.x = x, .y = y, .n = POINTS, .mark = CHART_LINE, .colour = 71};
+    size_t alone = 0;
+    for (int k = 0; k < 3; k++) {
+        struct chart_series series[2] = {k == 1 ? line : points, k == 1 ? points : line};
+        struct chart_xy chart = {.series = series, .count = k ? 2 : 1};
+        struct chart_map map;
+        struct cells c;
+        assert_int_equal(cells_init(&c, 50, 18, NULL), 0);
+        chart_xy(&c, cells_area(&c), &dark, &chart, &map);
+        alone = k ? alone : cells_of(&c, &map, 70);
+        assert_true(alone > 30);
+        assert_int_equal(cells_of(&c, &map, 70), alone);
+        cells_release(&c);
+    }
+}
+
+static void test_no_curve_nor_line_hides_a_low_bar(void **state)
+{
+    static const char *const names[] = {"high", "low"};
+    static double value[N * N];
+    (void)state;
+    for (size_t i = 0; i < N * N; i++)
+        value[i] = i < 8 ? 9.5 : 0.5;
+    for (int h = 10; h < 110; h++) {
+        struct chart_marker line = {.at = 9.5, .label = "T", .focus = true};
+        struct chart_histogram chart = {.x = {.lo = 0, .hi = 10},
+                                        .value = value,
+                                        .n = N * N,
+                                        .bins = 10,
+                                        .curve = true,
+                                        .mu = 5,
+                                        .sigma = 200,
+                                        .group_name = names,
+                                        .groups = 2,
+                                        .markers = &line,
+                                        .marker_count = (size_t)(h % 2)};
+        struct chart_map map;
+        struct cells c;
+        assert_int_equal(cells_init(&c, 60, h / 2 + 5, NULL), 0);
+        chart_histogram(&c, cells_area(&c), &dark, &chart, &map);
+        int foot = map.plot.y + map.plot.h - 1, x;
+        assert_true(chart_map_x(&map, 9.5, &x));
+        const struct cell *cell = cells_at(&c, x, foot);
+        bool block = strncmp(cell->glyph, "\xe2\x96", 2) == 0;
+        if (!block && cell->style.bg != STYLE_SERIES)
+            fail_msg("%d rows: \"%s\" hides the bar", h / 2 + 5, cell->glyph);
+        cells_release(&c);
+    }
+}
+
+static void test_a_label_of_a_line_leaves_the_points_in_sight(void **state)
+{
+    (void)state;
+    for (int right = 0; right <= 1; right++) {
+        double x = right ? 9.5 : 0.5, y = 5;
+        struct chart_series series = {.x = &x, .y = &y, .n = 1, .mark = CHART_POINTS, .big = true};
+        struct chart_marker line = {.horizontal = true, .at = 5, .label = "original 5"};
+        struct chart_xy chart = {.x = {.lo = 0, .hi = 10},
+                                 .y = {.lo = 0, .hi = 10},
+                                 .series = &series,
+                                 .count = 1,
+                                 .markers = &line,
+                                 .marker_count = 1};
+        struct chart_map map;
+        struct cells c;
+        int at_x, at_y;
+        assert_int_equal(cells_init(&c, 50, 12, NULL), 0);
+        chart_xy(&c, cells_area(&c), &dark, &chart, &map);
+        assert_true(chart_map_x(&map, x, &at_x) && chart_map_y(&map, y, &at_y));
+        assert_true(is_at(&c, at_x, at_y, "\u2022"));
+        int label = right ? map.plot.x + 1 : map.plot.x + map.plot.w - 11;
+        assert_true(is_at(&c, label, at_y, "o"));
+        cells_release(&c);
+    }
+}
+
+static void test_a_legend_tells_groups_and_series_without_colours(void **state)
+{
+    enum { SERIES = 8 };
+    static const struct style_look mono = {STYLE_MONO, STYLE_DEPTH_NONE, STYLE_BRAILLE};
+    static const char *const names[] = {"high", "class 2 of 3", "low"};
+    static const double value[] = {1, 2, 3}, place[SERIES] = {1, 2, 3, 4, 5, 6, 7, 8};
+    static const size_t group[] = {3, 2, 1};
+    struct chart_histogram histogram = {.value = value,
+                                        .n = 3,
+                                        .group = group,
+                                        .group_name = names,
+                                        .groups = 3,
+                                        .curve = true,
+                                        .mu = 2,
+                                        .sigma = 1};
+    struct chart_series series[SERIES];
+    struct chart_map map;
+    struct cells c;
+    struct str text = {0};
+    (void)state;
+    assert_int_equal(cells_init(&c, 60, 16, NULL), 0);
+    chart_histogram(&c, cells_area(&c), &mono, &histogram, NULL);
+    cells_plain(&c, &text);
+    assert_non_null(strstr(str_get(&text), "██ high  ▒▒ class 2 of 3  ░░ low  ── normal"));
+    str_release(&text);
+    for (size_t i = 0; i < SERIES; i++)
+        series[i] = (struct chart_series){
+            .x = &place[i], .y = &place[i], .n = 1, .mark = CHART_POINTS, .big = true};
+    cells_clear(&c);
+    chart_xy(&c, cells_area(&c), &mono, &(struct chart_xy){.series = series, .count = SERIES},
+             &map);
+    for (size_t i = 0; i < SERIES; i++)
+        for (size_t k = 0; k < i; k++) {
+            int x[2], y[2];
+            chart_map_x(&map, place[i], &x[0]);
+            chart_map_y(&map, place[i], &y[0]);
+            chart_map_x(&map, place[k], &x[1]);
+            chart_map_y(&map, place[k], &y[1]);
+            assert_false(is_at(&c, x[0], y[0], cells_at(&c, x[1], y[1])->glyph));
+        }
+    cells_release(&c);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -170,6 +307,10 @@ int main(void)
         cmocka_unit_test(test_clicks_on_a_heat_map_reach_every_row_and_only_the_one_under_them),
         cmocka_unit_test(test_a_second_click_takes_the_lower_of_two_rows),
         cmocka_unit_test(test_zoom_makes_tiles_larger_and_shows_fewer),
+        cmocka_unit_test(test_what_was_measured_lies_over_what_was_fitted_in_any_order),
+        cmocka_unit_test(test_no_curve_nor_line_hides_a_low_bar),
+        cmocka_unit_test(test_a_label_of_a_line_leaves_the_points_in_sight),
+        cmocka_unit_test(test_a_legend_tells_groups_and_series_without_colours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

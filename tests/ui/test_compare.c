@@ -75,9 +75,9 @@ static void test_what_the_last_change_costs_is_readable_at_80x24(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "5\n3\n"); /* bits_high */
-    assert_shows(f, "10.5 x INT4 (+2.4)");
+    assert_shows(f, "10.5 x INT4, +2.4");
     fixture_type(f, "u");
-    assert_shows(f, "8.05 x INT4 (-2.4)");
+    assert_shows(f, "8.05 x INT4, -2.4");
 }
 
 static void test_n_goes_from_difference_to_difference(void **state)

@@ -287,6 +287,39 @@ static void test_points_stand_where_the_scale_puts_them(void **state)
     str_release(&svg);
 }
 
+/* The x of the text that begins like that. */
+static double text_x(const struct str *svg, const char *begin)
+{
+    const char *p = strstr(svg->data, begin), *x;
+    assert_non_null(p);
+    while (*p != '<')
+        p--;
+    x = strstr(p, " x=\"");
+    assert_non_null(x);
+    return strtod(x + 4, NULL);
+}
+
+static void test_a_label_of_a_line_leaves_the_points_in_sight(void **state)
+{
+    (void)state;
+    for (int right = 0; right <= 1; right++) {
+        double x = right ? 9.8 : 0.2, y = 5.2;
+        struct chart_series series = {.x = &x, .y = &y, .n = 1, .mark = CHART_POINTS, .big = true};
+        struct chart_marker line = {.horizontal = true, .at = 5, .label = "original 5"};
+        struct figure f = {.kind = FIGURE_XY,
+                           .xy = {.x = {.lo = 0, .hi = 10},
+                                  .y = {.lo = 0, .hi = 10},
+                                  .series = &series,
+                                  .count = 1,
+                                  .markers = &line,
+                                  .marker_count = 1}};
+        struct str svg = paint(&f, plain);
+        double left = number(svg.data, "svg", 1, "x"), w = number(svg.data, "svg", 1, "width");
+        assert_true((text_x(&svg, ">original") > left + w / 2) == (right == 0));
+        str_release(&svg);
+    }
+}
+
 static void test_log_axes_have_minor_ticks_and_powers(void **state)
 {
     static const double x[] = {1, 100000}, y[] = {1, 2};
@@ -404,6 +437,7 @@ int main(void)
         cmocka_unit_test(test_texts_never_overlap_nor_leave_the_picture),
         cmocka_unit_test(test_every_point_is_drawn_inside_the_plot),
         cmocka_unit_test(test_points_stand_where_the_scale_puts_them),
+        cmocka_unit_test(test_a_label_of_a_line_leaves_the_points_in_sight),
         cmocka_unit_test(test_log_axes_have_minor_ticks_and_powers),
         cmocka_unit_test(test_bars_of_a_histogram_hold_every_value),
         cmocka_unit_test(test_marked_tiles_and_missing_values_can_be_seen),

@@ -352,7 +352,7 @@ static void assert_screens(struct bench *b, const char *name)
 {
     static const struct {
         int w, h;
-    } sizes[] = {{80, 24}, {160, 50}};
+    } sizes[] = {{40, 10}, {80, 24}, {120, 40}, {160, 50}, {200, 60}};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
         char file[96];
         show(b, RUN, sizes[i].w, sizes[i].h);
@@ -363,6 +363,29 @@ static void assert_screens(struct bench *b, const char *name)
     }
 }
 
+/* The same in every depth of colour and glyph set, with the colours. */
+static void assert_looks(struct bench *b, const char *name, int w, int h)
+{
+    static const struct style_look looks[] = {
+        {STYLE_DARK, STYLE_DEPTH_256, STYLE_BRAILLE},  {STYLE_DARK, STYLE_DEPTH_256, STYLE_ASCII},
+        {STYLE_DARK, STYLE_DEPTH_8, STYLE_BRAILLE},    {STYLE_DARK, STYLE_DEPTH_8, STYLE_ASCII},
+        {STYLE_MONO, STYLE_DEPTH_NONE, STYLE_BRAILLE}, {STYLE_MONO, STYLE_DEPTH_NONE, STYLE_ASCII}};
+    struct style_look before = b->app->look;
+    struct str text = {0};
+    char file[96];
+    for (size_t i = 0; i < sizeof looks / sizeof *looks; i++) {
+        b->app->look = looks[i];
+        show(b, RUN, w, h);
+        str_appendf(&text, "=== depth %d, %s\n", (int)looks[i].depth,
+                    style_glyphs_name(looks[i].glyphs));
+        cells_sgr(&b->cells, &looks[i], &text);
+    }
+    b->app->look = before;
+    snprintf(file, sizeof file, "screen-run-%s-looks-%dx%d", name, w, h);
+    picture_assert(file, str_get(&text));
+    str_release(&text);
+}
+
 static void test_run_screens_look_as_they_were_approved(void **state)
 {
     struct bench b;
@@ -371,6 +394,10 @@ static void test_run_screens_look_as_they_were_approved(void **state)
     make_run(APP_RUN_RUNNING);
     make_log(60);
     assert_screens(&b, "running");
+    assert_looks(&b, "running", 40, 10);
+    assert_looks(&b, "running", 80, 24);
+    assert_looks(&b, "running", 120, 40);
+    assert_looks(&b, "running", 200, 60);
     make_run(APP_RUN_CANCELLED);
     make_log(3);
     assert_screens(&b, "cancelled");

@@ -5,7 +5,7 @@
 
 /* The frame around the screens: title, tabs, panel of sliders and facts, message, hints. */
 
-enum { PANEL_WIDTH = 38, PANEL_MIN = 30 };
+enum { PANEL_WIDTH = 38, PANEL_MIN = 30, PROGRAM = 6 };
 
 static void draw_title(struct app *a, struct cells *c, struct rect r)
 {
@@ -26,9 +26,13 @@ static void draw_title(struct app *a, struct cells *c, struct rect r)
                                                     : 0);
     if (!app_document_equal(&a->document, &a->saved, a))
         snprintf(right + used, sizeof right - used, "  plan not written");
-    int right_width = cells_width(right);
-    cells_textf(c, r.x + 1, r.y, r.w - right_width - 4, bar, "moqa  %s",
-                slash ? slash + 1 : a->options->trace_path);
+    int right_width = cells_width(right), room = r.w - right_width - 3, x = r.x + 1;
+    const char *name = slash ? slash + 1 : a->options->trace_path;
+    if (cells_width(name) + PROGRAM <= room)
+        x += cells_text(c, x, r.y, PROGRAM, "moqa  ", bar);
+    if (room > 0)
+        cells_label(c, (struct rect){x, r.y, r.x + 1 + room - x, 1}, CELLS_LEFT, name, &a->look,
+                    bar);
     if (right_width + 2 < r.w)
         cells_text(c, r.x + r.w - right_width - 1, r.y, -1, right, bar);
 }

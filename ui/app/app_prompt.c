@@ -85,19 +85,37 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
 
 /* --- Drawing --- */
 
+/* A line "NAME    VALUE", its value wrapped in a column of its own, which is further left where the
+ * window is narrow. Returns the rows used. */
+static int draw_dry_line(struct cells *c, struct rect r, const char *line)
+{
+    enum { NAME = 24, NARROW = 16, WIDE = 60 };
+    int column = r.w < WIDE ? NARROW : NAME;
+    const char *gap = strstr(line + strspn(line, " "), "  ");
+    if (!gap || r.w < 2 * NARROW)
+        return cells_paragraph(c, r, line, STYLE(STYLE_DEFAULT));
+    cells_textf(c, r.x, r.y, column - 1, STYLE(STYLE_TEXT_DIM), "%.*s", (int)(gap - line), line);
+    int used = cells_paragraph(c, rect_inset(r, column, 0, 0, 0), gap + strspn(gap, " "),
+                               STYLE(STYLE_DEFAULT));
+    return used ? used : 1;
+}
+
 static void draw_run_question(struct app *a, struct cells *c)
 {
-    int rows = 6;
+    enum { ROWS = 6, WRAPPED = 2 };
+    int rows = ROWS;
     bool ready = a->dry_run_phase == APP_ASK_READY;
     const char *text = ready ? str_get(&a->dry_run) : "Working out what it would do ...\n";
     for (const char *p = text; *p; p++)
         rows += *p == '\n';
-    struct rect r = app_window(a, c, 90, rows, "Run this plan?");
-    int y = r.y;
-    for (const char *line = text; *line && y < r.y + r.h - 2; y++) {
-        size_t length = strcspn(line, "\n");
-        cells_textf(c, r.x, y, r.w, STYLE(STYLE_DEFAULT), "%.*s", (int)length, line);
-        line += length + (line[length] == '\n');
+    struct rect r = app_window(a, c, 90, ready ? rows + WRAPPED : rows, "Run this plan?");
+    int y = r.y, end = r.y + r.h - 2;
+    for (const char *at = text; *at && y < end;) {
+        char line[APP_TEXT_MAX];
+        size_t length = strcspn(at, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)length, at);
+        y += draw_dry_line(c, (struct rect){r.x, y, r.w, end - y}, line);
+        at += length + (at[length] == '\n');
     }
     cells_text(c, r.x, r.y + r.h - 1, r.w,
                ready ? "y runs it, any other key does not" : "any key but y closes",

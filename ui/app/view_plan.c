@@ -68,10 +68,30 @@ static void draw(struct app *a, struct cells *c, struct rect r)
         draw_averages(a, c, view_below(r, a->plan.layers_count + HEAD));
 }
 
+/* "109 at 2, 83 at 4 bits"; "2: 109  4: 83" where that is too long. */
+static void width_text(char *out, size_t size, const size_t *count, int room)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < WIDTHS && used < size; i++)
+        if (count[i])
+            used += (size_t)snprintf(out + used, size - used, "%s%zu at %u", used ? ", " : "",
+                                     count[i], widths[i]);
+    if (used < size)
+        snprintf(out + used, size - used, " bits");
+    if (cells_width(out) <= room)
+        return;
+    used = 0;
+    for (size_t i = 0; i < WIDTHS && used < size; i++)
+        if (count[i])
+            used += (size_t)snprintf(out + used, size - used, "%s%u: %zu", used ? "  " : "",
+                                     widths[i], count[i]);
+}
+
 static void width_facts(struct view_facts *f)
 {
+    enum { NAME = 10 }; /* columns of the name and the gaps */
     const struct plan *p = &f->a->plan;
-    size_t count[WIDTHS] = {0}, pinned = 0, used = 0;
+    size_t count[WIDTHS] = {0}, pinned = 0;
     char text[96] = "";
     for (size_t l = 0; l < p->layers_count; l++)
         for (size_t e = 0; e < p->experts; e++) {
@@ -80,11 +100,8 @@ static void width_facts(struct view_facts *f)
                 count[i] += x->bits == widths[i];
             pinned += x->pinned;
         }
-    for (size_t i = 0; i < WIDTHS && used < sizeof text; i++)
-        if (count[i])
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%zu at %u",
-                                     used ? ", " : "", count[i], widths[i]);
-    view_fact(f, "experts", STYLE_DEFAULT, "%s bits", text);
+    width_text(text, sizeof text, count, f->r.w - NAME);
+    view_fact(f, "experts", STYLE_DEFAULT, "%s", text);
     view_fact(f, "pinned", pinned ? STYLE_PIN : STYLE_TEXT_DIM, "%zu", pinned);
 }
 
@@ -102,7 +119,7 @@ static void size_facts(struct view_facts *f)
     if (fabs(change) < 5e-5)
         view_fact(f, "predicted loss", STYLE_DEFAULT, "%.4g x INT4's", f->a->loss);
     else
-        view_fact(f, "predicted loss", change > 0 ? STYLE_WARN : STYLE_GOOD, "%.3g x INT4 (%+.2g)",
+        view_fact(f, "predicted loss", change > 0 ? STYLE_WARN : STYLE_GOOD, "%.3g x INT4, %+.2g",
                   f->a->loss, change);
 }
 

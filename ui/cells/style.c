@@ -150,6 +150,7 @@ static struct style_final resolve_mono(struct style s)
 
 struct style_final style_resolve(const struct style_look *look, struct style s)
 {
+    s.attr &= (uint8_t)~STYLE_SOLID;
     if (!style_has_colour(look))
         return resolve_mono(s);
     bool light = look->theme == STYLE_LIGHT;

@@ -40,7 +40,13 @@ enum style_colour {
     STYLE_INDEX = 512, /* + 0..255: this entry of the terminal's palette */
 };
 
-enum { STYLE_BOLD = 1, STYLE_UNDERLINE = 2, STYLE_REVERSE = 4, STYLE_FAINT = 8 };
+enum {
+    STYLE_BOLD = 1,
+    STYLE_UNDERLINE = 2,
+    STYLE_REVERSE = 4,
+    STYLE_FAINT = 8,
+    STYLE_SOLID = 16 /* not seen: the glyph is a part of a bar, for what is drawn over it */
+};
 
 struct style {
     uint16_t fg, bg; /* colour codes above */

@@ -73,7 +73,7 @@ struct chart_series {
     size_t n;
     enum chart_mark mark;
     uint16_t colour; /* style code; 0: STYLE_SERIES + its index */
-    bool big;        /* points as a whole glyph: for few points */
+    bool big;        /* points as a whole glyph of the series' own: for few points */
 };
 
 /* A line across the plot at a value of x (vertical) or of y. */
@@ -112,8 +112,10 @@ struct chart_histogram {
     const double *value;
     size_t n;
     const size_t *group; /* [n] colours of the bars and of the strip below (1: high), or NULL */
-    size_t bins;         /* 0: by Freedman-Diaconis, at most the columns */
-    bool curve;          /* n * bin width * normal density of mu and sigma over the bars */
+    const char *const *group_name; /* [groups] of group 1 and on, for the legend; or NULL */
+    size_t groups;
+    size_t bins; /* 0: by Freedman-Diaconis, at most the columns */
+    bool curve;  /* n * bin width * normal density of mu and sigma over the bars */
     double mu, sigma;
     const struct chart_marker *markers;
     size_t marker_count;

@@ -15,8 +15,7 @@ static const char *const quadrant[16] = {" ",      "\u2598", "\u259d", "\u2580",
                                          "\u259e", "\u259b", "\u2597", "\u259a", "\u2590", "\u259c",
                                          "\u2584", "\u2599", "\u259f", "\u2588"};
 
-struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, size_t series,
-                                  bool line)
+struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, size_t series)
 {
     return (struct chart_dots){.c = f->c,
                                .plot = f->plot,
@@ -25,7 +24,6 @@ struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, 
                                .h = f->plot.h * grain[f->look->glyphs].rows,
                                .colour = colour,
                                .series = series,
-                               .line = line,
                                .last_x = -1,
                                .last_y = -1};
 }
@@ -42,7 +40,7 @@ static unsigned braille_bits(const char *glyph)
 static bool keeps(const struct chart_dots *d, int x, int y)
 {
     uint16_t colour = cells_at(d->c, x, y)->style.fg;
-    return !d->line || !style_has_colour(d->look) || colour == d->colour || colour == STYLE_ON_BAR;
+    return !style_has_colour(d->look) || colour == d->colour || colour == STYLE_ON_BAR;
 }
 
 static void braille_put(struct chart_dots *d, int x, int y, unsigned column, unsigned row)
@@ -134,11 +132,19 @@ void chart_dots_line(struct chart_dots *d, double x0, double y0, double x1, doub
     }
 }
 
+const char *chart_point_mark(const struct style_look *look, size_t series)
+{
+    static const char *const ascii[] = {"*", "o", "+", "x", "#", "@", "%", "&"};
+    /* Shapes that the fonts of consoles have, too. */
+    static const char *const shape[] = {"\u2022", "\u25b2", "\u25a0", "\u25c6",
+                                        "\u25bc", "+",      "x",      "o"};
+    return (look->glyphs == STYLE_ASCII ? ascii : shape)[series % 8];
+}
+
 const char *chart_dots_sample(const struct style_look *look, size_t series, bool line)
 {
-    static const char *const marks[] = {"*", "o", "+", "x", "#", "@", "%", "&"};
     if (look->glyphs == STYLE_ASCII)
-        return marks[series % 8];
+        return chart_point_mark(look, series);
     if (!line)
         return style_glyph(look, STYLE_G_POINT);
     if (!style_has_colour(look) && series > 0)

@@ -51,6 +51,7 @@ struct chart_legend_item {
     const char *glyph; /* one column, drawn twice */
     const char *name;
     uint16_t colour;
+    bool single; /* the glyph is drawn once */
 };
 
 struct chart_frame_wish {
@@ -78,8 +79,9 @@ void chart_frame_cursor(const struct chart_frame *f, const struct chart_cursor *
 void chart_frame_hidden(const struct chart_frame *f, size_t hidden);
 void chart_frame_map(const struct chart_frame *f, size_t hidden, struct chart_map *map);
 
-/* A glyph over what is there: a full block keeps showing as its background, and the glyph then
- * takes the colour that can be seen on it. */
+/* A glyph over what is there: a bar (STYLE_SOLID) keeps showing as its background, and the glyph
+ * then takes the colour that can be seen on it. Where it fills less than half of the cell, or has
+ * a texture, the glyph replaces a part of the bar, but never its foot: low bars stay in sight. */
 void chart_overlay(struct cells *c, int x, int y, const char *glyph, struct style s);
 /* One centred line where there is nothing to draw. */
 void chart_nothing(struct cells *c, struct rect r, const struct style_look *look, const char *text);
@@ -93,17 +95,19 @@ struct chart_dots {
     int w, h; /* dots in the plot */
     uint16_t colour;
     size_t series; /* its glyph in ASCII and its dash pattern without colours */
-    bool line;     /* takes cells over from other series, so that a curve stays crisp */
     size_t step;   /* along the dash pattern */
     int last_x, last_y;
 };
 
-struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, size_t series,
-                                  bool line);
+/* A series takes cells over from those before it: a cell has one colour, and dots of another
+ * series would be told as its own. */
+struct chart_dots chart_dots_open(const struct chart_frame *f, uint16_t colour, size_t series);
 /* Places 0..1 from left to right and from bottom to top; what is outside is clipped. */
 void chart_dots_point(struct chart_dots *d, double px, double py);
 void chart_dots_line(struct chart_dots *d, double x0, double y0, double x1, double y1);
 /* The glyph that stands for a series of dots in a legend. */
 const char *chart_dots_sample(const struct style_look *look, size_t series, bool line);
+/* The glyph of a series whose points are whole glyphs. */
+const char *chart_point_mark(const struct style_look *look, size_t series);
 
 #endif

@@ -229,8 +229,9 @@ void chart_frame_header(const struct chart_frame *f, const struct chart_legend_i
     int x = h.x + h.w - legend_width(item, count), y = h.y + h.h - 1;
     for (size_t i = 0; i < count; i++) {
         struct style s = STYLE(item[i].colour);
-        cells_put(f->c, x, y, item[i].glyph, s);
         cells_put(f->c, x + 1, y, item[i].glyph, s);
+        if (!item[i].single)
+            cells_put(f->c, x, y, item[i].glyph, s);
         x += LEGEND_SAMPLE;
         x += cells_text(f->c, x, y, -1, item[i].name, STYLE(STYLE_TEXT_DIM)) + LEGEND_GAP;
     }
@@ -264,6 +265,17 @@ void chart_frame_markers(const struct chart_frame *f, const struct chart_marker 
     label_markers(f, marker, count, true);
 }
 
+/* Whether a label there would hide more than its own line. */
+static bool covers_data(const struct chart_frame *f, struct rect r, const struct chart_marker *m)
+{
+    for (int x = r.x; x < r.x + r.w; x++) {
+        const struct cell *cell = cells_at(f->c, x, r.y);
+        if (cell && strcmp(cell->glyph, " ") != 0 && cell->style.fg != marker_colour(m))
+            return true;
+    }
+    return false;
+}
+
 void chart_frame_marker_labels(const struct chart_frame *f, const struct chart_marker *marker,
                                size_t count)
 {
@@ -273,6 +285,9 @@ void chart_frame_marker_labels(const struct chart_frame *f, const struct chart_m
         if (!marker[i].horizontal || !width || width > f->plot.w || !marker_at(f, &marker[i], &row))
             continue;
         struct rect r = {f->plot.x + f->plot.w - width, row, width, 1};
+        struct rect left = {f->plot.x, row, width, 1};
+        if (covers_data(f, r, &marker[i]) && !covers_data(f, left, &marker[i]))
+            r = left;
         if (!is_free(&placed, r, f->plot) || placed.count == MARKERS_MAX)
             continue;
         cells_textf(f->c, r.x, row, width, STYLE(marker_colour(&marker[i])), " %s ",
@@ -333,12 +348,28 @@ void chart_frame_map(const struct chart_frame *f, size_t hidden, struct chart_ma
         *map = (struct chart_map){f->plot, f->x, f->y, hidden};
 }
 
+static bool is_bar(const struct cell *cell)
+{
+    return cell && (cell->style.attr & STYLE_SOLID || cell->style.bg != STYLE_DEFAULT);
+}
+
+/* Eighths of its cell that a block fills from below; 0: it is another glyph, or one of dots. */
+static int filled(const struct cell *cell)
+{
+    bool block = strncmp(cell->glyph, "\xe2\x96", 2) == 0;
+    int eighths = block ? (unsigned char)cell->glyph[2] - 0x80 : 0;
+    return eighths == 8 || (eighths > 0 && eighths < 8 && is_bar(cell)) ? eighths : 0;
+}
+
 void chart_overlay(struct cells *c, int x, int y, const char *glyph, struct style s)
 {
     const struct cell *cell = cells_at(c, x, y);
-    if (!cell)
+    int eighths = cell ? filled(cell) : 0;
+    bool hides = is_bar(cell) && cell->style.bg == STYLE_DEFAULT && eighths < 4;
+    if (!cell || (hides && !is_bar(cells_at(c, x, y + 1))))
         return;
-    s.bg = strcmp(cell->glyph, "\u2588") == 0 ? cell->style.fg : cell->style.bg;
+    s.bg = eighths >= 4 ? cell->style.fg : cell->style.bg;
+    s.attr |= cell->style.attr & STYLE_SOLID;
     if (s.bg != STYLE_DEFAULT)
         s.fg = STYLE_ON_BAR;
     cells_put(c, x, y, glyph, s);

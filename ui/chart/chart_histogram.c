@@ -134,14 +134,15 @@ static void draw_bar(const struct chart_frame *f, const struct bins *b, size_t k
         size_t group = group_at(count, chart_value(&f->y, (row + part / 16.0) / p.h));
         for (int i = 0; i < b->columns; i++)
             cells_put(f->c, p.x + (int)k * b->columns + i, p.y + p.h - 1 - row,
-                      bar_glyph(f->look, group, part), STYLE(bar_colour(group)));
+                      bar_glyph(f->look, group, part),
+                      (struct style){.fg = bar_colour(group), .attr = STYLE_SOLID});
     }
 }
 
 static void draw_curve(const struct chart_frame *f, const struct chart_histogram *chart,
                        const struct bins *b)
 {
-    struct chart_dots dots = chart_dots_open(f, STYLE_CURVE, 0, true);
+    struct chart_dots dots = chart_dots_open(f, STYLE_CURVE, 0);
     double width = (f->x.hi - f->x.lo) / (double)b->n, before_x = 0, before_y = 0;
     for (int i = 0; i <= dots.w; i++) {
         double px = (double)i / dots.w;
@@ -176,10 +177,23 @@ static void draw_strip(const struct chart_frame *f, const struct chart_histogram
     }
 }
 
+static size_t fill_legend(struct chart_legend_item legend[GROUPS],
+                          const struct chart_histogram *chart, const struct style_look *look)
+{
+    size_t n = 0;
+    for (size_t g = 1; chart->group_name && g <= chart->groups && g < GROUPS; g++)
+        legend[n++] = (struct chart_legend_item){bar_glyph(look, g, 8), chart->group_name[g - 1],
+                                                 bar_colour(g), false};
+    if (n && chart->curve && chart->sigma > 0)
+        legend[n++] = (struct chart_legend_item){chart_dots_sample(look, 0, true), "normal",
+                                                 STYLE_CURVE, false};
+    return n;
+}
+
 /* The width of the labels depends on the counts, the counts on the width left for the bins. */
 static void settle(struct chart_frame *f, struct bins *b, const struct chart_histogram *chart)
 {
-    struct chart_frame_wish wish = {.header = chart->y.title != NULL,
+    struct chart_frame_wish wish = {.header = chart->y.title || chart->group_name,
                                     .header_rows = 1,
                                     .strip = true,
                                     .markers = chart->markers,
@@ -198,6 +212,7 @@ void chart_histogram(struct cells *c, struct rect r, const struct style_look *lo
 {
     struct rect clip = c->clip;
     struct chart_frame f = {.c = c, .look = look, .all = r, .x = chart->x, .edges = true};
+    struct chart_legend_item legend[GROUPS];
     struct chart_span span = {0};
     struct bins b;
     for (size_t i = 0; i < chart->n; i++)
@@ -209,7 +224,7 @@ void chart_histogram(struct cells *c, struct rect r, const struct style_look *lo
         return;
     c->clip = rect_intersect(clip, r);
     chart_frame_axes(&f);
-    chart_frame_header(&f, NULL, 0);
+    chart_frame_header(&f, legend, fill_legend(legend, chart, look));
     for (size_t k = 0; k < b.n; k++)
         draw_bar(&f, &b, k);
     if (chart->curve && chart->sigma > 0)

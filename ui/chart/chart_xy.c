@@ -65,16 +65,16 @@ static double place_on(const struct scale *scale, double value)
 static void draw_series(const struct chart_frame *f, const struct chart_series *s, size_t index)
 {
     uint16_t colour = colour_of(s, index);
-    struct chart_dots dots = chart_dots_open(f, colour, index, s->mark != CHART_POINTS);
+    struct chart_dots dots = chart_dots_open(f, colour, index);
     struct scale sx = scale_of(&f->x), sy = scale_of(&f->y);
     double before_x = NAN, before_y = NAN;
     for (size_t i = 0; i < s->n; i++) {
         double px = place_on(&sx, x_of(s, i)), py = place_on(&sy, s->y[i]);
         bool linked = i > 0 && isfinite(before_x) && isfinite(before_y);
         if (s->mark == CHART_POINTS && s->big && px >= 0 && px <= 1 && py >= 0 && py <= 1) {
-            const char *glyph = chart_dots_sample(f->look, index, false);
             cells_put(f->c, f->plot.x + chart_cell(px, f->plot.w),
-                      f->plot.y + f->plot.h - 1 - chart_cell(py, f->plot.h), glyph, STYLE(colour));
+                      f->plot.y + f->plot.h - 1 - chart_cell(py, f->plot.h),
+                      chart_point_mark(f->look, index), STYLE(colour));
         } else if (s->mark == CHART_POINTS || (!linked && isfinite(px) && isfinite(py))) {
             chart_dots_point(&dots, px, py);
         } else if (s->mark == CHART_STEPS) {
@@ -88,17 +88,27 @@ static void draw_series(const struct chart_frame *f, const struct chart_series *
     }
 }
 
+static size_t fill_legend(struct chart_legend_item legend[LEGEND_MAX], const struct chart_xy *chart,
+                          const struct style_look *look)
+{
+    size_t items = 0;
+    for (size_t k = 0; k < chart->count && items < LEGEND_MAX && !chart->no_legend; k++) {
+        const struct chart_series *s = &chart->series[k];
+        bool points = s->mark == CHART_POINTS, big = points && s->big;
+        if (s->name)
+            legend[items++] = (struct chart_legend_item){big ? chart_point_mark(look, k)
+                                                             : chart_dots_sample(look, k, !points),
+                                                         s->name, colour_of(s, k), big};
+    }
+    return items;
+}
+
 void chart_xy(struct cells *c, struct rect r, const struct style_look *look,
               const struct chart_xy *chart, struct chart_map *map)
 {
     struct chart_frame f = {.c = c, .look = look, .all = r};
     struct chart_legend_item legend[LEGEND_MAX];
-    size_t shown, items = 0, hidden = fit(&f, chart, &shown);
-    for (size_t k = 0; k < chart->count && items < LEGEND_MAX && !chart->no_legend; k++)
-        if (chart->series[k].name)
-            legend[items++] = (struct chart_legend_item){
-                chart_dots_sample(look, k, chart->series[k].mark != CHART_POINTS),
-                chart->series[k].name, colour_of(&chart->series[k], k)};
+    size_t shown, hidden = fit(&f, chart, &shown), items = fill_legend(legend, chart, look);
     chart_frame_layout(
         &f, (struct chart_frame_wish){
                 .header = items > 0 || chart->y.title,
@@ -113,8 +123,13 @@ void chart_xy(struct cells *c, struct rect r, const struct style_look *look,
     chart_frame_axes(&f);
     chart_frame_header(&f, legend, items);
     chart_frame_markers(&f, chart->markers, chart->marker_count);
-    for (size_t k = 0; k < chart->count; k++)
-        draw_series(&f, &chart->series[k], k);
+    /* What was measured lies over what was fitted to it; in ASCII, where a mark is as large as a
+     * cell, no line would be left. */
+    bool points_last = look->glyphs != STYLE_ASCII;
+    for (int last = 0; last <= 1; last++)
+        for (size_t k = 0; k < chart->count; k++)
+            if (((chart->series[k].mark == CHART_POINTS) == points_last) == (last == 1))
+                draw_series(&f, &chart->series[k], k);
     if (shown == 0)
         chart_nothing(c, f.plot, look, "no data");
     chart_frame_marker_labels(&f, chart->markers, chart->marker_count);

@@ -61,12 +61,27 @@ static struct chart_axis significance_axis(const struct figure_source *s)
     return axis;
 }
 
+/* Names of the groups; NULL without memory. */
+static const char *const *group_names(struct figure *f, const struct analysis_layer *l,
+                                      struct err *err)
+{
+    size_t groups = figures_groups(l);
+    const char **name = figure_array(f, groups, sizeof *name, err);
+    for (size_t g = 1; name && g <= groups; g++) {
+        char text[32];
+        figures_group_name(text, sizeof text, l, g);
+        name[g - 1] = figure_text(f, "%s", text);
+    }
+    return name;
+}
+
 int figure_make_significance(struct figure *f, const struct figure_source *s, struct err *err)
 {
     const struct analysis_layer *l = figure_layer(s);
     struct chart_marker *marker = figure_array(f, SETTINGS_CLASSES_MAX + 2, sizeof *marker, err);
     size_t *selected = figure_array(f, 1, sizeof *selected, err);
-    if (!marker || !selected)
+    const char *const *names = group_names(f, l, err);
+    if (!marker || !selected || !names)
         return ERR_NOMEM;
     *selected = s->expert;
     f->kind = FIGURE_HISTOGRAM;
@@ -75,6 +90,8 @@ int figure_make_significance(struct figure *f, const struct figure_source *s, st
                                             .value = l->significance,
                                             .n = analysis_result(s->analysis)->experts,
                                             .group = l->group,
+                                            .group_name = names,
+                                            .groups = figures_groups(l),
                                             .curve = true,
                                             .mu = l->mu,
                                             .sigma = l->sigma,

@@ -381,28 +381,38 @@ static uint16_t marker_colour(const struct chart_marker *m)
 static void draw_vertical(const struct paint_frame *f, const struct chart_marker *m,
                           const struct label *label)
 {
-    double x = paint_x(f, m->at), bottom = f->plot.y + f->plot.h + f->strip, top = f->plot.y - 1;
+    double x = paint_x(f, m->at), bottom = f->plot.y + f->plot.h + f->strip, top = f->plot.y;
     canvas_line(f->c, x, top, x, bottom,
                 (struct canvas_stroke){marker_colour(m), m->focus ? 1.1 : 0.7, 3});
     struct canvas_font font = paint_font(PAINT_TICK, marker_colour(m), CANVAS_MIDDLE);
     font.bold = m->focus;
     if (label && label->shown)
-        canvas_text(f->c, (label->from + label->to) / 2, top - 2 - LABEL_ROW * (double)label->row,
+        canvas_text(f->c, (label->from + label->to) / 2, top - 3 - LABEL_ROW * (double)label->row,
                     m->label, font);
+}
+
+struct paint_box paint_marker_label(const struct paint_frame *f, const struct chart_marker *m)
+{
+    double y = paint_y(f, m->at), right = f->plot.x + f->plot.w;
+    if (!m->label)
+        return (struct paint_box){right, y, 0, 0};
+    double w = canvas_text_width(f->c, m->label, paint_font(PAINT_TICK, STYLE_MARKER, CANVAS_END));
+    double base = y - 3 - PAINT_TICK > f->plot.y ? y - 3 : y + 3 + PAINT_TICK * 0.8;
+    return (struct paint_box){f->labels_left ? f->plot.x + 1 : right - w - 5, base - PAINT_TICK,
+                              w + 4, PAINT_TICK + 2};
 }
 
 static void draw_horizontal(const struct paint_frame *f, const struct chart_marker *m)
 {
-    double y = paint_y(f, m->at), right = f->plot.x + f->plot.w;
-    struct canvas_font font = paint_font(PAINT_TICK, marker_colour(m), CANVAS_END);
-    canvas_line(f->c, f->plot.x, y, right, y,
+    double y = paint_y(f, m->at);
+    struct paint_box label = paint_marker_label(f, m);
+    canvas_line(f->c, f->plot.x, y, f->plot.x + f->plot.w, y,
                 (struct canvas_stroke){marker_colour(m), m->focus ? 1.1 : 0.8, 4});
-    if (!m->label)
+    if (label.w <= 0)
         return;
-    double w = canvas_text_width(f->c, m->label, font);
-    double base = y - 3 - PAINT_TICK > f->plot.y ? y - 3 : y + 3 + PAINT_TICK * 0.8;
-    canvas_fill(f->c, right - w - 5, base - PAINT_TICK, w + 4, PAINT_TICK + 2, CANVAS_PAPER);
-    canvas_text(f->c, right - 3, base, m->label, font);
+    canvas_fill(f->c, label.x, label.y, label.w, label.h, CANVAS_PAPER);
+    canvas_text(f->c, label.x + label.w - 2, label.y + PAINT_TICK, m->label,
+                paint_font(PAINT_TICK, marker_colour(m), CANVAS_END));
 }
 
 void paint_markers(const struct paint_frame *f)

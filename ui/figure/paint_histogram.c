@@ -10,7 +10,7 @@ enum { BINS_MAX = 80, GROUPS = 5, CURVE_POINTS = 160 };
 
 struct bins {
     size_t count[BINS_MAX][GROUPS];
-    size_t n, largest, groups; /* groups: the highest number of one */
+    size_t n, largest;
 };
 
 static size_t group_of(const struct chart_histogram *chart, size_t i)
@@ -32,7 +32,6 @@ static void fill_bins(struct bins *b, const struct chart_histogram *chart,
     for (size_t i = 0; i < chart->n; i++) {
         double place = chart_place(x, chart->value[i]);
         size_t group = group_of(chart, i);
-        b->groups = group > b->groups ? group : b->groups;
         if (place >= 0 && place <= 1)
             b->count[chart_cell(place, (int)b->n)][group]++;
     }
@@ -106,17 +105,13 @@ static void draw_strip(const struct paint_frame *f, const struct chart_histogram
     }
 }
 
-static void fill_legend(struct paint_legend *legend, char name[GROUPS][48], const struct bins *b,
+static void fill_legend(struct paint_legend *legend, const struct chart_histogram *chart,
                         bool curve)
 {
-    for (size_t g = 1; g <= b->groups; g++) {
+    for (size_t g = 1; chart->group_name && g <= chart->groups && g < GROUPS; g++) {
         size_t i = legend->count++;
-        if (g == 1 || b->groups == 2)
-            snprintf(name[g], sizeof name[g], g == 1 ? "high" : "low");
-        else
-            snprintf(name[g], sizeof name[g], "class %zu of %zu", g, b->groups);
         legend->item[i].sign = PAINT_SIGN_AREA;
-        legend->item[i].name = name[g];
+        legend->item[i].name = chart->group_name[g - 1];
         legend->item[i].colour = group_colour(g);
         legend->item[i].hatch = g;
     }
@@ -153,13 +148,12 @@ void paint_histogram(struct canvas *c, struct paint_box box, const struct chart_
                             .marker_count = chart->marker_count,
                             .strip = STRIP};
     struct chart_span span = {0};
-    char name[GROUPS][48];
     struct bins b;
     bool curve = chart->curve && chart->sigma > 0;
     fit_values(&f, chart, &span);
     fill_bins(&b, chart, &f.x);
     fit_counts(&f, &b, chart, curve);
-    fill_legend(&legend, name, &b, curve);
+    fill_legend(&legend, chart, curve);
     paint_layout(&f);
     paint_axes(&f);
     paint_legend(&f);

@@ -39,6 +39,7 @@ struct paint_frame {
     bool rows;          /* no y axis: the left and right margins are given */
     double left, right; /* with `rows`: from the box to the plot */
     double strip;       /* height kept free between the plot and its x axis */
+    bool labels_left;   /* those of horizontal markers, else at the right end */
     size_t label_rows;  /* of markers, set by the layout */
 };
 
@@ -60,6 +61,8 @@ void paint_hidden(const struct paint_frame *f, size_t hidden);
 void paint_legend(const struct paint_frame *f);
 /* Lines and labels; labels of horizontal ones stand on their line. */
 void paint_markers(const struct paint_frame *f);
+/* Where the label of a horizontal marker stands; no width without a label. */
+struct paint_box paint_marker_label(const struct paint_frame *f, const struct chart_marker *m);
 /* In the picture; NaN where an axis has no place for it. */
 double paint_x(const struct paint_frame *f, double value);
 double paint_y(const struct paint_frame *f, double value);

@@ -3,6 +3,7 @@
 #include "ui/figure/paint_parts.h"
 
 enum { BATCH = 1024, FEW = 400 };
+#define BIG 2.8 /* half the size of a mark, in points */
 
 static double x_of(const struct chart_series *s, size_t i)
 {
@@ -79,7 +80,7 @@ static void draw_points(const struct paint_frame *f, const struct chart_series *
 {
     double x[BATCH], y[BATCH];
     struct canvas_mark mark = {shape_of(index),
-                               s->big       ? 2.8
+                               s->big       ? BIG
                                : s->n > FEW ? 0.9
                                             : 1.4,
                                colour_of(s, index)};
@@ -112,6 +113,23 @@ static void fill_legend(struct paint_legend *legend, const struct chart_xy *char
     }
 }
 
+/* Whether a point lies where a marker's label would be written. */
+static bool labels_hide_points(const struct paint_frame *f, const struct chart_xy *chart)
+{
+    for (size_t m = 0; m < chart->marker_count; m++) {
+        struct paint_box box = paint_marker_label(f, &chart->markers[m]);
+        for (size_t k = 0; k < chart->count && chart->markers[m].horizontal; k++)
+            for (size_t i = 0; i < chart->series[k].n; i++) {
+                double x = paint_x(f, x_of(&chart->series[k], i));
+                double y = paint_y(f, chart->series[k].y[i]);
+                if (x >= box.x - BIG && x <= box.x + box.w + BIG && y >= box.y - BIG &&
+                    y <= box.y + box.h + BIG)
+                    return true;
+            }
+    }
+    return false;
+}
+
 void paint_xy(struct canvas *c, struct paint_box box, const struct chart_xy *chart)
 {
     struct paint_legend legend = {.count = 0};
@@ -125,6 +143,8 @@ void paint_xy(struct canvas *c, struct paint_box box, const struct chart_xy *cha
     paint_layout(&f);
     paint_axes(&f);
     paint_legend(&f);
+    f.labels_left = labels_hide_points(&f, chart);
+    paint_markers(&f);
     for (int points = 0; points <= 1; points++) {
         canvas_clip(c, f.plot.x, f.plot.y, f.plot.w, f.plot.h);
         for (size_t k = 0; k < chart->count && !points; k++)
@@ -136,7 +156,6 @@ void paint_xy(struct canvas *c, struct paint_box box, const struct chart_xy *cha
             if (chart->series[k].mark == CHART_POINTS)
                 draw_points(&f, &chart->series[k], k);
     }
-    paint_markers(&f);
     paint_hidden(&f, hidden);
     if (shown == 0)
         paint_nothing(c, f.plot);
