@@ -160,7 +160,8 @@ static void draw_entry(struct app *a, struct cells *c)
                        : a->mode == APP_VALUE && info ? info->help
                                                       : found;
     if (x + 4 < c->w)
-        cells_text(c, x + 2, r.y, c->w - x - 2, hint, STYLE(STYLE_TEXT_DIM));
+        cells_label(c, (struct rect){x + 2, r.y, c->w - x - 2, 1}, CELLS_LEFT, hint, &a->look,
+                    STYLE(STYLE_TEXT_DIM));
 }
 
 void app_prompt_draw(struct app *a, struct cells *c)

@@ -116,11 +116,13 @@ static void size_facts(struct view_facts *f)
     view_fact(f, "experts' size", STYLE_DEFAULT, "%s %s %s", before,
               view_word(f->a, "\u2192", "->"), after);
     double change = f->a->loss - f->a->loss_before;
-    if (fabs(change) < 5e-5)
+    uint16_t colour = change > 0 ? STYLE_WARN : STYLE_GOOD;
+    if (fabs(change) < 5e-4)
         view_fact(f, "predicted loss", STYLE_DEFAULT, "%.4g x INT4's", f->a->loss);
+    else if (fabs(change) < 0.01) /* as long as fits in 80 columns */
+        view_fact(f, "predicted loss", colour, "%.3g x INT4, %+.3f", f->a->loss, change);
     else
-        view_fact(f, "predicted loss", change > 0 ? STYLE_WARN : STYLE_GOOD, "%.3g x INT4, %+.2g",
-                  f->a->loss, change);
+        view_fact(f, "predicted loss", colour, "%.3g x INT4, %+.2g", f->a->loss, change);
 }
 
 /* What the plan on the screen costs more (+) or less (-) than a snapshot. */

@@ -367,7 +367,7 @@ static void expert_facts(struct view_facts *f)
     view_fact(f, "calibration tokens", x->fallback ? STYLE_WARN : STYLE_DEFAULT, "%zu%s", x->tokens,
               x->fallback ? ", fallback" : "");
     if (isfinite(loss_ratio(x)))
-        view_fact(f, "loss, of rounding's", STYLE_DEFAULT, "%.4g, %.1f %%", x->loss,
+        view_fact(f, "loss, of rounding's", STYLE_DEFAULT, "%.3g, %.1f %%", x->loss,
                   100 * loss_ratio(x));
     else
         view_fact(f, "loss", STYLE_DEFAULT, "%.4g", x->loss);

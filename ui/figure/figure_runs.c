@@ -154,15 +154,16 @@ static const char *base_name(const char *path)
 static void say_results(struct figure *f, const struct figure_source *s)
 {
     const struct figure_run *best = NULL;
-    size_t points = 0;
+    size_t points = 0, runs = 0;
     for (size_t i = 0; i < s->run_count; i++) {
         const struct figure_run *r = &s->runs[i];
         points += is_point(r);
+        runs += !is_original(r);
         if (is_point(r) && (!best || r->perplexity < best->perplexity))
             best = r;
     }
     figure_title(f, "Bits against perplexity");
-    figure_say(f, "%zu of %zu runs have both.", points, s->run_count);
+    figure_say(f, "%zu of %zu runs have both.", points, runs);
     if (best)
         figure_say(f, " The least perplexity, %.4f, is that of %.200s at %.3f bits.",
                    best->perplexity, base_name(best->name), best->nominal_bits);
