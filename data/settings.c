@@ -90,6 +90,9 @@ static const struct setting_info table[] = {
      "seed of every random choice"},
 };
 
+const struct setting_value settings_best_rounding[] = {
+    {"scale_search", "on"}, {"shift", "on"}, {"hessian_weight", "gate"}, {"refine", "2"}, {0}};
+
 enum { COUNT = sizeof table / sizeof table[0] };
 
 static const unsigned legal_bits[] = {2, 3, 4, 8, 16};

@@ -119,6 +119,15 @@ ERR_CHECK int settings_set(struct settings *s, const char *name, const char *val
 void settings_get(const struct settings *s, const struct setting_info *info, char *out,
                   size_t size);
 
+/*
+ * The rounding that loses least at 2 to 4 bits, for those who would rather wait longer: what
+ * `--best-rounding` stands for. Ends with a name of NULL. docs/benchmarks.md has the figures.
+ */
+struct setting_value {
+    const char *name, *value;
+};
+extern const struct setting_value settings_best_rounding[];
+
 /* Numeric view for sliders: choices and switches as their index. False for `auto` and lists. */
 bool settings_number(const struct settings *s, const struct setting_info *info, double *out);
 /* Clamped to the legal range. */

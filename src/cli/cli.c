@@ -16,6 +16,7 @@
 enum {
     KEY_OPTION = 0x1000,  /* + index in spec->options, for those without a letter */
     KEY_SETTING = 0x2000, /* + index in the table of settings */
+    KEY_BEST = 0x3000,    /* --best-rounding */
     OPTIONS_MAX = 96,
     CONFIG_LIMIT = 1 << 20
 };
@@ -137,6 +138,17 @@ static int set_setting(struct parse *p, size_t index, const char *text)
     return settings_set(p->settings, settings_info(index)->name, text, p->err);
 }
 
+/* Settings given after it change what it sets. */
+static int set_best_rounding(struct parse *p)
+{
+    int rc = 0;
+    for (const struct setting_value *v = settings_best_rounding; rc == 0 && v->name; v++)
+        for (size_t i = 0; rc == 0 && i < settings_count(); i++)
+            if (strcmp(settings_info(i)->name, v->name) == 0)
+                rc = set_setting(p, i, v->value);
+    return rc;
+}
+
 static const struct cli_option *find_option(const struct cli_spec *spec, int key)
 {
     if (key >= KEY_OPTION)
@@ -158,6 +170,9 @@ static error_t parse_key(int key, char *text, struct argp_state *state)
     else if (key >= KEY_SETTING && key < KEY_SETTING + (int)settings_count()) {
         p->open_list = NULL;
         rc = set_setting(p, (size_t)(key - KEY_SETTING), text);
+    } else if (key == KEY_BEST) {
+        p->open_list = NULL;
+        rc = set_best_rounding(p);
     } else {
         const struct cli_option *option =
             key > 0 && key < KEY_SETTING ? find_option(p->spec, key) : NULL;
@@ -195,6 +210,8 @@ static void build_options(struct argp_option *out, char names[][CLI_FLAG_MAX],
     if (!spec->settings)
         return;
     out[used++] = (struct argp_option){.doc = "Settings of the method:", .group = 1};
+    out[used++] = (struct argp_option){
+        .name = CLI_BEST_ROUNDING, .key = KEY_BEST, .doc = CLI_BEST_ROUNDING_HELP, .group = 1};
     for (size_t i = 0; i < settings_count() && used + 1 < OPTIONS_MAX; i++) {
         const struct setting_info *info = settings_info(i);
         out[used++] = (struct argp_option){

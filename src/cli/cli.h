@@ -77,6 +77,12 @@ const bool *cli_settings_given(void);
 /* --threads, else MOQA_THREADS, else 0 (all). */
 ERR_CHECK int cli_threads(size_t *out, const struct cli_count *flag, struct err *err);
 
+/* A flag of every command with settings, for those of settings_best_rounding. */
+#define CLI_BEST_ROUNDING "best-rounding"
+#define CLI_BEST_ROUNDING_HELP                                                      \
+    "the rounding that loses least at 2 to 4 bits: scale_search = on, shift = on, " \
+    "hessian_weight = gate, refine = 2; settings after it change it"
+
 /* "min_count" -> "min-count", as a flag is written; returns `out`. */
 enum { CLI_FLAG_MAX = 40 };
 const char *cli_setting_flag(char out[CLI_FLAG_MAX], const char *name);

@@ -34,6 +34,8 @@ static void for_options(const struct cli_spec *spec, struct str *out,
     char flag[CLI_FLAG_MAX];
     for (const struct cli_option *o = spec->options; o->type != CLI_END; o++)
         each(out, spec->command, o->name, o->help);
+    if (spec->settings)
+        each(out, spec->command, CLI_BEST_ROUNDING, CLI_BEST_ROUNDING_HELP);
     for (size_t i = 0; spec->settings && i < settings_count(); i++) {
         const struct setting_info *info = settings_info(i);
         each(out, spec->command, cli_setting_flag(flag, info->name), info->help);

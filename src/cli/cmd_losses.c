@@ -45,7 +45,7 @@ const struct cli_spec cmd_losses_spec = {
     "losses",
     "Measures what every expert loses at every width: what plan --method budget allocates by.",
     "  moqa losses --model OLMoE-1B-7B --calib wiki.h5 -o OLMoE.losses.json\n"
-    "  moqa losses --model DIR --calib a.txt --window 512 --scale-search on -o losses.json\n"
+    "  moqa losses --model DIR --calib a.txt --window 512 --best-rounding -o losses.json\n"
     "  moqa losses --model DIR --calib wiki.h5 -o losses.json --resume\n",
     options,
     positional,

@@ -300,6 +300,8 @@ static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uin
     uint64_t slot = (uint64_t)c->hidden + 2 * (uint64_t)c->expert_size;
     uint64_t work = chunk * (6 * (uint64_t)c->hidden + c->top_k * slot) * sizeof(float);
     uint64_t layer = work + floats * sizeof(float) + hessians * sizeof(double);
+    if (o->plan->settings.hessian_weight == WEIGHT_GATE)
+        layer += chunk * c->top_k * (slot - c->expert_size) * sizeof(float);
     uint64_t embedding = (uint64_t)c->vocab * c->hidden * sizeof(float);
     /* A second pass with its layer, and matrices of twice the side. */
     if (pass_shifts(o)) {

@@ -107,7 +107,7 @@ static void bench_cholesky(struct backend *b, const double *h, enum backend_prec
 }
 
 static void bench_gptq(struct backend *b, const double *h, const float *weights, unsigned bits,
-                       enum backend_precision precision, bool search, double rate)
+                       enum backend_precision precision, bool search, size_t refine, double rate)
 {
     struct err err = {0};
     struct quantizer_hessian hessians[EXPERTS];
@@ -119,6 +119,7 @@ static void bench_gptq(struct backend *b, const double *h, const float *weights,
         .order = ORDER_ACT,
         .damping = 0.01,
         .precision = precision,
+        .refine = refine,
     };
     for (int r = 0; r < REPEATS; r++) {
         for (int i = 0; i < EXPERTS; i++)
@@ -138,9 +139,9 @@ static void bench_gptq(struct backend *b, const double *h, const float *weights,
     free(codes);
     /* Factor and one sweep: the second one, for the loss of plain rounding, is not in the floor. */
     double floor = EXPERTS * ((double)D * D * D / 3.0 + 2.0 * ROWS * D * (double)D) / rate;
-    printf("{\"case\": \"gptq-%u-%s%s\", \"seconds\": %.4f, \"floor\": %.4f, \"ratio\": %.2f}\n",
-           bits, precision == BACKEND_FP64 ? "fp64" : "fp32", search ? "-search" : "", best, floor,
-           best / floor);
+    printf("{\"case\": \"gptq-%u-%s%s%s\", \"seconds\": %.4f, \"floor\": %.4f, \"ratio\": %.2f}\n",
+           bits, precision == BACKEND_FP64 ? "fp64" : "fp32", search ? "-search" : "",
+           refine ? "-refine" : "", best, floor, best / floor);
 }
 
 int main(int argc, char **argv)
@@ -158,9 +159,10 @@ int main(int argc, char **argv)
     printf("{\"case\": \"product\", \"gflops\": %.1f}\n", rate / 1e9);
     for (int precision = BACKEND_FP32; precision <= BACKEND_FP64; precision++) {
         bench_cholesky(b, h, (enum backend_precision)precision, rate);
-        bench_gptq(b, h, weights, 4, (enum backend_precision)precision, false, rate);
+        bench_gptq(b, h, weights, 4, (enum backend_precision)precision, false, 0, rate);
     }
-    bench_gptq(b, h, weights, 2, BACKEND_FP32, true, rate);
+    bench_gptq(b, h, weights, 2, BACKEND_FP32, true, 0, rate);
+    bench_gptq(b, h, weights, 2, BACKEND_FP32, true, 2, rate);
     free(weights);
     free(h);
     backend_free(b);

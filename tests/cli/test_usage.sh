@@ -45,6 +45,12 @@ echo '{"alhpa": 0.5}' >moqa.json
 expect 'unknown name in a file' 3 'moqa.json: settings: no setting is called "alhpa"' "$MOQA" analyze "$trace"
 rm moqa.json
 
+expect 'the best rounding in one flag' 0 '' "$MOQA" plan "$trace" --model "$sample_model" --refine 7 --best-rounding --shift off \
+    -o "$work/best.json"
+for pair in '"refine": *2' '"scale_search": *"on"' '"hessian_weight": *"gate"' '"shift": *"off"'; do
+    check "a later flag wins: $pair" grep -qE "$pair" "$work/best.json"
+done
+
 for shell in bash zsh fish; do
     expect "completion for $shell" 0 'group-size' "$MOQA" completion $shell
 done

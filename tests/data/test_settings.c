@@ -184,6 +184,20 @@ static const struct {
     {"gamma", "1", "no setting is called \"gamma\""},
 };
 
+static void test_best_rounding_names_settings_that_are_off_by_default(void **state)
+{
+    (void)state;
+    struct settings s, defaults;
+    size_t count = 0;
+    settings_defaults(&defaults);
+    for (const struct setting_value *v = settings_best_rounding; v->name; v++, count++) {
+        settings_defaults(&s);
+        set(&s, v->name, v->value);
+        assert_false(settings_equal(&s, &defaults));
+    }
+    assert_true(count >= 4);
+}
+
 static void test_every_wrong_value_is_refused_and_changes_nothing(void **state)
 {
     (void)state;
@@ -375,6 +389,7 @@ int main(void)
         cmocka_unit_test(test_every_setting_comes_back_as_text_and_as_json),
         cmocka_unit_test(test_all_settings_together_come_back_from_json),
         cmocka_unit_test(test_dash_and_underscore_are_the_same),
+        cmocka_unit_test(test_best_rounding_names_settings_that_are_off_by_default),
         cmocka_unit_test(test_every_wrong_value_is_refused_and_changes_nothing),
         cmocka_unit_test(test_settings_that_contradict_each_other_are_refused),
         cmocka_unit_test(test_layer_values_are_kept_apart_from_the_common_one),
