@@ -226,24 +226,31 @@ static char *hidden_path(const struct journal *j, size_t layers, struct err *err
     return str_path(j->dir, name, err);
 }
 
-static int write_hidden(struct atomic_file *f, struct hash *h, const struct journal_hidden *hidden,
+enum {
+    HIDDEN_PIECE = 1 << 20
+}; /* floats that are hashed and written while they are in the cache */
+
+static int write_hidden(struct atomic_file *f, struct hash *h, const float *hidden, size_t count,
                         struct err *err)
 {
-    float *part = mem_aligned(hidden->part_count, sizeof *part, err);
-    int rc = part ? 0 : ERR_NOMEM;
-    for (size_t i = 0; rc == 0 && i < hidden->parts; i++) {
-        size_t count = 0;
-        rc = hidden->read(hidden->context, i, part, &count, err);
+    int rc = 0;
+    for (size_t at = 0; rc == 0 && at < count; at += HIDDEN_PIECE) {
+        size_t bytes = (count - at < HIDDEN_PIECE ? count - at : HIDDEN_PIECE) * sizeof *hidden;
+        rc = hash_update(h, hidden + at, bytes, err);
         if (rc == 0)
-            rc = hash_update(h, part, count * sizeof *part, err);
-        if (rc == 0)
-            rc = atomic_file_write(f, part, count * sizeof *part, err);
+            rc = atomic_file_write(f, hidden + at, bytes, err);
     }
-    free(part);
     return rc;
 }
 
-int journal_save_hidden(struct journal *j, size_t layers, const struct journal_hidden *hidden,
+size_t journal_hidden_layers(const struct journal *j)
+{
+    const json_t *layers = json_object_get(j->root, "hidden_layers");
+    size_t count = layers ? (size_t)json_integer_value(layers) : journal_layers(j);
+    return count < journal_layers(j) ? count : journal_layers(j);
+}
+
+int journal_save_hidden(struct journal *j, size_t layers, const float *hidden, size_t count,
                         struct err *err)
 {
     char sum[HASH_HEX_SIZE];
@@ -254,7 +261,7 @@ int journal_save_hidden(struct journal *j, size_t layers, const struct journal_h
     if (rc == 0)
         rc = atomic_file_open(&f, path, err);
     if (rc == 0) {
-        rc = write_hidden(&f, h, hidden, err);
+        rc = write_hidden(&f, h, hidden, count, err);
         if (rc == 0)
             rc = hash_finish(h, sum, err);
         if (rc == 0)
@@ -262,11 +269,23 @@ int journal_save_hidden(struct journal *j, size_t layers, const struct journal_h
         else
             atomic_file_abort(&f);
     }
-    if (rc == 0 && json_object_set_new(j->root, "hidden_sha256", json_string(sum)) < 0)
+    j->hidden_before = journal_hidden_layers(j);
+    if (rc == 0 &&
+        (json_object_set_new(j->root, "hidden_sha256", json_string(sum)) < 0 ||
+         json_object_set_new(j->root, "hidden_layers", json_integer((json_int_t)layers)) < 0))
         rc = no_memory(err);
     hash_free(h);
     free(path);
     return rc;
+}
+
+int journal_rewind(struct journal *j, size_t layers, struct err *err)
+{
+    json_t *reports = json_object_get(j->root, "layers");
+    while (json_array_size(reports) > layers)
+        if (json_array_remove(reports, json_array_size(reports) - 1) < 0)
+            return no_memory(err);
+    return 0;
 }
 
 int journal_load_hidden(const struct journal *j, float *hidden, size_t count, struct err *err)
@@ -275,7 +294,7 @@ int journal_load_hidden(const struct journal *j, float *hidden, size_t count, st
     char *bytes = NULL;
     size_t size = 0;
     const char *expected = json_string_value(json_object_get(j->root, "hidden_sha256"));
-    char *path = hidden_path(j, journal_layers(j), err);
+    char *path = hidden_path(j, journal_hidden_layers(j), err);
     int rc = path ? str_read_file(&bytes, &size, path, count * sizeof *hidden, err) : ERR_NOMEM;
     if (rc == 0)
         rc = hash_bytes(sum, bytes, size, err);
@@ -297,11 +316,14 @@ int journal_commit(struct journal *j, json_t *report, struct err *err)
     int rc = save_root(j, err);
     if (rc < 0)
         return rc;
-    char *old = hidden_path(j, journal_layers(j) - 1, err);
+    if (j->hidden_before == 0)
+        return 0;
+    char *old = hidden_path(j, j->hidden_before, err);
     if (!old)
         return ERR_NOMEM;
     unlink(old);
     free(old);
+    j->hidden_before = 0;
     return 0;
 }
 

@@ -2,7 +2,8 @@
  * The journal of a run, under OUT/.moqa/: what it is (a digest of all that decides the result),
  * which layers are finished with their reports, and the hidden states behind the last of them.
  * Order of writing: hidden states, shard, journal; so a run that was cut anywhere goes on from the
- * last layer in the journal. One process at a time, by flock on OUT/.moqa/lock.
+ * last layer in the journal that has hidden states. One process at a time, by flock on
+ * OUT/.moqa/lock.
  */
 #ifndef MOQA_SRC_QUANT_JOURNAL_H
 #define MOQA_SRC_QUANT_JOURNAL_H
@@ -18,7 +19,8 @@ struct journal {
     char *dir; /* OUT/.moqa */
     int lock;  /* descriptor, -1: none */
     json_t *root;
-    bool complete; /* the checkpoint was finished, only its journal was left over */
+    size_t hidden_before; /* layers of the hidden states that the next commit makes superfluous */
+    bool complete;        /* the checkpoint was finished, only its journal was left over */
 };
 
 /* Would journal_open() accept OUT? Touches nothing. *unfinished: there is a run to go on with. */
@@ -37,15 +39,14 @@ const json_t *journal_layer(const struct journal *j, size_t index); /* report, b
 /* Array of all reports, borrowed. */
 const json_t *journal_reports(const struct journal *j);
 
-/* Hidden states behind layer number `layers` - 1. Load verifies the checksum. */
-/* Hidden states in parts of at most part_count floats; `read` gives the count of each. */
-struct journal_hidden {
-    size_t parts, part_count;
-    void *context;
-    int (*read)(void *context, size_t part, float *out, size_t *count, struct err *err);
-};
-ERR_CHECK int journal_save_hidden(struct journal *j, size_t layers,
-                                  const struct journal_hidden *hidden, struct err *err);
+/* Hidden states behind layer number `layers` - 1; from the next journal_commit() on they are the
+ * ones to go on from. Load verifies the checksum. */
+ERR_CHECK int journal_save_hidden(struct journal *j, size_t layers, const float *hidden,
+                                  size_t count, struct err *err);
+/* Finished layers behind which the hidden states are those on disk; 0: none are. */
+size_t journal_hidden_layers(const struct journal *j);
+/* Forgets finished layers from number `layers` on, which will be done again. */
+ERR_CHECK int journal_rewind(struct journal *j, size_t layers, struct err *err);
 ERR_CHECK int journal_load_hidden(const struct journal *j, float *hidden, size_t count,
                                   struct err *err);
 

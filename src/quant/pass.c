@@ -43,7 +43,7 @@ static int make_experts(struct pass *p, struct err *err)
 }
 
 /* The forward pass runs only while some layer from here on changes. */
-static bool forward_needed(const struct pass *p)
+bool pass_forward_needed(const struct pass *p)
 {
     for (size_t i = p->next; i < p->config->layers; i++)
         if (pass_layer_quantized(&p->o, i))
@@ -94,19 +94,6 @@ static int make_forward(struct pass *p, struct err *err)
     return rc;
 }
 
-static void restore(struct pass *p)
-{
-    p->next = journal_layers(&p->journal);
-    for (size_t i = 0; i < p->next; i++) {
-        pass_report_restore(p, journal_layer(&p->journal, i));
-        p->layers_done += p->config->is_moe[i];
-    }
-    p->layer = p->layers_done;
-    if (p->next)
-        log_write(LOG_INFO, "%s: going on behind layer %zu of %zu", p->o.out, p->next,
-                  p->config->layers);
-}
-
 static int open_run(struct pass *p, struct err *err)
 {
     struct pass_estimate e;
@@ -121,11 +108,15 @@ static int open_run(struct pass *p, struct err *err)
                      journal_layers(&p->journal), p->config->layers);
     if (rc < 0)
         return rc;
-    restore(p);
-    rc = pass_estimate(&e, &p->o, err);
+    rc = pass_restore(p, err);
+    if (rc == 0 && p->next)
+        log_write(LOG_INFO, "%s: going on behind layer %zu of %zu", p->o.out, p->next,
+                  p->config->layers);
+    if (rc == 0)
+        rc = pass_estimate(&e, &p->o, err);
     if (rc == 0 && !p->journal.complete)
         rc = pass_check_space(&p->o, &e, p->next, err);
-    p->needs_forward = forward_needed(p);
+    p->needs_forward = pass_forward_needed(p);
     p->prefetch = prefetch_new(p->o.model->checkpoint);
     progress_start(p->o.progress, (p->config->layers + 1) * PASS_STEPS);
     progress_skip(p->o.progress, p->next * PASS_STEPS);
@@ -161,6 +152,8 @@ int pass_new(struct pass **out, const struct pass_options *options, struct err *
     set_rule(p);
     rc = make_experts(p, err);
     if (rc == 0)
+        rc = lane_new(&p->lane, err);
+    if (rc == 0)
         rc = open_run(p, err);
     if (rc < 0)
         pass_free(p);
@@ -170,103 +163,6 @@ int pass_new(struct pass **out, const struct pass_options *options, struct err *
 }
 
 /* --- A layer --- */
-
-/* Under the lock. The bits stay: those of the plan. */
-static void set_expert(struct pass_expert *to, const struct pass_expert *from)
-{
-    unsigned bits = to->bits;
-    *to = *from;
-    to->bits = bits;
-    to->done = true;
-}
-
-void pass_publish_expert(struct pass *p, size_t layer, size_t expert, const struct pass_expert *e)
-{
-    const struct plan_layer *l = pass_plan_layer(&p->o, layer);
-    if (!l)
-        return;
-    pthread_mutex_lock(&p->lock);
-    set_expert(&p->expert[(size_t)(l - p->o.plan->layers) * p->o.plan->experts + expert], e);
-    pthread_mutex_unlock(&p->lock);
-}
-
-static void publish(struct pass *p, size_t layer, const struct pass_layer_result *result)
-{
-    const struct plan_layer *l = pass_plan_layer(&p->o, layer);
-    if (!l)
-        return;
-    size_t index = (size_t)(l - p->o.plan->layers), experts = p->o.plan->experts;
-    pthread_mutex_lock(&p->lock);
-    for (size_t e = 0; e < experts; e++) {
-        set_expert(&p->expert[index * experts + e], &result->expert[e]);
-        p->fallbacks += result->expert[e].fallback;
-    }
-    p->layers_done++;
-    p->layer = index + 1;
-    pthread_mutex_unlock(&p->lock);
-}
-
-/* A layer that was not stored has done no expert. */
-static void withdraw(struct pass *p, size_t layer)
-{
-    const struct plan_layer *l = pass_plan_layer(&p->o, layer);
-    size_t experts = p->o.plan->experts;
-    pthread_mutex_lock(&p->lock);
-    for (size_t e = 0; l && e < experts; e++)
-        p->expert[(size_t)(l - p->o.plan->layers) * experts + e].done = false;
-    pthread_mutex_unlock(&p->lock);
-}
-
-static void warn_fallbacks(const struct pass *p, const struct pass_layer_result *result)
-{
-    for (size_t e = 0; e < p->config->experts; e++) {
-        if (result->expert[e].fallback)
-            log_write(LOG_WARN,
-                      "layer %zu, expert %zu: its Hessian is not positive definite at damping %g; "
-                      "rounded to nearest",
-                      p->next, e, result->expert[e].damping);
-        else if (result->expert[e].damping > p->rule.damping)
-            log_write(LOG_INFO, "layer %zu, expert %zu: damping raised to %g", p->next, e,
-                      result->expert[e].damping);
-    }
-}
-
-static int read_hidden(void *context, size_t part, float *out, size_t *count, struct err *err)
-{
-    struct pass *p = context;
-    int rc = forward_get_chunk(p->forward, part, out, count, err);
-    *count *= p->config->hidden;
-    return rc;
-}
-
-static int save_hidden(struct pass *p, struct err *err)
-{
-    if (p->next + 1 == p->config->layers || !p->forward)
-        return 0;
-    struct journal_hidden hidden = {.parts = forward_chunks(p->forward),
-                                    .part_count =
-                                        forward_chunk_positions(p->forward) * p->config->hidden,
-                                    .context = p,
-                                    .read = read_hidden};
-    return journal_save_hidden(&p->journal, p->next + 1, &hidden, err);
-}
-
-/* Hidden states, shard, journal, in this order: see journal.h. */
-static int store_layer(struct pass *p, const struct writer_list *list,
-                       const struct pass_layer_result *result, struct err *err)
-{
-    json_t *report = NULL;
-    progress_stage(p->o.progress, "layer %zu of %zu: writing", p->next + 1, p->config->layers);
-    int rc = save_hidden(p, err);
-    if (rc == 0)
-        rc = writer_shard(p->o.model->checkpoint, p->o.out, p->next, list, err);
-    if (rc == 0)
-        rc = pass_report_layer(&report, p, p->next, result, err);
-    if (rc == 0)
-        rc = journal_commit(&p->journal, report, err);
-    progress_step(p->o.progress, PASS_WRITING_STEPS);
-    return rc;
-}
 
 static int step_layer(struct pass *p, struct err *err)
 {
@@ -283,14 +179,14 @@ static int step_layer(struct pass *p, struct err *err)
     else if (rc == 0)
         progress_step(p->o.progress, PASS_STEPS - PASS_WRITING_STEPS);
     if (rc == 0)
-        rc = store_layer(p, &list, &result, err);
+        rc = lane_wait(p->lane, err); /* the layer before */
+    if (rc == 0)
+        rc = pass_store(p, &list, &result, err);
     if (rc == 0) {
-        warn_fallbacks(p, &result);
-        publish(p, p->next, &result);
         str_release(&p->note);
         p->next++;
     } else {
-        withdraw(p, p->next);
+        pass_withdraw(p, p->next);
     }
     writer_list_release(&list);
     free(result.expert);
@@ -391,8 +287,10 @@ static int save_plan(const struct pass *p, struct err *err)
 static int finish(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
-    int rc = 0;
     pass_detach(p); /* what follows may need the backend's memory */
+    int rc = lane_wait(p->lane, err);
+    if (rc < 0)
+        return rc;
     progress_stage(o->progress, "embeddings, head and configuration");
     if (!p->journal.complete) {
         rc = writer_shard(o->model->checkpoint, o->out, p->config->layers, NULL, err);
@@ -436,6 +334,10 @@ void pass_detach(struct pass *p)
 
 void pass_attach(struct pass *p, struct backend *backend, const char *note)
 {
+    struct err err = {0};
+    /* What the lane still has comes into the journal, or its error out of the next step. */
+    if (lane_wait(p->lane, &err) == 0)
+        (void)!pass_restore(p, &err);
     p->o.backend = backend;
     str_appendf(&p->note, "%s%s", p->note.length ? "; " : "", note);
     p->broken = 0;
@@ -462,6 +364,7 @@ void pass_free(struct pass *p)
         return;
     prefetch_free(p->prefetch);
     pass_detach(p);
+    lane_free(p->lane);
     journal_close(&p->journal);
     json_decref(p->digest);
     str_release(&p->note);

@@ -32,6 +32,11 @@ struct pass_options {
     const uint32_t *ids;  /* calibration tokens */
     const size_t *starts; /* [windows] */
     size_t windows, window;
+    /* When hidden states are saved, from which an interrupted run goes on: behind every layer up to
+     * hidden_always bytes (0: 256 MiB); larger ones once computing has taken hidden_share times as
+     * long as saving takes (0: 10). Layers behind the last ones saved are done again. */
+    uint64_t hidden_always;
+    double hidden_share;
     enum backend_precision precision; /* of factorization and sweep */
     struct progress *progress;        /* may be NULL */
 };

@@ -7,6 +7,7 @@
 #include "src/model/prefetch.h"
 #include "src/quant/hessians.h"
 #include "src/quant/journal.h"
+#include "src/quant/lane.h"
 #include "src/quant/pass.h"
 #include "src/quant/quantizer.h"
 #include "src/quant/writer.h"
@@ -31,7 +32,10 @@ struct pass {
     bool needs_forward;
     struct prefetch *prefetch; /* of the next layer's weights; may be NULL */
     struct str note;           /* of pass_attach(), for the layer in work */
-    struct journal journal;
+    struct journal journal;    /* the lane's while that is at work */
+    struct lane *lane;         /* stores the layer before the one in work */
+    double hidden_saved;   /* pass_clock() when hidden states were saved last, or the run began */
+    double hidden_seconds; /* that saving took; 0: not known yet */
     size_t positions;
     size_t next; /* layer to do */
     bool finished;
@@ -82,8 +86,16 @@ ERR_CHECK int pass_check_space(const struct pass_options *o, const struct pass_e
 
 /* --- pass.c --- */
 
-/* Shows an expert as done in the snapshot before its layer is. */
+/* The forward pass runs only while some layer from p->next on changes. */
+bool pass_forward_needed(const struct pass *p);
+
+/* --- pass_store.c --- */
+
+double pass_clock(void); /* seconds, monotonic */
+
+/* Shows an expert as done in the snapshot before its layer is; takes back what was shown. */
 void pass_publish_expert(struct pass *p, size_t layer, size_t expert, const struct pass_expert *e);
+void pass_withdraw(struct pass *p, size_t layer);
 
 /* --- pass_layer.c --- */
 
@@ -96,6 +108,15 @@ struct pass_layer_result {
 /* Quantizes layer p->next, moves the hidden states on and fills `list` with its linears. */
 ERR_CHECK int pass_layer_run(struct pass *p, struct writer_list *list,
                              struct pass_layer_result *result, struct err *err);
+
+/* --- pass_store.c, continued --- */
+
+/* Hands layer p->next to the lane, which must be idle: hidden states, shard, journal. `list` and
+ * `result` are taken over, unless it fails. */
+ERR_CHECK int pass_store(struct pass *p, struct writer_list *list, struct pass_layer_result *result,
+                         struct err *err);
+/* p->next and the snapshot from the journal. */
+ERR_CHECK int pass_restore(struct pass *p, struct err *err);
 
 /* --- pass_report.c --- */
 

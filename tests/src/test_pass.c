@@ -318,6 +318,49 @@ static void test_cancelled_run_resumes_to_the_same_bytes(void **state)
     quant_run_close(&r);
 }
 
+/* One step of a run that goes on; how many layers it began behind. */
+static size_t step_once(struct quant_run *r)
+{
+    struct err err = {0};
+    struct pass *p = NULL;
+    struct pass_snapshot s = {0};
+    r->options.resume = true;
+    assert_int_equal(pass_new(&p, &r->options, &err), 0);
+    pass_snapshot(p, &s);
+    assert_int_equal(pass_step(p, &err), 1);
+    pass_free(p);
+    return s.layers_done;
+}
+
+static void test_layers_without_hidden_states_behind_them_are_done_again(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    char whole[HASH_HEX_SIZE], resumed[HASH_HEX_SIZE];
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-3", 2, 2);
+    quant_run_pass(&r);
+    quant_run_hash(whole, r.out);
+    quant_run_remove(r.out);
+    r.options.hidden_always = 1;
+    r.options.hidden_share = 1e-12; /* always */
+    assert_int_equal(step_once(&r), 0);
+    assert_int_equal(step_once(&r), 1);
+    r.options.hidden_share = 1e12; /* never */
+    assert_int_equal(step_once(&r), 2);
+    assert_int_equal(step_once(&r), 2);
+    r.options.hidden_share = 0;
+    assert_int_equal(quant_run_try(&r, NULL), 0);
+    quant_run_hash(resumed, r.out);
+    assert_string_equal(whole, resumed);
+    /* The last layer needs none behind it. */
+    quant_run_remove(r.out);
+    r.options.hidden_share = 1e12;
+    assert_int_equal(quant_run_try(&r, NULL), 0);
+    quant_run_hash(resumed, r.out);
+    assert_string_equal(whole, resumed);
+    quant_run_close(&r);
+}
+
 /* The kill may hit a child that has finished its run, but not yet left. */
 static bool is_finished(const struct quant_run *r)
 {
@@ -544,6 +587,7 @@ int main(void)
         cmocka_unit_test(test_unquantized_plan_copies_every_tensor),
         cmocka_unit_test(test_bytes_do_not_depend_on_threads),
         cmocka_unit_test(test_cancelled_run_resumes_to_the_same_bytes),
+        cmocka_unit_test(test_layers_without_hidden_states_behind_them_are_done_again),
         cmocka_unit_test(test_killed_run_resumes_to_the_same_bytes),
         cmocka_unit_test(test_weight_that_is_not_finite_is_named),
         cmocka_unit_test(test_expert_without_tokens_gets_the_layers_mean),
