@@ -55,22 +55,41 @@ struct backend_attention {
  * w with H = L L^T. Scale, zero point and largest code depend on the row and on the input's grid.
  */
 struct backend_sweep {
-    size_t rows, columns;    /* outputs, inputs */
-    size_t grids;            /* grids a row (groups, and groups of channels) */
-    const float *weights;    /* [rows][input] */
-    const double *factor;    /* L, [columns][columns], lower triangle, the upper one zero; linears
-                                that share one lie beside each other in a batch */
-    const uint32_t *order;   /* [columns] position -> input */
-    const uint32_t *grid;    /* [input] -> grid */
-    const uint8_t *max_code; /* [grid] 2^bits - 1 */
-    const double *scale;     /* [rows][grids], > 0 */
-    const uint8_t *zero;     /* [rows][grids] */
-    uint8_t *codes;          /* out: [rows][input] */
-    bool nearest;            /* no compensation: plain rounding; the losses are those of H */
-    double *loss;            /* out: tr(E H E^T) */
-    double *square;          /* out: sum of e^2 */
-    double *nearest_loss;    /* out: both for plain rounding, whatever `nearest` is; may be NULL, */
-    double *nearest_square;  /* then both are */
+    size_t rows, columns; /* outputs, inputs */
+    size_t grids;         /* grids a row (groups, and groups of channels) */
+    const float *weights; /* [rows][input] */
+    const double *factor; /* L, [columns][columns], lower triangle, the upper one zero; linears
+                             that share one lie beside each other in a batch */
+    const struct tensor
+        *device_weights;                /* F32, in place of weights; and F64, in place of factor: */
+    const struct tensor *device_factor; /* where the table has hessian_factorize(); else NULL */
+    const uint32_t *order;              /* [columns] position -> input */
+    const uint32_t *grid;               /* [input] -> grid */
+    const uint8_t *max_code;            /* [grid] 2^bits - 1 */
+    const double *scale;                /* [rows][grids], > 0 */
+    const uint8_t *zero;                /* [rows][grids] */
+    uint8_t *codes;                     /* out: [rows][input] */
+    bool nearest;           /* no compensation: plain rounding; the losses are those of H */
+    double *loss;           /* out: tr(E H E^T) */
+    double *square;         /* out: sum of e^2 */
+    double *nearest_loss;   /* out: both for plain rounding, whatever `nearest` is; may be NULL, */
+    double *nearest_square; /* then both are */
+};
+
+/* A Hessian on the device, where it was summed: (sum + borrowed * mean) / divisor. */
+struct backend_hessian {
+    size_t d;
+    const struct tensor *sum;  /* F64 [d][d], lower triangle */
+    const struct tensor *mean; /* the same; NULL: nothing is borrowed */
+    double borrowed, divisor;
+};
+
+/* Its factor, damped and permuted. */
+struct backend_factor {
+    const struct backend_hessian *hessian;
+    const uint32_t *order;  /* [d] position -> input */
+    const double *diagonal; /* [d] by input: in place of H's own */
+    struct tensor *factor;  /* out: F64 [d][d], as struct backend_sweep has it */
 };
 
 /* BACKEND_FP32: products in single precision; the factor is summed in double precision, a sweep in
@@ -166,6 +185,18 @@ struct backend_ops {
                     enum backend_precision precision, bool *failed, struct err *err);
     int (*sweep)(struct backend *b, const struct backend_sweep *problems, size_t count,
                  enum backend_precision precision, struct err *err);
+
+    /* --- Hessians that never leave the device. NULL, all three, where tensors lie in the host's
+     * memory. --- */
+    /* mean = sum of `sums` / divisor; lower triangles. */
+    int (*hessian_mean)(struct backend *b, struct tensor *mean, struct tensor *const *sums,
+                        size_t count, double divisor, struct err *err);
+    /* out[i][d]: diagonals. ERR_NUMERIC where some value of a lower triangle is not finite. */
+    int (*hessian_diagonals)(struct backend *b, double *const *out, const struct backend_hessian *h,
+                             size_t count, struct err *err);
+    /* cholesky() in double precision, for sweep(). */
+    int (*hessian_factorize)(struct backend *b, const struct backend_factor *factors, size_t count,
+                             bool *failed, struct err *err);
 
     /* --- Evaluation. --- */
     /* nll[i] = -log softmax(x[i] head^T)[target[i]], natural log, for rows with target >= 0. */

@@ -162,7 +162,22 @@ int cuda_grouped_abs(struct backend *b, struct tensor *sum, const struct tensor 
 int cuda_nll(struct backend *b, double *nll, const struct tensor *x, const struct tensor *head,
              const int64_t *target, size_t n, struct err *err);
 
+/* --- cuda_hessian.c --- */
+int cuda_hessian_mean(struct backend *b, struct tensor *mean, struct tensor *const *sums,
+                      size_t count, double divisor, struct err *err);
+int cuda_hessian_diagonals(struct backend *b, double *const *out, const struct backend_hessian *h,
+                           size_t count, struct err *err);
+int cuda_hessian_factorize(struct backend *b, const struct backend_factor *factors, size_t count,
+                           bool *failed, struct err *err);
+
 /* --- cuda_cholesky.c, cuda_sweep_run.c --- */
+enum { CUDA_CHOLESKY_MAX = 4096 }; /* matrices at a time */
+/* Bytes that the matrices of one batch may take. */
+uint64_t cuda_cholesky_room(struct cuda_backend *c);
+/* Lower factors of a[count][d][d] in place, upper triangles zeroed; failed[i] = 1 where a pivot is
+ * not a positive number. Device pointers. */
+ERR_CHECK int cuda_factorize(struct cuda_backend *c, double *a, int *failed, size_t count, size_t d,
+                             struct err *err);
 int cuda_cholesky(struct backend *b, double *const *matrices, const size_t *d, size_t count,
                   enum backend_precision precision, bool *failed, struct err *err);
 int cuda_sweep(struct backend *b, const struct backend_sweep *problems, size_t count,

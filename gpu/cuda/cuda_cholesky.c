@@ -9,13 +9,19 @@
 #include "data/base/mem.h"
 #include "gpu/cuda/cuda_backend.h"
 
-enum { LARGEST = 32768, BATCH_MAX = 4096 };
+enum { LARGEST = 32768 };
 
 static const uint64_t batch_bytes = (uint64_t)4 << 30;
 
-/* All panels of a[count][d][d]. */
-static int factorize(struct cuda_backend *c, double *a, int *failed, size_t count, size_t d,
-                     struct err *err)
+uint64_t cuda_cholesky_room(struct cuda_backend *c)
+{
+    uint64_t room = cuda_room(c) / 4 * 3;
+    return room < batch_bytes ? room : batch_bytes;
+}
+
+/* Panel by panel. */
+int cuda_factorize(struct cuda_backend *c, double *a, int *failed, size_t count, size_t d,
+                   struct err *err)
 {
     static const double minus = -1, one = 1;
     int rc = 0;
@@ -57,7 +63,7 @@ static int run_batch(struct cuda_backend *c, double *const *matrices, size_t cou
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = cuda_put(c, a + i * d * d, matrices[i], bytes, err);
     if (rc == 0)
-        rc = factorize(c, a, device_flags, count, d, err);
+        rc = cuda_factorize(c, a, device_flags, count, d, err);
     if (rc == 0)
         rc = cuda_get(c, flags, device_flags, flag_bytes, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
@@ -75,8 +81,7 @@ int cuda_cholesky(struct backend *b, double *const *matrices, const size_t *d, s
 {
     (void)precision;
     struct cuda_backend *c = cuda_self(b);
-    uint64_t room = cuda_room(c) / 4 * 3;
-    room = room < batch_bytes ? room : batch_bytes;
+    uint64_t room = cuda_cholesky_room(c);
     int *flags = mem_array(count, sizeof *flags, err);
     int rc = flags ? cuda_ready(c, err) : ERR_NOMEM;
     for (size_t i = 0; rc == 0 && i < count; i++)
@@ -85,7 +90,7 @@ int cuda_cholesky(struct backend *b, double *const *matrices, const size_t *d, s
                          LARGEST);
     for (size_t at = 0, end; rc == 0 && at < count; at = end) {
         uint64_t bytes = (uint64_t)d[at] * d[at] * sizeof(double);
-        for (end = at + 1; end < count && d[end] == d[at] && end - at < BATCH_MAX &&
+        for (end = at + 1; end < count && d[end] == d[at] && end - at < CUDA_CHOLESKY_MAX &&
                            (end - at + 1) * bytes <= room;
              end++)
             ;

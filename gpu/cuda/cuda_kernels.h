@@ -77,6 +77,23 @@ cudaError_t cuda_k_abs(cudaStream_t s, double *sum, const float *x, const uint64
 cudaError_t cuda_k_nll(cudaStream_t s, double *nll, const float *logits, const int64_t *target,
                        size_t rows, size_t vocab);
 
+/* --- cuda_hessian.cu: lower triangles of [d][d], d at most 65535. --- */
+struct cuda_hessian_args {
+    const double *sum;
+    const double *mean; /* may be NULL */
+    double borrowed, divisor;
+    size_t d;
+};
+/* out += in */
+cudaError_t cuda_k_add_matrix(cudaStream_t s, double *out, const double *in, size_t d);
+cudaError_t cuda_k_divide_matrix(cudaStream_t s, double *x, double divisor, size_t d);
+/* out[d] = H's diagonal; infinite[row] = 1 where some value of the row is not finite. */
+cudaError_t cuda_k_diagonal(cudaStream_t s, double *out, int *infinite,
+                            const struct cuda_hessian_args *h);
+/* out[i][j] = H[order[i]][order[j]] for j < i, diagonal[order[i]] for j = i, else 0. */
+cudaError_t cuda_k_permute(cudaStream_t s, double *out, const struct cuda_hessian_args *h,
+                           const uint32_t *order, const double *diagonal);
+
 /* --- cuda_cholesky.cu: a[count][d][d]. --- */
 enum { CUDA_PANEL = 32 };
 /* The lower factor of the `width` columns and rows from `first` on, in place; failed[i] = 1 where

@@ -81,6 +81,9 @@ static const struct backend_ops cuda_ops = {
     .grouped_abs = cuda_grouped_abs,
     .cholesky = cuda_cholesky,
     .sweep = cuda_sweep,
+    .hessian_mean = cuda_hessian_mean,
+    .hessian_diagonals = cuda_hessian_diagonals,
+    .hessian_factorize = cuda_hessian_factorize,
     .nll = cuda_nll,
 };
 

@@ -16,10 +16,16 @@ static const uint64_t batch_bytes = (uint64_t)8 << 30;
 
 /* --- What belongs together. --- */
 
+static bool same_factor(const struct backend_sweep *a, const struct backend_sweep *b)
+{
+    return a->factor == b->factor && a->device_factor == b->device_factor &&
+           a->columns == b->columns;
+}
+
 static size_t group_end(const struct backend_sweep *p, size_t at, size_t count)
 {
     size_t end = at + 1;
-    while (end < count && p[end].factor == p[at].factor && p[end].columns == p[at].columns)
+    while (end < count && same_factor(&p[end], &p[at]))
         end++;
     return end;
 }
@@ -125,7 +131,7 @@ static void fill_tables(struct cuda_batch *batch, struct table_cursor *t)
     for (size_t i = 0; i < batch->count; i++) {
         struct cuda_sweep_problem one = {0};
         fill_problem(t, &one, &batch->p[i]);
-        if (i && batch->p[i].factor != batch->p[i - 1].factor) {
+        if (i && !same_factor(&batch->p[i], &batch->p[i - 1])) {
             group++;
             rows = 0;
         }
@@ -204,6 +210,15 @@ static int load_weights(struct cuda_batch *batch, size_t index, struct err *err)
     const struct backend_sweep *p = &batch->p[index];
     size_t row_bytes = p->columns * sizeof *p->weights, step = CUDA_SLOT_BYTES / row_bytes;
     int rc = 0;
+    if (p->device_weights) {
+        rc = cuda_expect(c, p->device_weights, "sweep: weights", TENSOR_F32, p->rows, p->columns,
+                         err);
+        return rc < 0 ? rc
+                      : cuda_check(c,
+                                   cuda_k_sweep_load(c->compute, &batch->b, index,
+                                                     p->device_weights->f, 0, p->rows),
+                                   "sweep", err);
+    }
     step = step ? step : 1;
     for (size_t row = 0; rc == 0 && row < p->rows; row += step) {
         size_t rows = p->rows - row < step ? p->rows - row : step;
@@ -218,16 +233,25 @@ static int load_weights(struct cuda_batch *batch, size_t index, struct err *err)
     return rc;
 }
 
-static int load_factor(struct cuda_batch *batch, size_t group, const double *factor,
+static int load_factor(struct cuda_batch *batch, size_t group, const struct backend_sweep *p,
                        struct err *err)
 {
     struct cuda_backend *c = batch->c;
-    size_t cells = batch->b.d * batch->b.d, step = CUDA_SLOT_BYTES / sizeof *factor;
+    size_t cells = batch->b.d * batch->b.d, step = CUDA_SLOT_BYTES / sizeof *p->factor;
     int rc = 0;
+    if (p->device_factor) {
+        rc = cuda_expect(c, p->device_factor, "sweep: factor", TENSOR_F64, p->columns, p->columns,
+                         err);
+        return rc < 0 ? rc
+                      : cuda_check(c,
+                                   cuda_k_sweep_factor(c->compute, &batch->b, group * cells,
+                                                       p->device_factor->d, cells),
+                                   "sweep", err);
+    }
     for (size_t at = 0; rc == 0 && at < cells; at += step) {
         size_t count = cells - at < step ? cells - at : step;
         const double *staged;
-        rc = cuda_stage(c, factor + at, count * sizeof *factor, &staged, err);
+        rc = cuda_stage(c, p->factor + at, count * sizeof *staged, &staged, err);
         if (rc == 0)
             rc = cuda_check(
                 c, cuda_k_sweep_factor(c->compute, &batch->b, group * cells + at, staged, count),
@@ -243,8 +267,8 @@ static int load(struct cuda_batch *batch, struct err *err)
     int rc = 0;
     for (size_t i = 0, group = 0; rc == 0 && i < batch->count; i++) {
         rc = load_weights(batch, i, err);
-        if (rc == 0 && (i == 0 || batch->p[i].factor != batch->p[i - 1].factor))
-            rc = load_factor(batch, group++, batch->p[i].factor, err);
+        if (rc == 0 && (i == 0 || !same_factor(&batch->p[i], &batch->p[i - 1])))
+            rc = load_factor(batch, group++, &batch->p[i], err);
     }
     return rc;
 }

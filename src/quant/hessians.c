@@ -55,6 +55,8 @@ void hessians_release(struct hessians *h)
             h->b->ops->tensor_free(h->b, s->sum[e]);
         if (s->absolute)
             h->b->ops->tensor_free(h->b, s->absolute);
+        if (s->device_mean)
+            h->b->ops->tensor_free(h->b, s->device_mean);
         free(s->sum);
         free(s->mean);
     }
@@ -289,6 +291,69 @@ int hessians_take(struct hessians *h, enum hessians_kind kind, size_t unit, doub
         borrowed = 1.0;
     rc = blend(h, s, out, borrowed, n + borrowed, err);
     mirror(h, out, s->d);
+    return rc;
+}
+
+/* --- On the device --- */
+
+bool hessians_stay(const struct hessians *h)
+{
+    return h->b->ops->hessian_factorize != NULL;
+}
+
+static int device_mean(struct hessians *h, struct hessians_set *s, struct err *err)
+{
+    size_t count = 0, tokens = 0;
+    if (s->device_mean)
+        return 0;
+    struct tensor **sums = mem_array(s->units, sizeof(struct tensor *), err);
+    for (size_t e = 0; sums && e < s->units; e++) {
+        tokens += h->tokens[e];
+        if (h->tokens[e])
+            sums[count++] = s->sum[e];
+    }
+    int rc = sums ? h->b->ops->tensor_new(h->b, &s->device_mean, TENSOR_F64, s->d, s->d, err)
+                  : ERR_NOMEM;
+    if (rc == 0)
+        rc = h->b->ops->hessian_mean(h->b, s->device_mean, sums, count, tokens ? (double)tokens : 1,
+                                     err);
+    free(sums);
+    return rc;
+}
+
+int hessians_borrow(struct hessians *h, enum hessians_kind kind, size_t unit, double shrink,
+                    struct backend_hessian *out, struct err *err)
+{
+    struct hessians_set *s = &h->set[kind];
+    double n = (double)hessians_tokens(h, kind, unit);
+    double borrowed = routed(kind) ? shrink * (double)s->d : 0.0;
+    int rc = routed(kind) ? device_mean(h, s, err) : 0;
+    borrowed = n == 0.0 ? 1.0 : borrowed;
+    *out = (struct backend_hessian){
+        .d = s->d, .sum = s->sum[unit], .mean = s->device_mean, borrowed, n + borrowed};
+    return rc;
+}
+
+void hessians_drop(struct hessians *h, enum hessians_kind kind, size_t unit)
+{
+    struct hessians_set *s = &h->set[kind];
+    h->b->ops->tensor_free(h->b, s->sum[unit]);
+    s->sum[unit] = NULL;
+}
+
+int hessians_fetch(struct backend *b, const struct backend_hessian *h, double *out, struct err *err)
+{
+    size_t cells = h->d * h->d;
+    double *mean = h->mean ? mem_array(cells, sizeof *mean, err) : NULL;
+    int rc = !h->mean || mean ? b->ops->download_f64(b, h->sum, 0, h->d, out, err) : ERR_NOMEM;
+    if (rc == 0 && mean)
+        rc = b->ops->download_f64(b, h->mean, 0, h->d, mean, err);
+    for (size_t i = 0; rc == 0 && i < cells; i++)
+        out[i] = (out[i] + (mean ? h->borrowed * mean[i] : 0.0)) / h->divisor;
+    free(mean);
+    struct mirror_job job = {out, h->d};
+    if (rc == 0)
+        parallel_for(backend_pool(b), (h->d + MIRROR_ROWS - 1) / MIRROR_ROWS, mirror_rows, &job);
     return rc;
 }
 

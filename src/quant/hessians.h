@@ -21,10 +21,11 @@ enum hessians_kind {
 };
 
 struct hessians_set {
-    size_t d, units;         /* units: experts, or 1 */
-    struct tensor **sum;     /* [unit] F64 [d][d]; NULL: not collected */
-    struct tensor *absolute; /* F64 [units][d] sums of |x|, or NULL */
-    double *mean;            /* [d][d] over all units, once computed */
+    size_t d, units;            /* units: experts, or 1 */
+    struct tensor **sum;        /* [unit] F64 [d][d]; NULL: not collected */
+    struct tensor *absolute;    /* F64 [units][d] sums of |x|, or NULL */
+    double *mean;               /* [d][d] over all units, once computed */
+    struct tensor *device_mean; /* the same on the device, for hessians_borrow() */
 };
 
 struct hessians {
@@ -52,6 +53,16 @@ size_t hessians_tokens(const struct hessians *h, enum hessians_kind kind, size_t
  * released. ERR_NUMERIC where it is not finite. */
 ERR_CHECK int hessians_take(struct hessians *h, enum hessians_kind kind, size_t unit, double shrink,
                             double *out, struct err *err);
+
+/* The same without leaving the device, where the backend can go on from there: *out is valid until
+ * hessians_drop() or hessians_release(). */
+bool hessians_stay(const struct hessians *h);
+ERR_CHECK int hessians_borrow(struct hessians *h, enum hessians_kind kind, size_t unit,
+                              double shrink, struct backend_hessian *out, struct err *err);
+void hessians_drop(struct hessians *h, enum hessians_kind kind, size_t unit);
+/* out[d][d], both triangles, of one that lies on the device. */
+ERR_CHECK int hessians_fetch(struct backend *b, const struct backend_hessian *h, double *out,
+                             struct err *err);
 
 /* out[d] = mean |x| of the unit; of the whole layer where it has no tokens. */
 ERR_CHECK int hessians_absolute(const struct hessians *h, enum hessians_kind kind, size_t unit,

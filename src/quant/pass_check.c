@@ -290,6 +290,18 @@ bool pass_shifts(const struct pass_options *o)
     return s->shift && s->propagation == PROPAGATION_QUANT && o->plan->quantizer == PLAN_GPTQ;
 }
 
+/* A batch of factors, and of linears that are rounded. */
+static uint64_t device_batch(const struct pass_options *o, uint64_t floats, uint64_t hessians)
+{
+    const uint64_t most = (uint64_t)4 << 30, most_rounded = (uint64_t)8 << 30;
+    if (!o->backend->ops->hessian_factorize)
+        return 0;
+    uint64_t factors = hessians * sizeof(double);
+    uint64_t rounded = hessians * sizeof(float) + floats * (2 * sizeof(float) + 2);
+    return 2 * (factors < most ? factors : most) +
+           (rounded < most_rounded ? rounded : most_rounded);
+}
+
 /* Hidden states, one layer's weights and raw Hessians, one chunk of activations; or the embedding,
  * from which the hidden states are made. */
 static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uint64_t hessians)
@@ -299,7 +311,8 @@ static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uin
     uint64_t chunk = o->window > 4096 ? o->window : 4096;
     uint64_t slot = (uint64_t)c->hidden + 2 * (uint64_t)c->expert_size;
     uint64_t work = chunk * (6 * (uint64_t)c->hidden + c->top_k * slot) * sizeof(float);
-    uint64_t layer = work + floats * sizeof(float) + hessians * sizeof(double);
+    uint64_t layer = work + floats * sizeof(float) + hessians * sizeof(double) +
+                     device_batch(o, floats, hessians);
     if (o->plan->settings.hessian_weight == WEIGHT_GATE)
         layer += chunk * c->top_k * (slot - c->expert_size) * sizeof(float);
     uint64_t embedding = (uint64_t)c->vocab * c->hidden * sizeof(float);

@@ -36,8 +36,9 @@ enum {
     MLP_GROUPS = sizeof mlp_groups / sizeof *mlp_groups
 };
 
-/* Weights, codes and Hessians of a batch; the cut changes no result. */
-static const size_t batch_bytes = (size_t)512 << 20;
+/* Weights, codes and Hessians of a batch in the host's memory; the cut changes no result. Where
+ * Hessians stay on a device, batches are larger, so that it has enough to do. */
+static const size_t batch_bytes = (size_t)512 << 20, device_batch_bytes = (size_t)2 << 30;
 
 struct layer_job {
     struct pass *p;
@@ -66,7 +67,7 @@ struct part {
 struct batch {
     size_t units;             /* with a Hessian */
     size_t *unit;             /* [units] */
-    double **h;               /* [units] */
+    double **h;               /* [units] Hessians, or the diagonals of those on the device */
     double **shift, **factor; /* [units] of shifts_apply(), or NULL */
     bool *singular;           /* [units] no factor: no shift */
     struct quantizer_hessian *hessians;
@@ -144,14 +145,14 @@ static int read_weights(struct part *t, const struct model *m, struct err *err)
     return rc;
 }
 
-static int pick_channels(const struct layer_job *j, struct part *t, const double *h,
-                         struct err *err)
+static int pick_channels(const struct layer_job *j, struct part *t,
+                         const struct quantizer_hessian *h, struct err *err)
 {
     double *diagonal = mem_array(t->in, sizeof *diagonal, err);
     double *score = mem_array(t->in, sizeof *score, err);
     int rc = diagonal && score ? 0 : ERR_NOMEM;
     for (size_t i = 0; rc == 0 && i < t->in; i++)
-        diagonal[i] = h[i * t->in + i];
+        diagonal[i] = h->h ? h->h[i * t->in + i] : h->diagonal[i];
     struct channels_input in = {
         .score = (enum setting_channel_score)j->p->o.plan->settings.channel_score,
         .rule = &j->p->rule.grid,
@@ -169,6 +170,12 @@ static int pick_channels(const struct layer_job *j, struct part *t, const double
     free(diagonal);
     free(score);
     return rc;
+}
+
+/* Do the Hessians stay on the device? Only where nothing on the host needs more than diagonals. */
+static bool stays(const struct layer_job *j)
+{
+    return hessians_stay(j->hessians) && !j->shifts && !j->p->rule.refine;
 }
 
 /* Room for a linear; what it holds follows on all threads. */
@@ -195,6 +202,8 @@ static int add_part(struct layer_job *j, struct batch *b, const struct linear_gr
         .hessian = b->units - 1,
         .bits = {t->bits.bits, t->bits.channel_bits, t->bits.channels, t->packed.channel_index},
         .codes = t->packed.codes};
+    if (stays(j)) /* until take_parts() it has the checkpoint's weights */
+        item->device_weights = model_layer_linear(j->layer, linear, unit);
     return rc;
 }
 
@@ -222,13 +231,17 @@ static int add_unit(struct layer_job *j, struct batch *b, const struct linear_gr
                     size_t unit, struct err *err)
 {
     const struct hessians_set *set = &j->hessians->set[group->kind];
-    double *h = mem_aligned(set->d * set->d, sizeof *h, err);
+    double shrink = j->p->o.plan->settings.shrink;
+    double *h = mem_aligned(stays(j) ? set->d : set->d * set->d, sizeof *h, err);
     if (!h)
         return ERR_NOMEM;
     b->h[b->units] = h;
     b->unit[b->units] = unit;
-    b->hessians[b->units++] = (struct quantizer_hessian){.d = set->d, .h = h};
-    int rc = hessians_take(j->hessians, group->kind, unit, j->p->o.plan->settings.shrink, h, err);
+    struct quantizer_hessian *q = &b->hessians[b->units++];
+    *q = (struct quantizer_hessian){
+        .d = set->d, .h = stays(j) ? NULL : h, .diagonal = stays(j) ? h : NULL};
+    int rc = stays(j) ? hessians_borrow(j->hessians, group->kind, unit, shrink, &q->device, err)
+                      : hessians_take(j->hessians, group->kind, unit, shrink, h, err);
     if (rc == 0 && j->shifts)
         rc = add_shift(j, b, group->kind, err);
     for (size_t i = 0; rc == 0 && i < group->count; i++)
@@ -271,7 +284,7 @@ static void prepare_part(void *context, size_t i, size_t worker)
         rc = shifts_apply(&applied, t->weights, t->out, t->in, job->b->shift[unit],
                           job->b->factor[unit], &t->err);
     if (rc == 0 && t->bits.channels)
-        (void)!pick_channels(job->j, t, job->b->h[job->b->items[i].hessian], &t->err);
+        (void)!pick_channels(job->j, t, &job->b->hessians[unit], &t->err);
 }
 
 static bool propagates(const struct pass *p)
@@ -351,6 +364,19 @@ static int factorize_shifts(const struct layer_job *j, struct batch *b, struct e
     return rc;
 }
 
+static int read_diagonals(const struct layer_job *j, const struct batch *b, struct err *err)
+{
+    struct backend *device = j->p->o.backend;
+    struct backend_hessian *list = mem_array(b->units, sizeof *list, err);
+    if (!list)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < b->units; i++)
+        list[i] = b->hessians[i].device;
+    int rc = device->ops->hessian_diagonals(device, b->h, list, b->units, err);
+    free(list);
+    return rc;
+}
+
 static int finish_batch(struct layer_job *j, struct batch *b, const struct linear_group *group,
                         struct err *err)
 {
@@ -358,7 +384,7 @@ static int finish_batch(struct layer_job *j, struct batch *b, const struct linea
     if (progress_cancelled(p->o.progress))
         return err_set(err, ERR_CANCELLED, NULL, "stopped");
     struct parts_job job = {j, b, 0};
-    int rc = j->shifts ? factorize_shifts(j, b, err) : 0;
+    int rc = j->shifts ? factorize_shifts(j, b, err) : stays(j) ? read_diagonals(j, b, err) : 0;
     if (rc == 0)
         rc = run_parts(&job, prepare_part, err);
     if (rc == 0)
@@ -368,20 +394,22 @@ static int finish_batch(struct layer_job *j, struct batch *b, const struct linea
         rc = take_parts(j, b, err);
     for (size_t i = 0; rc == 0 && i < b->units; i++) {
         note_unit(j, b, group->kind, i);
+        hessians_drop(j->hessians, group->kind, b->unit[i]);
         if (group->kind == HESSIANS_MID) /* the last of an expert's linears */
             pass_publish_expert(p, j->layer->index, b->unit[i], &j->result->expert[b->unit[i]]);
     }
     return rc;
 }
 
-static size_t unit_bytes(const struct pass *p, const struct linear_group *group)
+static size_t unit_bytes(const struct layer_job *j, const struct linear_group *group)
 {
+    const struct pass *p = j->p;
     size_t bytes = 0, in = 0, out;
     for (size_t i = 0; i < group->count; i++) {
         model_linear_shape(p->config, group->linear[i], &in, &out);
         bytes += in * out * (sizeof(float) + 1);
     }
-    size_t matrices = p->original ? 3 : 1;
+    size_t matrices = stays(j) ? 0 : j->shifts ? 3 : 1;
     return bytes + matrices * in * in * sizeof(double);
 }
 
@@ -403,7 +431,8 @@ static int run_group(struct layer_job *j, const struct linear_group *group, size
         progress_step(j->p->o.progress, steps);
         return 0;
     }
-    size_t room = (batch_bytes >> j->p->o.backend->halvings) / unit_bytes(j->p, group);
+    size_t most = stays(j) ? device_batch_bytes : batch_bytes;
+    size_t room = (most >> j->p->o.backend->halvings) / unit_bytes(j, group);
     int rc = 0;
     for (size_t unit = 0; rc == 0 && unit < set->units;) {
         struct batch b;

@@ -27,16 +27,19 @@ struct quantizer_rule {
 /* Mean of x x^T over the inputs of one or several linears. */
 struct quantizer_hessian {
     size_t d;
-    const double *h; /* [d][d], both triangles */
-    double damping;  /* out: in force, of the mean diagonal */
-    bool fallback;   /* out: not positive definite after the ladder; its linears were rounded to
-                        nearest */
+    const double *h; /* [d][d], both triangles; NULL: it lies on the device, */
+    struct backend_hessian device;
+    const double *diagonal; /* and this is [d] of it; else NULL */
+    double damping;         /* out: in force, of the mean diagonal */
+    bool fallback; /* out: not positive definite after the ladder; its linears were rounded to
+                      nearest */
 };
 
 struct quantizer_item {
     size_t rows;
-    const float *weights; /* [rows][d] */
-    size_t hessian;       /* index; rises or stays from item to item */
+    const float *weights;                /* [rows][d] */
+    const struct tensor *device_weights; /* the same; NULL unless the Hessian lies there, too */
+    size_t hessian;                      /* index; rises or stays from item to item */
     struct grid_bits bits;
     struct grid grid; /* out: owned by the caller (grid_release) */
     uint8_t *codes;   /* [rows][d], the caller's memory */

@@ -6,11 +6,13 @@
 #include "data/base/mem.h"
 #include "data/base/parallel.h"
 #include "data/base/simd.h"
+#include "src/quant/hessians.h"
 #include "src/quant/quantizer.h"
 #include "src/quant/refine.h"
 
-/* Factors held at a time. Items are independent, so the cut does not change results. */
-static const size_t factor_bytes_max = (size_t)512 << 20;
+/* Factors held at a time, by the host and by a device, which has room and fills itself with many.
+ * Items are independent, so the cut does not change results. */
+static const size_t factor_bytes_max = (size_t)512 << 20, device_bytes_max = (size_t)4 << 30;
 
 enum { ITEM_ROWS = 64 }; /* of a matrix, an item of work for one thread */
 
@@ -55,19 +57,27 @@ int rounding_order(size_t *order, const double *diagonal, size_t d, int setting,
 /* One Hessian on its way to a factor. */
 struct factor {
     const struct quantizer_hessian *h;
-    double *l;        /* [d][d] permuted; the damped Hessian, then its factor */
-    uint32_t *column; /* [d] position -> input; the last position is rounded first */
-    double *diag;     /* [d] by input, dead columns as 1, undamped */
-    double *damped;   /* [d] the same with the damping in force */
-    bool *dead;       /* [d] by input */
+    double *l;             /* [d][d] permuted; the damped Hessian, then its factor; or */
+    struct tensor *device; /* F64 [d][d] its factor, where the Hessian lies on the device */
+    double *damped;        /* [d] diag with the damping in force */
+    uint32_t *column;      /* [d] position -> input; the last position is rounded first */
+    double *diag;          /* [d] by input, dead columns as 1, undamped */
+    bool *dead;            /* [d] by input */
     bool any_dead;
     double mean;     /* of diag */
     double absolute; /* damping in force, added to the diagonal */
     bool failed;
 };
 
-static void factor_release(struct factor *f)
+static bool on_device(const struct factor *f)
 {
+    return f->h->h == NULL;
+}
+
+static void factor_release(struct backend *b, struct factor *f)
+{
+    if (f->device)
+        b->ops->tensor_free(b, f->device);
     free(f->l);
     free(f->column);
     free(f->diag);
@@ -75,26 +85,37 @@ static void factor_release(struct factor *f)
     free(f->dead);
 }
 
-static int factor_init(struct factor *f, const struct quantizer_hessian *h, int order,
-                       struct err *err)
+/* Memory of the factor itself. */
+static int factor_alloc(struct backend *b, struct factor *f, size_t size, struct err *err)
+{
+    if (!on_device(f)) {
+        f->l = mem_aligned(size, sizeof *f->l, err);
+        return f->l ? 0 : ERR_NOMEM;
+    }
+    return b->ops->tensor_new(b, &f->device, TENSOR_F64, f->h->d, f->h->d, err);
+}
+
+static int factor_init(struct backend *b, struct factor *f, const struct quantizer_hessian *h,
+                       int order, struct err *err)
 {
     size_t d = h->d, size;
     if (d > UINT32_MAX || !mem_mul(&size, d, d))
         return err_set(err, ERR_USAGE, NULL, "a Hessian of %zu inputs overflows", d);
     f->h = h;
-    f->l = mem_aligned(size, sizeof *f->l, err);
     f->column = mem_array(d, sizeof *f->column, err);
     f->diag = mem_array(d, sizeof *f->diag, err);
     f->damped = mem_array(d, sizeof *f->damped, err);
     f->dead = mem_array(d, sizeof *f->dead, err);
     size_t *first = mem_array(d, sizeof *first, err);
-    int rc = f->l && f->column && f->diag && f->damped && f->dead && first ? 0 : ERR_NOMEM;
+    int rc = f->column && f->diag && f->damped && f->dead && first ? factor_alloc(b, f, size, err)
+                                                                   : ERR_NOMEM;
     if (rc < 0)
         goto cleanup;
     for (size_t j = 0; j < d; j++) {
-        f->dead[j] = h->h[j * d + j] == 0.0;
+        double value = on_device(f) ? h->diagonal[j] : h->h[j * d + j];
+        f->dead[j] = value == 0.0;
         f->any_dead = f->any_dead || f->dead[j];
-        f->diag[j] = f->dead[j] ? 1.0 : h->h[j * d + j];
+        f->diag[j] = f->dead[j] ? 1.0 : value;
         f->mean += f->diag[j] / (double)d;
     }
     /* The same number added everywhere leaves the order as it is. */
@@ -146,31 +167,68 @@ static size_t add_rows(struct rows_job *jobs, size_t at, void *target, size_t ro
     return at;
 }
 
-static int fill_failed(struct backend *b, struct factor *factors, size_t count, struct err *err)
+static int fill_factors(struct backend *b, struct factor *const *list, size_t count,
+                        struct err *err)
 {
     size_t jobs_count = 0;
     for (size_t i = 0; i < count; i++)
-        jobs_count += factors[i].failed ? row_blocks(factors[i].h->d) : 0;
+        jobs_count += row_blocks(list[i]->h->d);
     struct rows_job *jobs = mem_array(jobs_count, sizeof *jobs, err);
     if (!jobs)
         return ERR_NOMEM;
     size_t at = 0;
     for (size_t i = 0; i < count; i++)
-        if (factors[i].failed)
-            at = add_rows(jobs, at, &factors[i], factors[i].h->d);
+        at = add_rows(jobs, at, list[i], list[i]->h->d);
     parallel_for(backend_pool(b), jobs_count, fill_item, jobs);
     free(jobs);
     return 0;
+}
+
+/* One try at `count` factors whose damping is set; failed[i]: not positive definite. */
+static int try_host(struct backend *b, const struct quantizer_rule *rule,
+                    struct factor *const *list, size_t count, bool *failed, struct err *err)
+{
+    double **l = mem_array(count, sizeof *l, err);
+    size_t *d = mem_array(count, sizeof *d, err);
+    int rc = l && d ? fill_factors(b, list, count, err) : ERR_NOMEM;
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        l[i] = list[i]->l;
+        d[i] = list[i]->h->d;
+    }
+    if (rc == 0)
+        rc = b->ops->cholesky(b, l, d, count, rule->precision, failed, err);
+    free(l);
+    free(d);
+    return rc;
+}
+
+static int try_device(struct backend *b, struct factor *const *list, size_t count, bool *failed,
+                      struct err *err)
+{
+    struct backend_factor *factors = mem_array(count, sizeof *factors, err);
+    if (!factors)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < count; i++) {
+        struct factor *f = list[i];
+        for (size_t j = 0; j < f->h->d; j++)
+            f->damped[j] = f->diag[j] + f->absolute;
+        factors[i] = (struct backend_factor){.hessian = &f->h->device,
+                                             .order = f->column,
+                                             .diagonal = f->damped,
+                                             .factor = f->device};
+    }
+    int rc = b->ops->hessian_factorize(b, factors, count, failed, err);
+    free(factors);
+    return rc;
 }
 
 /* Factorizes all; those that fail are tried again with twice the damping, the others rest. */
 static int factorize(struct backend *b, const struct quantizer_rule *rule, struct factor *factors,
                      struct quantizer_hessian *hessians, size_t count, struct err *err)
 {
-    double **l = mem_array(count, sizeof *l, err);
-    size_t *d = mem_array(count, sizeof *d, err), *index = mem_array(count, sizeof *index, err);
+    struct factor **list = mem_array(count, sizeof *list, err);
     bool *failed = mem_array(count, sizeof *failed, err);
-    int rc = l && d && index && failed ? 0 : ERR_NOMEM;
+    int rc = list && failed ? 0 : ERR_NOMEM;
     for (size_t i = 0; i < count; i++) {
         factors[i].failed = true;
         hessians[i].damping = rule->damping;
@@ -183,21 +241,16 @@ static int factorize(struct backend *b, const struct quantizer_rule *rule, struc
             if (step > 0)
                 hessians[i].damping *= 2.0;
             factors[i].absolute = hessians[i].damping * factors[i].mean;
-            l[left] = factors[i].l;
-            d[left] = hessians[i].d;
-            index[left++] = i;
+            list[left++] = &factors[i];
         }
         if (left == 0)
             break;
-        rc = fill_failed(b, factors, count, err);
-        if (rc == 0)
-            rc = b->ops->cholesky(b, l, d, left, rule->precision, failed, err);
+        rc = on_device(list[0]) ? try_device(b, list, left, failed, err)
+                                : try_host(b, rule, list, left, failed, err);
         for (size_t i = 0; rc == 0 && i < left; i++)
-            factors[index[i]].failed = failed[i];
+            list[i]->failed = failed[i];
     }
-    free(l);
-    free(d);
-    free(index);
+    free(list);
     free(failed);
     return rc;
 }
@@ -207,6 +260,7 @@ static int factorize(struct backend *b, const struct quantizer_rule *rule, struc
 struct plain_rows {
     struct quantizer_item *item;
     const struct factor *f;
+    const double *h; /* [d][d] */
     const float *weights;
     double *error; /* [d] a worker */
     double *loss;  /* [rows] */
@@ -243,23 +297,30 @@ static void plain_row(void *context, size_t r, size_t worker)
         error[j] = (code - g->zero[at]) * g->scale[at] - w;
     }
     for (size_t i = 0; i < d; i++)
-        p->loss[r] += dot(error, p->f->h->h + i * d, d) * error[i];
+        p->loss[r] += dot(error, p->h + i * d, d) * error[i];
 }
 
 static int round_plain(struct backend *b, struct quantizer_item *item, const struct factor *f,
                        const float *weights, struct err *err)
 {
     struct parallel *pool = backend_pool(b);
-    struct plain_rows p = {.item = item, .f = f, .weights = weights};
+    struct plain_rows p = {.item = item, .f = f, .h = f->h->h, .weights = weights};
+    size_t d = f->h->d;
+    double *fetched = on_device(f) ? mem_aligned(d * d, sizeof *fetched, err) : NULL;
     p.error = mem_array(parallel_threads(pool) * f->h->d, sizeof *p.error, err);
     p.loss = mem_array(item->rows, sizeof *p.loss, err);
-    int rc = p.error && p.loss ? 0 : ERR_NOMEM;
+    int rc = p.error && p.loss && (fetched || p.h) ? 0 : ERR_NOMEM;
+    if (rc == 0 && fetched) {
+        rc = hessians_fetch(b, &f->h->device, fetched, err);
+        p.h = fetched;
+    }
     if (rc == 0)
         parallel_for(pool, item->rows, plain_row, &p);
     item->loss = 0.0;
     for (size_t r = 0; rc == 0 && r < item->rows; r++)
         item->loss += p.loss[r];
     item->loss_rtn = item->loss;
+    free(fetched);
     free(p.error);
     free(p.loss);
     return rc;
@@ -353,6 +414,8 @@ static struct backend_sweep problem_of(struct work *w, enum rounding rounding)
         .grids = g->grids,
         .weights = w->weights,
         .factor = w->f->l,
+        .device_weights = w->live ? NULL : w->item->device_weights,
+        .device_factor = w->f->device,
         .order = w->f->column,
         .grid = g->column,
         .max_code = g->max_code,
@@ -425,7 +488,7 @@ static int run_slice(struct slice *s, size_t hessian_count, enum rounding roundi
     s->problems = mem_array(s->count, sizeof *s->problems, err);
     int rc = s->factors && s->works && s->problems ? 0 : ERR_NOMEM;
     for (size_t i = 0; rc == 0 && i < hessian_count; i++)
-        rc = factor_init(&s->factors[i], &s->hessians[i], s->rule->order, err);
+        rc = factor_init(s->b, &s->factors[i], &s->hessians[i], s->rule->order, err);
     if (rc == 0)
         rc = factorize(s->b, s->rule, s->factors, s->hessians, hessian_count, err);
     for (size_t i = 0; rc == 0 && i < hessian_count; i++)
@@ -437,7 +500,7 @@ static int run_slice(struct slice *s, size_t hessian_count, enum rounding roundi
     if (rc == 0 && rounding == ROUNDING_COMPENSATED && s->rule->refine)
         rc = refine_items(s, hessian_count, err);
     for (size_t i = 0; s->factors && i < hessian_count; i++)
-        factor_release(&s->factors[i]);
+        factor_release(s->b, &s->factors[i]);
     for (size_t i = 0; s->works && i < s->count; i++)
         free(s->works[i].live);
     free(s->factors);
@@ -450,13 +513,15 @@ int rounding_run(struct backend *b, const struct quantizer_rule *rule, enum roun
                  struct quantizer_hessian *hessians, size_t hessian_count,
                  struct quantizer_item *items, size_t count, struct err *err)
 {
-    size_t at = 0;
+    size_t at = 0, most = factor_bytes_max;
+    if (hessian_count && !hessians[0].h)
+        most = device_bytes_max >> b->halvings;
     for (size_t first = 0; first < hessian_count;) {
         size_t end = first, bytes = 0;
         do {
             bytes += hessians[end].d * hessians[end].d * sizeof(double);
             end++;
-        } while (end < hessian_count && bytes < factor_bytes_max);
+        } while (end < hessian_count && bytes < most);
         size_t until = at;
         while (until < count && items[until].hessian < end)
             until++;

@@ -26,13 +26,13 @@ skip() {
 }
 # row STATE NAME TEXT
 row() {
-    rows+=("$(printf '%-8s %-34s %s' "$1" "$2" "$3")")
+    rows+=("$(printf '%-8s %-45s %s' "$1" "$2" "$3")")
     [ "$1" = FAILED ] && bad=1
     return 0
 }
 finish() {
     echo
-    printf '%-8s %-34s %s\n' state check figures
+    printf '%-8s %-45s %s\n' state check figures
     printf '%s\n' "${rows[@]}"
     echo "$(($(date +%s) - started)) s; the build's and programs' words are in $log"
     exit $bad
@@ -94,9 +94,9 @@ for sizes in small large; do
     status=$?
     cat "$build/parity.txt" >>"$log"
     while IFS= read -r line; do
-        name=$(cut -c1-28 <<<"$line" | sed 's/ *$//')
-        state=$(cut -c30-35 <<<"$line" | tr -d ' ')
-        row "$state" "$name ($sizes)" "$(cut -c37- <<<"$line" | awk '{ $1 = "worst " $1; $2 = "of " $2; $3 = "unequal " $3; $4 = "of " $4; print }')"
+        name=$(cut -c1-37 <<<"$line" | sed 's/ *$//')
+        state=$(cut -c39-44 <<<"$line" | tr -d ' ')
+        row "$state" "$name ($sizes)" "$(cut -c46- <<<"$line" | awk '{ $1 = "worst " $1; $2 = "of " $2; $3 = "unequal " $3; $4 = "of " $4; print }')"
     done < <(tail -n +3 "$build/parity.txt")
     [ $status -eq 0 ] || row FAILED "operations ($sizes)" "exit status $status"
 done

@@ -19,7 +19,7 @@ ERR_CHECK int backend_cpu_new(struct backend **out, size_t threads, struct err *
 
 static const char model[] = TEST_SAMPLE "/tiny-olmoe";
 static const char *const texts[] = {TEST_SAMPLE "/text/evaluation/letters-1.txt"};
-enum { EVALUATION_WINDOWS = 3, CALIBRATION_WINDOWS = 3 };
+enum { EVALUATION_WINDOWS = 2, CALIBRATION_WINDOWS = 3 };
 
 static struct backend *cpu;
 
@@ -86,11 +86,65 @@ static void test_a_quantized_model_is_as_good_within_half_a_per_cent(void **stat
     assert_true(emulation_tf32_products() > before);
 }
 
+/* The same bytes whether Hessians stay on the device or come to the host; settings as
+ * quant_run_plan() has them. */
+static void check_stay(const char *method, const char *settings, size_t fallbacks)
+{
+    char hash[2][HASH_HEX_SIZE];
+    emulation_backend_tf32 = false;
+    for (int host = 0; host < 2; host++) {
+        struct quant_run r;
+        struct err err = {0};
+        quant_run_open(&r, "tiny-olmoe", method, 1, 2);
+        quant_run_plan(&r, method, settings);
+        r.options.window = 64;
+        struct backend_ops ops = *r.backend->ops;
+        const struct backend_ops *all = r.backend->ops;
+        assert_non_null(ops.hessian_factorize);
+        ops.hessian_factorize = NULL;
+        if (host)
+            r.backend->ops = &ops;
+        struct pass *p;
+        struct pass_snapshot s = {0};
+        assert_int_equal(pass_new(&p, &r.options, &err), 0);
+        int rc;
+        while ((rc = pass_step(p, &err)) > 0)
+            ;
+        if (rc < 0)
+            fail_msg("%s", err.message);
+        pass_snapshot(p, &s);
+        pass_free(p);
+        r.backend->ops = all;
+        assert_true(fallbacks ? s.fallbacks >= fallbacks : s.fallbacks == 0);
+        quant_run_hash(hash[host], r.out);
+        quant_run_close(&r);
+    }
+    emulation_backend_tf32 = true;
+    assert_string_equal(hash[0], hash[1]);
+}
+
+/* One window: some experts see no token, most see few. */
+static void test_hessians_on_the_device_give_the_bytes_of_the_hosts(void **state)
+{
+    (void)state;
+    check_stay("gptq-3", NULL, 0);
+    check_stay("moqa", "channel_score=hessian,bits_attention=4", 0);
+    check_stay("rtn-3", NULL, 0);
+}
+
+static void test_hessians_that_have_no_factor_are_fetched_for_plain_rounding(void **state)
+{
+    (void)state;
+    check_stay("gptq-2", "damping=0,shrink=0", 10);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_originals_perplexity_is_the_cpus_within_half_a_per_mille),
         cmocka_unit_test(test_a_quantized_model_is_as_good_within_half_a_per_cent),
+        cmocka_unit_test(test_hessians_on_the_device_give_the_bytes_of_the_hosts),
+        cmocka_unit_test(test_hessians_that_have_no_factor_are_fetched_for_plain_rounding),
     };
     return cmocka_run_group_tests(tests, make_cpu, free_cpu);
 }

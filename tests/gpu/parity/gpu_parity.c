@@ -29,12 +29,12 @@ int main(int argc, char **argv)
     }
     gpu->ops->describe(gpu, line, sizeof line);
     printf("parity with %s, %zu trials of %s sizes\n", line, trials, large ? "large" : "small");
-    printf("%-28s %-6s %11s %11s %9s %9s\n", "operation", "", "worst", "tolerance", "unequal",
+    printf("%-37s %-6s %11s %11s %9s %9s\n", "operation", "", "worst", "tolerance", "unequal",
            "allowed");
     for (size_t i = 0; i < parity_count(); i++) {
         struct parity_result r = parity_run(
             i, cpu, gpu, trials, large ? PARITY_LARGE : PARITY_SMALL, !options.full_precision);
-        printf("%-28s %-6s %11.2e %11.2e %8.3f%% %8.3f%%%s%s\n", r.name, r.good ? "ok" : "FAILED",
+        printf("%-37s %-6s %11.2e %11.2e %8.3f%% %8.3f%%%s%s\n", r.name, r.good ? "ok" : "FAILED",
                r.worst, r.tolerance, 100.0 * r.unequal, 100.0 * r.allowed, r.good ? "" : "  ",
                r.message);
         fflush(stdout);

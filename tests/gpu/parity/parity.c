@@ -532,6 +532,176 @@ static void cholesky_fp64(struct trial *t)
     factorize(t, BACKEND_FP64);
 }
 
+/* --- Hessians that stay on the device; where they lie in the host's memory, the same there. --- */
+
+struct stay {
+    size_t d, count;
+    struct tensor *mean, *sum[3], *factor[3];
+    double *host_sum[3], *host_mean;
+    double borrowed[3], divisor[3];
+    uint32_t *order;
+    bool bad; /* the last one has no factor */
+};
+
+static double stay_value(const struct stay *s, size_t i, size_t a, size_t b)
+{
+    size_t at = a > b ? a * s->d + b : b * s->d + a;
+    return (s->host_sum[i][at] + s->borrowed[i] * s->host_mean[at]) / s->divisor[i];
+}
+
+static void stay_init(struct trial *t, struct stay *s)
+{
+    *s = (struct stay){.d = size(t, 150, 600), .count = 3, .bad = below(t, 2)};
+    size_t d = s->d;
+    s->order = get(d, sizeof *s->order);
+    s->host_mean = get(d * d, sizeof *s->host_mean);
+    for (size_t i = 0; i < d; i++) {
+        size_t j = below(t, i + 1);
+        s->order[i] = s->order[j];
+        s->order[j] = (uint32_t)i;
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        s->host_sum[i] = positive(t, d);
+        s->borrowed[i] = i ? 0.25 * (double)i : 0.0;
+        s->divisor[i] = 2.0 + uniform(t);
+        for (size_t k = 0; k < d * d; k++)
+            s->host_mean[k] += s->host_sum[i][k] / 7.0;
+        /* What lies above the diagonal must not matter. */
+        for (size_t r = 0; r < d; r++)
+            for (size_t c = r + 1; c < d; c++)
+                s->host_sum[i][r * d + c] = NAN;
+        s->sum[i] = empty(t, TENSOR_F64, d, d);
+        s->factor[i] = empty(t, TENSOR_F64, d, d);
+        (void)!RUN(OPS->upload(t->b, s->sum[i], 0, d, SOURCE_F64, s->host_sum[i], &t->err));
+    }
+    s->mean = empty(t, TENSOR_F64, d, d);
+}
+
+static void stay_release(struct trial *t, struct stay *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        drop(t, s->sum[i]);
+        drop(t, s->factor[i]);
+        free(s->host_sum[i]);
+    }
+    drop(t, s->mean);
+    free(s->host_mean);
+    free(s->order);
+}
+
+/* diagonal[i][d]; factor[i][d][d] */
+static void stay_on_device(struct trial *t, struct stay *s, double *const *diagonal,
+                           double *const *factor, bool *failed)
+{
+    struct backend_hessian h[3];
+    struct backend_factor f[3];
+    double *damped[3];
+    (void)!RUN(OPS->hessian_mean(t->b, s->mean, s->sum, s->count, 7.0, &t->err));
+    for (size_t i = 0; i < s->count; i++)
+        h[i] = (struct backend_hessian){s->d, s->sum[i], i ? s->mean : NULL, s->borrowed[i],
+                                        s->divisor[i]};
+    (void)!RUN(OPS->hessian_diagonals(t->b, diagonal, h, s->count, &t->err));
+    for (size_t i = 0; i < s->count; i++) {
+        damped[i] = get(s->d, sizeof *damped[i]);
+        for (size_t j = 0; j < s->d; j++)
+            damped[i][j] = s->bad && i == 2 && j == s->d / 2 ? -1.0 : diagonal[i][j] + 0.01;
+        f[i] = (struct backend_factor){&h[i], s->order, damped[i], s->factor[i]};
+    }
+    (void)!RUN(OPS->hessian_factorize(t->b, f, s->count, failed, &t->err));
+    for (size_t i = 0; i < s->count; i++) {
+        (void)!RUN(OPS->download_f64(t->b, s->factor[i], 0, s->d, factor[i], &t->err));
+        free(damped[i]);
+    }
+}
+
+static void stay_on_host(struct trial *t, const struct stay *s, double *const *diagonal,
+                         double *const *factor, bool *failed)
+{
+    size_t d[3] = {s->d, s->d, s->d};
+    for (size_t i = 0; i < s->count; i++) {
+        for (size_t j = 0; j < s->d; j++)
+            diagonal[i][j] = stay_value(s, i, j, j);
+        for (size_t r = 0; r < s->d; r++)
+            for (size_t c = 0; c <= r; c++) {
+                double value = stay_value(s, i, s->order[r], s->order[c]);
+                bool bad = s->bad && i == 2 && s->order[r] == s->d / 2;
+                factor[i][r * s->d + c] = r != c ? value : bad ? -1.0 : value + 0.01;
+            }
+    }
+    (void)!RUN(OPS->cholesky(t->b, factor, d, s->count, BACKEND_FP64, failed, &t->err));
+}
+
+/* The order that the factor has takes the weights; codes follow. */
+static void stay_sweep(struct trial *t, const struct stay *s, const double *factor)
+{
+    size_t rows = size(t, 40, 500), d = s->d;
+    float *weights = floats(t, rows * d, 1.0);
+    double *scale = get(rows, sizeof *scale), loss = 0.0, square = 0.0;
+    uint8_t *zero = get(rows, 1), *codes = get(rows * d, 1), top = 15;
+    uint32_t *grid = get(d, sizeof *grid);
+    bool stays = OPS->hessian_factorize;
+    struct tensor *w = stays ? put(t, rows, d, weights) : NULL;
+    for (size_t r = 0; r < rows; r++) {
+        scale[r] = 2.0 / 15.0;
+        zero[r] = 8;
+    }
+    struct backend_sweep p = {.rows = rows,
+                              .columns = d,
+                              .grids = 1,
+                              .weights = stays ? NULL : weights,
+                              .factor = stays ? NULL : factor,
+                              .device_weights = w,
+                              .device_factor = stays ? s->factor[0] : NULL,
+                              .order = s->order,
+                              .grid = grid,
+                              .max_code = &top,
+                              .scale = scale,
+                              .zero = zero,
+                              .codes = codes,
+                              .loss = &loss,
+                              .square = &square};
+    (void)!RUN(OPS->sweep(t->b, &p, 1, BACKEND_FP64, &t->err));
+    for (size_t i = 0; i < rows * d; i++)
+        label(t, codes[i]);
+    emit(t, loss);
+    emit(t, square);
+    drop(t, w);
+    free(weights);
+    free(scale);
+    free(zero);
+    free(codes);
+    free(grid);
+}
+
+static void hessians_stay(struct trial *t)
+{
+    struct stay s;
+    double *diagonal[3], *factor[3];
+    bool failed[3] = {false};
+    stay_init(t, &s);
+    for (size_t i = 0; i < s.count; i++) {
+        diagonal[i] = get(s.d, sizeof *diagonal[i]);
+        factor[i] = get(s.d * s.d, sizeof *factor[i]);
+    }
+    if (OPS->hessian_factorize)
+        stay_on_device(t, &s, diagonal, factor, failed);
+    else
+        stay_on_host(t, &s, diagonal, factor, failed);
+    for (size_t i = 0; i < s.count; i++) {
+        label(t, failed[i]);
+        for (size_t j = 0; j < s.d; j++)
+            emit(t, diagonal[i][j]);
+        for (size_t k = 0; !failed[i] && k < s.d * s.d; k++)
+            emit(t, factor[i][k]);
+    }
+    stay_sweep(t, &s, factor[0]);
+    for (size_t i = 0; i < s.count; i++) {
+        free(diagonal[i]);
+        free(factor[i]);
+    }
+    stay_release(t, &s);
+}
+
 struct rounding {
     struct backend_sweep s;
     double loss, square, nearest_loss, nearest_square;
@@ -687,6 +857,7 @@ static const struct {
     {"grouped_gram, grouped_abs", grouped_gram, 2e-5, 0.0, TF32},
     {"cholesky, fp32", cholesky_fp32, 1e-5, 0.0, 0.0},
     {"cholesky, fp64", cholesky_fp64, 1e-9, 0.0, 0.0},
+    {"hessian_mean, _diagonals, _factorize", hessians_stay, 1e-9, 1e-4, 0.0},
     {"sweep, fp32", sweep_fp32, 2e-2, 2e-2, 0.0},
     {"sweep, fp64", sweep_fp64, 1e-9, 1e-4, 0.0},
     {"nll", nll, 2e-5, 0.0, TF32},
