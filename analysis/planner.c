@@ -90,29 +90,29 @@ static int assign_budget(const struct planner_job *j, struct err *err)
 }
 
 struct method {
-    struct planner_method info; /* name, quantizer, average_bits?, losses? */
+    struct planner_method info; /* name, quantizer; average? routed? losses? */
     unsigned bits;
     assign_fn assign;
     bool channels, pins;
 };
 
 static const struct method methods[] = {
-    {{"moqa", PLAN_GPTQ, false, false}, 0, assign_moqa, true, true},
-    {{"gptq-2", PLAN_GPTQ, false, false}, 2, assign_uniform, false, true},
-    {{"gptq-3", PLAN_GPTQ, false, false}, 3, assign_uniform, false, true},
-    {{"gptq-4", PLAN_GPTQ, false, false}, 4, assign_uniform, false, true},
-    {{"gptq-8", PLAN_GPTQ, false, false}, 8, assign_uniform, false, true},
-    {{"rtn-2", PLAN_RTN, false, false}, 2, assign_uniform, false, true},
-    {{"rtn-3", PLAN_RTN, false, false}, 3, assign_uniform, false, true},
-    {{"rtn-4", PLAN_RTN, false, false}, 4, assign_uniform, false, true},
-    {{"rtn-8", PLAN_RTN, false, false}, 8, assign_uniform, false, true},
-    {{"moeptq-r", PLAN_GPTQ, true, false}, 0, planner_assign_random, false, true},
-    {{"first-layers", PLAN_GPTQ, true, false}, 0, planner_assign_first, false, true},
-    {{"frequent", PLAN_GPTQ, true, false}, 0, planner_assign_frequent, false, true},
-    {{"outlier", PLAN_GPTQ, true, true}, 0, planner_assign_outlier, false, true},
-    {{"importance", PLAN_GPTQ, true, true}, 0, planner_assign_importance, false, true},
-    {{"budget", PLAN_GPTQ, true, true}, 0, assign_budget, false, true},
-    {{"fp16", PLAN_NONE, false, false}, WIDTH_WHOLE, assign_uniform, false, false},
+    {{"moqa", PLAN_GPTQ, false, false, false}, 0, assign_moqa, true, true},
+    {{"gptq-2", PLAN_GPTQ, false, false, false}, 2, assign_uniform, false, true},
+    {{"gptq-3", PLAN_GPTQ, false, false, false}, 3, assign_uniform, false, true},
+    {{"gptq-4", PLAN_GPTQ, false, false, false}, 4, assign_uniform, false, true},
+    {{"gptq-8", PLAN_GPTQ, false, false, false}, 8, assign_uniform, false, true},
+    {{"rtn-2", PLAN_RTN, false, false, false}, 2, assign_uniform, false, true},
+    {{"rtn-3", PLAN_RTN, false, false, false}, 3, assign_uniform, false, true},
+    {{"rtn-4", PLAN_RTN, false, false, false}, 4, assign_uniform, false, true},
+    {{"rtn-8", PLAN_RTN, false, false, false}, 8, assign_uniform, false, true},
+    {{"moeptq-r", PLAN_GPTQ, true, true, false}, 0, planner_assign_random, false, true},
+    {{"first-layers", PLAN_GPTQ, true, true, false}, 0, planner_assign_first, false, true},
+    {{"frequent", PLAN_GPTQ, true, true, false}, 0, planner_assign_frequent, false, true},
+    {{"outlier", PLAN_GPTQ, true, true, true}, 0, planner_assign_outlier, false, true},
+    {{"importance", PLAN_GPTQ, true, true, true}, 0, planner_assign_importance, false, true},
+    {{"budget", PLAN_GPTQ, true, false, true}, 0, assign_budget, false, true},
+    {{"fp16", PLAN_NONE, false, false, false}, WIDTH_WHOLE, assign_uniform, false, false},
 };
 enum { METHODS = sizeof methods / sizeof methods[0] };
 

@@ -50,6 +50,7 @@ struct planner_method {
     const char *name;
     enum plan_quantizer quantizer;
     bool average; /* average_bits */
+    bool routed;  /* which is that of the routed experts, not of all */
     bool losses;
 };
 

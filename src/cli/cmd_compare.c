@@ -31,7 +31,7 @@ static const struct cli_option options[] = {
      "METHOD[@BITS][:NAME=VALUE,...]: those of moqa plan with any setting, or gptq, rtn, "
      "heuristics, moqa-options, standard (default), all"},
     {"bits", 'b', "LIST", CLI_TEXT, offsetof(struct arguments, bits), false,
-     "averages for the methods that take one (2.25,2.5,3,3.5)"},
+     "averages of all experts for the methods that take one (2.25,2.5,3,3.5)"},
     {"seeds", 's', "N", CLI_COUNT, offsetof(struct arguments, seeds), false,
      "draws of the calibration windows, the same for all methods: seed + 1 to seed + N; without: "
      "one, as the settings say"},

@@ -27,7 +27,8 @@ struct compare_options { /* borrowed while the comparison lives */
     size_t
         seeds; /* draws of the calibration, seed + 1 .. seed + seeds; 0: one, as the settings say */
     const struct compare_methods *methods;
-    const double *bits; /* [bits_count] averages for the methods that take one */
+    const double *bits; /* [bits_count] nominal averages of all experts, shared ones included, for
+                           the methods that take one */
     size_t bits_count;
     const struct settings *settings; /* of the command */
     struct compare_texts *texts;     /* parsed; loaded by compare_new() */
@@ -59,7 +60,9 @@ struct compare_cell {
 /* A method at some bits: a line of the table. */
 struct compare_row {
     const struct compare_method *method;
-    double bits;               /* that were asked for; 0: the method's own */
+    char name[COMPARE_LABEL_MAX + 24]; /* the method's label, and what was changed to reach: */
+    double bits;          /* of all experts, that were asked for; 0: the method's own */
+    unsigned bits_shared; /* of shared experts; less than the settings' where those left no room */
     struct compare_cell *cell; /* [cells] one for each draw; one where no draw matters */
     size_t cells;
 };

@@ -1,5 +1,6 @@
 /* The runs of a comparison: what is there, what is missing, and the computing of it. */
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -71,11 +72,33 @@ static bool has_weights(const struct compare *c, const struct compare_job *j)
     return is_original(c, j) || is_there(j->folder, "config.json");
 }
 
+static char *again_path(const struct compare_job *j, struct err *err)
+{
+    struct str path = {0};
+    str_appendf(&path, "%s.again", j->folder);
+    if (str_ok(&path, err) < 0) {
+        str_release(&path);
+        return NULL;
+    }
+    return path.data;
+}
+
+/* A command that was cut while it replaced a folder (replace() below) left the new one alone. */
+static void finish_replacing(const struct compare_job *j)
+{
+    char *again = again_path(j, NULL);
+    if (again && !is_there(j->folder, RUN_RESULT_FILE) && is_there(again, RUN_RESULT_FILE) &&
+        (rmdir(j->folder) == 0 || errno == ENOENT) && rename(again, j->folder) < 0)
+        log_write(LOG_WARN, "%s: cannot be renamed: %s", again, strerror(errno));
+    free(again);
+}
+
 /* The record of an earlier command; or, where that was cut between the pass and its record, a new
  * one of the finished checkpoint. */
 static void look(struct compare *c, struct compare_job *j)
 {
     struct plan plan = {0};
+    finish_replacing(j);
     j->has_result = run_result_load(&j->result, j->folder, NULL) == 0;
     if (j->has_result && strcmp(j->result.key, j->key) != 0) {
         run_result_release(&j->result);
@@ -158,7 +181,7 @@ static int run_pass(struct compare *c, struct compare_job *j, const struct plan 
     struct job_options o = {.inputs = &inputs,
                             .model_dir = c->o.model_dir,
                             .plan = plan,
-                            .plan_path = c->result.row[j->row].method->label,
+                            .plan_path = c->result.row[j->row].name,
                             .out = out,
                             .format = PASS_MOQA,
                             .resume = true,
@@ -188,21 +211,19 @@ static int replace(const struct compare_job *j, const char *made, struct err *er
  * were kept they are made beside them, under a name of their own until they are complete. */
 static int quantize(struct compare *c, struct compare_job *j, struct err *err)
 {
-    struct str out = {0};
     struct plan begun = {0};
     bool again = j->has_result;
-    str_appendf(&out, "%s%s", j->folder, again ? ".again" : "");
-    int rc = str_ok(&out, err);
-    if (rc < 0)
-        return rc;
+    char *beside = again ? again_path(j, err) : NULL;
+    const char *out = again ? beside : j->folder;
+    if (!out)
+        return ERR_NOMEM;
     /* Other settings may have made the same plan; the pass goes on with those it began with. */
-    bool resumed = is_plan_of(c, j, out.data, &begun);
-    bool complete = resumed && is_there(out.data, "config.json");
+    bool resumed = is_plan_of(c, j, out, &begun);
+    bool complete = resumed && is_there(out, "config.json");
     double started = seconds_now();
-    if (!complete)
-        rc = run_pass(c, j, resumed ? &begun : &j->plan, out.data, err);
+    int rc = complete ? 0 : run_pass(c, j, resumed ? &begun : &j->plan, out, err);
     if (rc == 0 && again)
-        rc = replace(j, out.data, err);
+        rc = replace(j, out, err);
     else if (rc == 0) {
         describe(c, j);
         j->result.has_seconds = !resumed;
@@ -211,7 +232,7 @@ static int quantize(struct compare *c, struct compare_job *j, struct err *err)
         rc = run_result_save(&j->result, j->folder, err);
     }
     plan_release(&begun);
-    str_release(&out);
+    free(beside);
     return rc;
 }
 
@@ -282,7 +303,7 @@ static void tell(struct sweep *s, const struct compare_job *j, const char *what)
     if (row->bits > 0)
         snprintf(bits, sizeof bits, " at %g bits", row->bits);
     progress_part(s->c->o.progress, s->part++, "%zu of %zu, %.36s%s, %.20s", s->cell,
-                  s->missing_cells, row->method->label, bits, what);
+                  s->missing_cells, row->name, bits, what);
 }
 
 static int evaluate(struct sweep *s, struct compare_job *j, struct err *err)

@@ -52,7 +52,7 @@ static void append_number(struct str *out, bool known, double value)
 static void append_run(struct str *out, const struct compare_row *row,
                        const struct compare_cell *cell, const struct compare_texts *t)
 {
-    append_field(out, row->method->label);
+    append_field(out, row->name);
     append_number(out, row->bits > 0, row->bits);
     str_appendf(out, ",%llu", (unsigned long long)cell->seed);
     append_number(out, true, cell->nominal_bits);
@@ -142,7 +142,7 @@ static json_t *row_json(const struct compare_row *row, const struct compare_text
 {
     json_t *o = json_object(), *perplexity = json_object(), *acc = json_object(),
            *norm = json_object(), *runs = json_array();
-    set(o, "method", json_string(row->method->label), failed);
+    set(o, "method", json_string(row->name), failed);
     set(o, "base_method", json_string(row->method->info->name), failed);
     set(o, "bits", number_or_null(row->bits > 0, row->bits), failed);
     set(o, "nominal_bits", mean_json(row, compare_nominal, 0), failed);
@@ -215,9 +215,14 @@ int compare_json(struct str *out, const struct compare_result *r, struct err *er
     int rc = compare_correlation(&correlation, &plans, r, err);
     if (rc < 0)
         return rc;
+    json_t *settings = NULL;
+    rc = settings_to_json(&settings, r->options->settings, err);
+    if (rc < 0)
+        return rc;
     json_t *root = head_json(r, &failed), *rows = json_array(), *agree = json_object();
     for (size_t i = 0; i < r->rows; i++)
         append(rows, row_json(&r->row[i], r->options->texts, &failed), &failed);
+    set(root, "settings", settings, &failed);
     set(root, "rows", rows, &failed);
     set(agree, "spearman", number_or_null(true, correlation), &failed);
     set(agree, "plans", json_integer((json_int_t)plans), &failed);

@@ -32,7 +32,7 @@ static int draw(const struct compare_result *r, const char *path, size_t begin, 
     for (size_t i = 0; i < r->rows; i++) {
         const struct compare_row *row = &r->row[i];
         bool original = row->method->info->quantizer == PLAN_NONE;
-        run[i] = (struct figure_run){.name = row->method->label,
+        run[i] = (struct figure_run){.name = row->name,
                                      .method = row->method->family,
                                      .nominal_bits =
                                          original ? 0 : compare_mean(row, compare_nominal, 0).mean,

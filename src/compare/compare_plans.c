@@ -30,11 +30,40 @@ static size_t lines_of(const struct compare *c, const struct compare_method *m)
     return m->info->average && m->bits <= 0 ? c->o.bits_count : 1;
 }
 
+/* The average of the routed experts at which all experts have `bits`. */
+static double routed_average(const struct compare *c, double bits, unsigned bits_shared)
+{
+    const struct model_config *config = c->model.config;
+    double routed = (double)config->experts * (double)config->expert_size;
+    double shared = (double)config->shared_size;
+    return (bits * (routed + shared) - bits_shared * shared) / routed;
+}
+
+/* A wide shared expert may take more than the bits that were asked for: it gets the widest that
+ * leaves the routed ones at least the narrowest, unless its width was asked for, too. */
+static void choose_shared(struct compare_row *row, const struct compare *c)
+{
+    const struct compare_method *m = row->method;
+    size_t i = WIDTHS;
+    row->bits_shared = m->settings.bits_shared;
+    snprintf(row->name, sizeof row->name, "%s", m->label);
+    if (!m->info->routed || strstr(m->label, "bits_shared=") ||
+        routed_average(c, row->bits, row->bits_shared) >= widths[0])
+        return;
+    while (i > 1 && routed_average(c, row->bits, widths[i - 1]) < widths[0])
+        i--;
+    row->bits_shared = widths[i - 1];
+    size_t used = strlen(row->name);
+    snprintf(row->name + used, sizeof row->name - used, "%cbits_shared=%u",
+             strchr(row->name, ':') ? ',' : ':', row->bits_shared);
+}
+
 static int add_row(struct compare *c, const struct compare_method *m, double bits, struct err *err)
 {
     size_t cells = compare_is_original(m) ? 1 : c->result.draws;
     struct compare_row *row = &c->result.row[c->result.rows];
     *row = (struct compare_row){.method = m, .bits = bits};
+    choose_shared(row, c);
     row->cell = mem_array(cells, sizeof *row->cell, err);
     if (!row->cell)
         return ERR_NOMEM;
@@ -224,9 +253,11 @@ static int make_plan(struct compare *c, struct compare_job *j, struct err *err)
     struct settings s = m->settings;
     s.windows = draw->settings.windows;
     s.seed = draw->settings.seed;
+    s.bits_shared = row->bits_shared;
     struct planner_request request = {
         .method = m->info->name,
-        .average_bits = row->bits,
+        .average_bits =
+            m->info->routed ? routed_average(c, row->bits, row->bits_shared) : row->bits,
         .budget = m->budget,
         .losses = l ? &l->losses : NULL,
         .losses_path = l ? l->path : NULL,
@@ -239,8 +270,10 @@ static int make_plan(struct compare *c, struct compare_job *j, struct err *err)
         rc = analysis_update(c->session.analysis, &s, &inner);
     if (rc == 0)
         rc = planner_make(&j->plan, c->session.analysis, &request, c->model.config, &inner);
-    if (rc < 0)
-        err_set(err, inner.code, inner.file[0] ? inner.file : NULL, "%s: %s", m->label,
+    if (rc < 0 && strncmp(inner.message, m->info->name, strlen(m->info->name)) == 0)
+        *(err ? err : &inner) = inner; /* it names the method itself */
+    else if (rc < 0)
+        err_set(err, inner.code, inner.file[0] ? inner.file : NULL, "%s: %s", row->name,
                 inner.message);
     return rc;
 }

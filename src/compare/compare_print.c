@@ -10,10 +10,11 @@
 #include "data/base/sanitize.h"
 #include "data/base/unicode.h"
 #include "src/compare/compare_data.h"
+#include "src/runs.h"
 
 const char *const compare_format_names[COMPARE_FORMATS] = {"text", "markdown", "csv", "json"};
 
-enum { CELL_MAX = COMPARE_LABEL_MAX };
+enum { CELL_MAX = COMPARE_LABEL_MAX + 64 };
 
 /* Texts of a table: [rows + 1][columns], titles first. */
 struct grid {
@@ -63,11 +64,10 @@ static size_t count_columns(const struct compare_texts *t)
 static void put_name(char *out, const struct compare_row *row)
 {
     if (row->bits > 0)
-        snprintf(out, CELL_MAX, "%.*s@%g%s", (int)strlen(row->method->info->name),
-                 row->method->label, row->bits,
-                 row->method->label + strlen(row->method->info->name));
+        snprintf(out, CELL_MAX, "%s@%g%s", row->method->info->name, row->bits,
+                 row->name + strlen(row->method->info->name));
     else
-        snprintf(out, CELL_MAX, "%s", row->method->label);
+        snprintf(out, CELL_MAX, "%s", row->name);
 }
 
 static void fill_titles(const struct grid *g, const struct compare_texts *t)
@@ -199,14 +199,16 @@ static int append_legend(struct str *out, const struct compare_result *r, struct
     const struct compare_texts *t = r->options->texts;
     double correlation;
     size_t plans;
-    char model[CELL_MAX];
+    char model[CELL_MAX], settings[512];
     int rc = compare_correlation(&correlation, &plans, r, err);
     if (rc < 0)
         return rc;
     sanitize(model, sizeof model, r->model_name, strlen(r->model_name));
     str_appendf(out, "\n%s; calibrated on %zu windows of %zu tokens", model, r->calibration_windows,
                 r->calibration_window);
-    if (r->draws > 1 || r->options->seeds)
+    if (r->draws == 1 && r->options->seeds)
+        str_appendf(out, ", drawn with seed %llu", (unsigned long long)r->seed[0]);
+    if (r->draws > 1)
         str_appendf(out, ", %zu draws (seeds %llu to %llu; mean \u00b1 standard deviation)",
                     r->draws, (unsigned long long)r->seed[0],
                     (unsigned long long)r->seed[r->draws - 1]);
@@ -218,6 +220,9 @@ static int append_legend(struct str *out, const struct compare_result *r, struct
                     t->window, t->texts > 1 ? ", mean over the texts" : "");
     }
     str_append(out, "\n");
+    runs_describe_settings(settings, sizeof settings, r->options->settings);
+    if (settings[0])
+        str_appendf(out, "Settings of all: %s.\n", settings);
     if (isfinite(correlation))
         str_appendf(out,
                     "Rank correlation of predicted and measured excess: %.3f over %zu plans.\n",

@@ -82,6 +82,10 @@ more=()
 draws -f csv >again.csv 2>/dev/null
 check 'with what was known before' diff <(untimed table.csv) <(untimed again.csv)
 check 'and nothing beside it' [ -z "$(find kept -name '*.again')" ]
+run=$(echo kept/gptq-3-* | cut -d ' ' -f 1)
+mv "$run" "$run.again"
+expect 'a replacement that was cut is finished' 0 '0 runs computed, 5 were there' draws
+check 'under its name' [ -e "$run/moqa_result.json" -a ! -e "$run.again" ]
 
 # --- Cut ---
 
@@ -121,6 +125,16 @@ check 'are written' [ -s bits-letters.pdf -a -s "bits-$(basename "${evaluation[1
 printf '%s\n' '{"goal":"boil water","sol1":"use a kettle","sol2":"use a fridge","label":0}' >piqa.jsonl
 expect 'accuracies' 0 'piqa acc +piqa acc_norm' compare runs --text letters="$letters" --task piqa=piqa.jsonl --methods gptq-3
 expect 'the methods without a run' 0 '^budget  at each of --bits$' compare runs --list
+
+# --- Shared experts ---
+
+qwen() {
+    "$MOQA" compare "$TEST_GOLDEN/tiny-qwen2moe/trace.h5" --model "$TEST_GOLDEN/tiny-qwen2moe/model" --group-size 64 \
+        --samples 4 --eval-samples 4 --runs qwen --text letters="$letters" "$@"
+}
+expect 'averages are those of all experts' 0 '^moeptq-r@3 +(2\.99|3\.00)' qwen --methods moeptq-r@3
+expect 'a wide shared expert makes room' 0 '^moeptq-r@2\.25:bits_shared=4 +2\.2[456]' qwen --methods moeptq-r@2.25
+expect 'but not where its bits are asked for' 2 'moqa: moeptq-r: found an average of 1\.6' qwen --methods moeptq-r@2.25:bits_shared=8
 
 # --- Refused ---
 

@@ -45,13 +45,17 @@ static void make(struct made *m)
     snprintf(m->text[1].name, sizeof m->text[1].name, "c,\"d\" \u00e9");
     m->task[0].info = task_find("piqa");
     m->texts = (struct compare_texts){m->text, TEXTS, m->task, 1, 256};
-    m->options = (struct compare_options){
-        .trace_path = "t.h5", .runs_dir = "runs", .texts = &m->texts, .seeds = DRAWS};
+    m->options = (struct compare_options){.trace_path = "t.h5",
+                                          .runs_dir = "runs",
+                                          .texts = &m->texts,
+                                          .seeds = DRAWS,
+                                          .settings = &m->settings};
     for (size_t r = 0; r < ROWS; r++) {
         m->row[r] = (struct compare_row){.method = &m->methods.item[r],
                                          .bits = m->methods.item[r].bits,
                                          .cell = m->cell[r],
                                          .cells = r ? DRAWS : 1};
+        snprintf(m->row[r].name, sizeof m->row[r].name, "%s", m->methods.item[r].label);
         for (size_t d = 0; d < DRAWS; d++) {
             struct compare_cell *c = &m->cell[r][d];
             m->perplexity[r][d][0] = 10 + (double)(r + d);
