@@ -38,10 +38,11 @@ static int load_draws(struct compare *c, struct err *err)
     const struct compare_options *o = &c->o;
     size_t draws = o->seeds ? o->seeds : 1;
     int rc = 0;
-    if (o->seeds && (o->calib_count == 0 || trace_h5_probe(o->calib[0])))
+    bool trace = o->calib_count == 0 || trace_h5_probe(o->calib[0]);
+    if (o->seeds && trace && o->settings->windows != WINDOWS_BALANCED)
         return err_set(err, ERR_USAGE, NULL,
-                       "--seeds draws windows from texts: expected --calib FILE of text, found %s",
-                       o->calib_count ? "a trace" : "none");
+                       "--seeds: expected texts in --calib, or --windows balanced; the windows of "
+                       "a trace are always the same");
     c->draw = mem_array(draws, sizeof *c->draw, err);
     c->seed = mem_array(draws, sizeof *c->seed, err);
     if (!c->draw || !c->seed)

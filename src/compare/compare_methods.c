@@ -38,6 +38,7 @@ static const struct {
     {"beta_ch", "0.1"},
     {"damping", "0.05"},
     {"shrink", "0"},
+    {"refine", "3"},
     {"bits_channel", "4"},
     {"bits_shared", "4"},
 };

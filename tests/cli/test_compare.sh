@@ -147,7 +147,7 @@ refuse 'bits' '--bits: found "2;3"' --bits '2;3'
 refuse 'a format' '--format: found "html"' -f html
 refuse 'a picture' 'gif' -p x.gif
 refuse 'draws of nothing' '--seeds: found 0' --seeds 0
-expect 'draws of a trace' 2 'expected --calib FILE of text, found a trace' \
+expect 'draws of a trace' 2 '--seeds: expected texts in --calib, or --windows balanced' \
     "$MOQA" compare "$trace" --model "$sample_model" --calib "$trace" --text "$letters" --seeds 2 --runs none
 expect 'no text' 2 'expected --text FILE' compare none --methods gptq-3
 echo 'too short' >short.txt
