@@ -288,6 +288,52 @@ static void test_keys_that_come_together_share_a_frame(void **state)
         fail_msg("300 keys sent %zu bytes", sent);
 }
 
+/* What is typed while a frame is on its way shows in the next one, and none is sent before. */
+static void test_frames_wait_for_a_slow_terminal(void **state)
+{
+    static const char answer[] = "\033[0n", question[] = "\033[5n";
+    (void)state;
+    start(&program, "xterm-256color", "C.UTF-8", "trace.h5");
+    await(&program, 0, "layer 0");
+    await(&program, 0, question);
+    type(&program, answer);
+    size_t from = program.size;
+    type(&program, "3");
+    await(&program, from, question);
+    for (int i = 0; i < 30; i++)
+        listen_for(&program, 20);
+    from = program.size;
+    for (int i = 0; i < 20; i++) {
+        type(&program, "]");
+        listen_for(&program, 20);
+    }
+    assert_int_equal(program.size, from);
+    type(&program, answer);
+    await(&program, from, "last");
+    await(&program, from, question);
+    type(&program, answer);
+    type(&program, "q");
+    assert_int_equal(end(&program), 0);
+}
+
+static void test_an_answer_in_pieces_is_no_key(void **state)
+{
+    (void)state;
+    start(&program, "xterm-256color", "C.UTF-8", "trace.h5");
+    await(&program, 0, "layer 0");
+    type(&program, "?");
+    await(&program, 0, "search");
+    type(&program, "\033");
+    for (int i = 0; i < 5; i++)
+        listen_for(&program, 20);
+    type(&program, "[0n");
+    size_t from = program.size;
+    type(&program, "zipf");
+    await(&program, from, "zipf"); /* still in the search of the help, which Esc would have left */
+    type(&program, "\003q");
+    assert_int_equal(end(&program), 0);
+}
+
 #define WITH_STATE(name) cmocka_unit_test_setup_teardown(name, make_state, remove_state)
 
 int main(void)
@@ -300,6 +346,8 @@ int main(void)
         WITH_STATE(test_who_leaves_while_it_loads_leaves_at_once),
         WITH_STATE(test_a_bad_file_is_told_on_the_terminal_as_it_was),
         WITH_STATE(test_keys_that_come_together_share_a_frame),
+        WITH_STATE(test_frames_wait_for_a_slow_terminal),
+        WITH_STATE(test_an_answer_in_pieces_is_no_key),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

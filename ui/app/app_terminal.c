@@ -58,7 +58,8 @@ static int show_loading(struct loop *l, const struct app_loader *loader, struct 
         if (load.ended)
             return 1;
         app_load_draw(&l->cells, &l->look, loader->trace_path, &load, now_ms() - start > QUIET_MS);
-        term_present(l->term, &l->cells, &l->look);
+        if (term_ready(l->term))
+            term_present(l->term, &l->cells, &l->look);
         struct term_event e = term_read(l->term, POLL_LOAD_MS);
         if (leaves(e.key))
             return 0;
@@ -85,12 +86,11 @@ static bool take(struct loop *l, const struct term_event *e, bool stale)
 }
 
 /* Waits for an event and takes all that have come by then: over a slow line, keys must not queue
- * up behind frames that nobody will look at. */
-static bool take_events(struct loop *l)
+ * up behind frames that nobody will look at. `stale`: the last frame is older than the state. */
+static bool take_events(struct loop *l, bool stale)
 {
     struct term_event e = term_read(l->term, app_busy(l->app) ? POLL_BUSY_MS : POLL_IDLE_MS);
     int64_t end = now_ms() + BURST_MS;
-    bool stale = false;
     while (take(l, &e, stale)) {
         if (e.key == TERM_KEY_NONE || e.key == TERM_KEY_RESIZE || now_ms() > end)
             return true;
@@ -109,9 +109,12 @@ static int run(struct loop *l, struct err *err)
         int rc = fit(l, err);
         if (rc < 0)
             return rc;
-        app_draw(l->app, &l->cells);
-        term_present(l->term, &l->cells, app_look(l->app));
-        if (!take_events(l))
+        bool ready = term_ready(l->term);
+        if (ready) {
+            app_draw(l->app, &l->cells);
+            term_present(l->term, &l->cells, app_look(l->app));
+        }
+        if (!take_events(l, !ready))
             return 0;
         app_tick(l->app);
         const char *copy = app_take_copy(l->app);

@@ -16,7 +16,7 @@ struct term;
 
 /* Keys: a Unicode code point, or one of these. */
 enum term_key {
-    TERM_KEY_NONE = 0, /* the timeout passed */
+    TERM_KEY_NONE = 0, /* the timeout passed, or term_ready() may have changed */
     TERM_KEY_CTRL_C = 3,
     TERM_KEY_TAB = 9,
     TERM_KEY_ENTER = 10,
@@ -68,6 +68,9 @@ void term_size(const struct term *t, int *w, int *h);
 
 /* Shows a frame: only what differs is sent. A frame of another size is cut. */
 void term_present(struct term *t, const struct cells *c, const struct style_look *look);
+/* False while the last frame is on its way: over a slow line frames would queue up in buffers and
+ * the screen fall behind the keys. Terminals that do not tell are always ready. */
+bool term_ready(const struct term *t);
 void term_redraw(struct term *t); /* the next frame is sent whole (Ctrl-L) */
 
 /* Waits for a key at most `timeout_ms` (0: does not wait, negative: for ever). */

@@ -16,13 +16,31 @@
 
 enum { CRASH_SIGNALS = 5, STOP_SIGNALS = 3, RESTORE_MAX = 256, NAP_MS = 200 };
 
+/* After a frame the terminal is asked for its status (DSR); the answer says that the frame has
+ * arrived. */
+enum {
+    KEY_ANSWER = KEY_MAX + 1,
+    FREE_MS = 250,         /* long ways are no slow lines: so long frames follow each other */
+    LOST_MS = 10000,       /* an answer that has not come by then is not waited for */
+    CLOSE_MS = 5000,       /* and must not be left to the shell when the program ends */
+    CLOSE_UNKNOWN_MS = 50, /* the same for a terminal that has never answered */
+    ESC_MS = 25,
+    ESC_ASKED_MS = 250 /* the bytes of an answer may come one by one, and are not an Esc */
+};
+
 static const int crash_signal[CRASH_SIGNALS] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 static const int stop_signal[STOP_SIGNALS] = {SIGTERM, SIGHUP, SIGINT};
 
 struct term {
     SCREEN *screen;
     bool utf8, mouse;
-    int button; /* held down, for drags */
+    int button;       /* held down, for drags */
+    bool can_ask;     /* it understands ANSI's sequences */
+    bool asked;       /* and owes an answer */
+    bool answered;    /* it has answered before */
+    bool slow;        /* its last answer took longer than FREE_MS */
+    int64_t asked_at; /* ms */
+    uint64_t shown;   /* hash of the last frame; 0: none, or it must be sent again */
     enum style_depth depth;
     struct sigaction crash_before[CRASH_SIGNALS], stop_before[STOP_SIGNALS];
     stack_t stack_before;
@@ -35,6 +53,19 @@ static struct termios modes_before;
 static char restore_text[RESTORE_MAX];
 static size_t restore_size;
 static char crash_stack[1 << 16];
+
+static int64_t now_ms(void)
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static void send_raw(const char *text)
+{
+    fputs(text, stdout);
+    fflush(stdout);
+}
 
 /* --- restoring --- */
 
@@ -177,6 +208,13 @@ static void define_keys(void)
                 {"\033[5~", KEY_PPAGE},   {"\033[6~", KEY_NPAGE}, {"\033[Z", KEY_BTAB}};
     for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
         define_key(keys[i].sequence, keys[i].code);
+    define_key("\033[0n", KEY_ANSWER);
+}
+
+static bool is_ansi(void)
+{
+    const char *move = capability("cup");
+    return move && move != (const char *)-1 && strncmp(move, "\033[", 2) == 0;
 }
 
 /* Ctrl-C becomes a key, Ctrl-Z keeps stopping the program. */
@@ -192,7 +230,6 @@ static void set_modes(void)
     }
     keypad(stdscr, TRUE);
     nodelay(stdscr, TRUE);
-    set_escdelay(25);
     curs_set(0);
     define_keys();
 }
@@ -228,6 +265,7 @@ int term_open(struct term **out, struct style_look *look, struct err *err)
     }
     t->utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     t->depth = find_depth();
+    t->can_ask = is_ansi();
     set_modes();
     prepare_restore();
     quit_wanted = interrupt_wanted = 0;
@@ -240,11 +278,20 @@ int term_open(struct term **out, struct style_look *look, struct err *err)
     return 0;
 }
 
+/* Takes the answer that is still on its way, and what was typed meanwhile. */
+static void await_answer(struct term *t)
+{
+    int64_t end = now_ms() + (t->answered ? CLOSE_MS : CLOSE_UNKNOWN_MS);
+    while (t->asked && !quit_wanted && now_ms() < end)
+        term_read(t, (int)(end - now_ms()));
+}
+
 void term_close(struct term *t)
 {
     if (!t)
         return;
     term_mouse(t, false);
+    await_answer(t);
     endwin();
     release_signals(t);
     modes_saved = 0;
@@ -285,11 +332,57 @@ static void put_cell(const struct term *t, int x, int y, const struct cell *cell
         mvadd_wch(y, x, &out);
 }
 
+static uint64_t mix(uint64_t hash, uint64_t word)
+{
+    hash = (hash ^ word) * 0x9e3779b97f4a7c15u;
+    return hash ^ hash >> 32;
+}
+
+/* Over all that a frame is made of; never 0. */
+static uint64_t hash_frame(const struct cells *c, const struct style_look *look, int w, int h)
+{
+    uint64_t hash = mix((uint64_t)w << 32 | (uint64_t)h, (uint64_t)c->w << 32 | (uint64_t)c->h);
+    hash = mix(hash, (uint64_t)look->theme << 16 | (uint64_t)look->depth << 8 | look->glyphs);
+    for (size_t i = 0, n = (size_t)c->w * (size_t)c->h; i < n; i++) {
+        const struct cell *cell = &c->cell[i];
+        char text[CELL_GLYPH_MAX] = {0};
+        uint64_t half[2];
+        for (size_t k = 0; k < sizeof text && cell->glyph[k]; k++)
+            text[k] = cell->glyph[k]; /* what stands behind its end is anything */
+        memcpy(half, text, sizeof half);
+        hash = mix(hash, half[0]);
+        if (half[1])
+            hash = mix(hash, half[1]);
+        hash = mix(hash, (uint64_t)cell->style.fg << 32 | (uint64_t)cell->style.bg << 8 |
+                             cell->style.attr);
+    }
+    return hash ? hash : 1;
+}
+
+static void ask(struct term *t)
+{
+    if (!t->can_ask || t->asked)
+        return;
+    t->asked = true;
+    t->asked_at = now_ms();
+    send_raw("\033[5n");
+}
+
+bool term_ready(const struct term *t)
+{
+    int64_t age = now_ms() - t->asked_at;
+    return !t->asked || !t->answered || (age < FREE_MS && !t->slow) || age > LOST_MS;
+}
+
 void term_present(struct term *t, const struct cells *c, const struct style_look *look)
 {
     int w, h;
     struct style_look used = *look;
     term_size(t, &w, &h);
+    uint64_t hash = hash_frame(c, look, w, h);
+    if (hash == t->shown)
+        return;
+    t->shown = hash;
     if (used.depth > t->depth)
         used.depth = t->depth;
     erase();
@@ -303,11 +396,14 @@ void term_present(struct term *t, const struct cells *c, const struct style_look
         }
     wnoutrefresh(stdscr);
     doupdate();
+    if (t->asked && now_ms() - t->asked_at > LOST_MS)
+        t->answered = t->asked = false; /* another terminal may sit at the other end */
+    ask(t);
 }
 
 void term_redraw(struct term *t)
 {
-    (void)t;
+    t->shown = 0;
     clearok(curscr, TRUE);
 }
 
@@ -398,9 +494,19 @@ static bool read_now(struct term *t, struct term_event *e)
         e->key = TERM_KEY_CTRL_C;
         return true;
     }
+    bool owed = t->asked && now_ms() - t->asked_at < LOST_MS;
+    set_escdelay(owed ? ESC_ASKED_MS : ESC_MS);
     int got = get_wch(&code);
     if (got == ERR)
         return false;
+    if (got == KEY_CODE_YES && code == KEY_ANSWER) {
+        t->asked = false;
+        t->answered = true;
+        t->slow = now_ms() - t->asked_at > FREE_MS;
+        return true;
+    }
+    if (got == KEY_CODE_YES && code == KEY_RESIZE)
+        t->shown = 0;
     if (got == KEY_CODE_YES && code == KEY_MOUSE)
         *e = mouse_event(t);
     else if (got == KEY_CODE_YES)
@@ -408,13 +514,6 @@ static bool read_now(struct term *t, struct term_event *e)
     else
         e->key = code == '\r' ? TERM_KEY_ENTER : code == '\b' ? TERM_KEY_BACKSPACE : code;
     return true;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
 struct term_event term_read(struct term *t, int timeout_ms)
@@ -437,12 +536,6 @@ struct term_event term_read(struct term *t, int timeout_ms)
 }
 
 /* --- small things --- */
-
-static void send_raw(const char *text)
-{
-    fputs(text, stdout);
-    fflush(stdout);
-}
 
 void term_mouse(struct term *t, bool on)
 {
