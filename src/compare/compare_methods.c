@@ -7,6 +7,7 @@
 
 #include "data/base/mem.h"
 #include "data/base/str.h"
+#include "src/cli/cli.h"
 
 enum { WORD_MAX = 512, NAME_MAX_LENGTH = 32 };
 
@@ -16,12 +17,12 @@ static const struct {
     {"gptq", "gptq-2 gptq-3 gptq-4 gptq-8"},
     {"rtn", "rtn-2 rtn-3 rtn-4 rtn-8"},
     {"heuristics", "first-layers frequent outlier importance"},
-    {"standard", "fp16 rtn gptq gptq:scale_search=on,shift=on moeptq-r heuristics moqa budget "
-                 "budget:scale_search=on,shift=on"},
+    {"standard", "fp16 rtn gptq gptq:best-rounding moeptq-r heuristics moqa budget "
+                 "budget:best-rounding"},
     {"all", "standard moqa-options"},
 };
 enum { GROUPS = sizeof groups / sizeof groups[0] };
-static const char options_word[] = "moqa-options";
+static const char options_word[] = "moqa-options", best_word[] = CLI_BEST_ROUNDING;
 
 /* Numbers have no "other" value: those that moqa-options tries. Choices and switches are tried
  * whatever the table of settings has. */
@@ -95,13 +96,34 @@ static int split_word(struct word *w, const char *text, struct err *err)
 
 /* --- Settings of a word --- */
 
-/* The end of "NAME=VALUE" at `at`: the comma before the next "NAME=", or the text's end. */
+/* True where the word for settings_best_rounding stands, up to a comma or the end. */
+static bool is_best(const char *at)
+{
+    size_t length = sizeof best_word - 1;
+    return strncmp(at, best_word, length) == 0 && (at[length] == ',' || at[length] == '\0');
+}
+
+/* The end of "NAME=VALUE" at `at`: the comma before the next such piece, or the text's end. */
 static const char *assignment_end(const char *at)
 {
     for (const char *comma = strchr(at, ','); comma; comma = strchr(comma + 1, ','))
-        if (comma[1 + strcspn(comma + 1, "=,")] == '=')
+        if (comma[1 + strcspn(comma + 1, "=,")] == '=' || is_best(comma + 1))
             return comma;
     return at + strlen(at);
+}
+
+static int append_piece(struct str *label, const char *piece, struct err *err)
+{
+    str_appendf(label, "%s%s", strchr(str_get(label), ':') ? "," : ":", piece);
+    return str_ok(label, err);
+}
+
+static int assign_best(struct compare_method *m, struct str *label, struct err *err)
+{
+    int rc = 0;
+    for (const struct setting_value *v = settings_best_rounding; rc == 0 && v->name; v++)
+        rc = settings_set(&m->settings, v->name, v->value, err);
+    return rc == 0 ? append_piece(label, best_word, err) : rc;
 }
 
 static int set_power(double *out, const char *name, const char *value, struct err *err)
@@ -129,7 +151,7 @@ static int assign(struct compare_method *m, const char *name, const char *value,
                   struct err *err)
 {
     const struct setting_info *info = settings_find(name);
-    char canonical[64];
+    char canonical[64], piece[WORD_MAX + 64];
     int rc;
     bool budget = strcmp(m->info->name, "budget") == 0;
     if (budget && strcmp(name, "grain") == 0)
@@ -150,9 +172,8 @@ static int assign(struct compare_method *m, const char *name, const char *value,
         settings_get(&m->settings, info, canonical, sizeof canonical);
         value = canonical;
     }
-    str_appendf(label, "%s%s=%s", strchr(str_get(label), ':') ? "," : ":", info ? info->name : name,
-                value);
-    return str_ok(label, err);
+    snprintf(piece, sizeof piece, "%s=%s", info ? info->name : name, value);
+    return append_piece(label, piece, err);
 }
 
 static int assign_all(struct compare_method *m, const struct word *w, struct str *label,
@@ -164,6 +185,11 @@ static int assign_all(struct compare_method *m, const struct word *w, struct str
         char name[NAME_MAX_LENGTH], value[WORD_MAX];
         const char *end = assignment_end(at), *equals = memchr(at, '=', (size_t)(end - at));
         struct err inner = {0};
+        if (is_best(at)) {
+            rc = assign_best(m, label, err);
+            at = *end ? end + 1 : end;
+            continue;
+        }
         if (!equals || equals == at || (size_t)(equals - at) >= sizeof name)
             return err_set(err, ERR_USAGE, NULL,
                            "--methods: found \"%.100s\", expected NAME=VALUE behind the colon",

@@ -7,8 +7,8 @@
  * `heuristics`, `moqa-options` (MoQa with each option changed, one at a time), `standard` and
  * `all`. NAME is any setting (data/settings.h), over those of the command; for `budget` also grain,
  * sensitivity and significance. A piece without `=` belongs to the value before it, so that
- * `class_bits=2,3,4` needs no quotes. @BITS is the average for this word alone, where the method
- * takes one.
+ * `class_bits=2,3,4` needs no quotes; `best-rounding` alone stands for settings_best_rounding.
+ * @BITS is the average for this word alone, where the method takes one.
  */
 #ifndef MOQA_SRC_COMPARE_COMPARE_METHODS_H
 #define MOQA_SRC_COMPARE_COMPARE_METHODS_H

@@ -75,6 +75,8 @@ check 'a draw is that of --windows random --seed' \
 check 'no weights are left' [ -z "$(find kept -name '*.safetensors' -o -name config.json)" ]
 expect 'the Results screen shows the runs' 0 'gptq-3-[0-9a-f]{12}' "$MOQA" open "$trace" --model "$sample_model" --runs kept --keys 7
 check 'as finished' [ "$(grep -c unfinished out)" = 0 ]
+check 'so does the figure of the results' "$MOQA" figure "$trace" --model "$sample_model" --runs kept --figure results -o kept.svg
+check 'with both methods' [ "$(grep -oE '>(gptq-3|moeptq-r)<' kept.svg | sort -u | wc -l)" = 2 ]
 expect 'they are not computed again' 0 '0 runs computed, 5 were there' draws
 more=("${evaluation[1]}")
 expect 'but for another text' 0 '5 runs computed, 0 were there' draws

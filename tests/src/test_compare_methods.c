@@ -75,6 +75,25 @@ static void test_values_may_have_commas_and_colons(void **state)
     compare_methods_release(&m);
 }
 
+static void test_best_rounding_stands_for_its_settings(void **state)
+{
+    (void)state;
+    struct compare_methods m =
+        add("budget:best-rounding moqa:class_bits=2,4,best-rounding,shift=off,classes=2");
+    struct settings best = base;
+    struct err err = {0};
+    for (const struct setting_value *v = settings_best_rounding; v->name; v++)
+        assert_int_equal(settings_set(&best, v->name, v->value, &err), 0);
+    assert_string_equal(m.item[0].label, "budget:best-rounding");
+    assert_true(settings_equal(&m.item[0].settings, &best));
+    assert_string_equal(m.item[1].label, "moqa:class_bits=2,4,best-rounding,shift=off,classes=2");
+    best.shift = false;
+    best.class_bits_count = best.class_bits[0] = 2;
+    best.class_bits[1] = 4;
+    assert_true(settings_equal(&m.item[1].settings, &best));
+    compare_methods_release(&m);
+}
+
 static void test_every_setting_of_the_table_can_be_given(void **state)
 {
     (void)state;
@@ -307,6 +326,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_word_is_a_method_with_settings_over_the_commands),
         cmocka_unit_test(test_values_may_have_commas_and_colons),
+        cmocka_unit_test(test_best_rounding_stands_for_its_settings),
         cmocka_unit_test(test_every_setting_of_the_table_can_be_given),
         cmocka_unit_test(test_words_for_several_carry_their_settings_to_each),
         cmocka_unit_test(test_what_is_named_twice_runs_once),
