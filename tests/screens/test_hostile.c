@@ -237,6 +237,8 @@ static void test_random_use_for_long_breaks_nothing_and_keeps_no_memory(void **s
             early = heap_bytes();
     }
     size_t late = heap_bytes();
+    print_message("heap: %zu bytes after %zu events, %zu after %zu\n", early, events / 10, late,
+                  events);
     if (late > early + (1 << 20))
         fail_msg("the heap grew from %zu to %zu bytes", early, late);
     app_free(a);

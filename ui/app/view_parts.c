@@ -167,13 +167,6 @@ int view_wheel(const struct app *a, const struct term_event *e)
     return here && e->wheel ? (e->wheel < 0 ? APP_BACK : APP_ON) : 0;
 }
 
-void view_select_tile(struct app *a, double x, double y)
-{
-    size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
-    a->expert = expert < a->result->experts ? expert : a->expert;
-    a->layer = layer < a->result->layers ? layer : a->layer;
-}
-
 bool view_pressed_in(const struct chart_map *m, const struct term_event *e, double *x, double *y)
 {
     return e->key == TERM_KEY_MOUSE &&
@@ -184,6 +177,24 @@ bool view_pressed_in(const struct chart_map *m, const struct term_event *e, doub
 bool view_pressed(const struct app *a, const struct term_event *e, double *x, double *y)
 {
     return view_pressed_in(&a->map, e, x, y);
+}
+
+void view_move_layer(struct app *a, int by)
+{
+    app_move_layer(a, by);
+}
+
+void view_grid_mouse(struct app *a, const struct term_event *e)
+{
+    double x, y;
+    int wheel = view_wheel(a, e);
+    if (wheel)
+        view_move_expert(a, wheel);
+    if (wheel || !view_pressed(a, e, &x, &y))
+        return;
+    size_t expert = x > 0 ? (size_t)(x + 0.5) : 0, layer = y > 0 ? (size_t)(y + 0.5) : 0;
+    a->expert = expert < a->result->experts ? expert : a->expert;
+    a->layer = layer < a->result->layers ? layer : a->layer;
 }
 
 void view_split(const struct app *a, struct rect r, bool beside, int min, struct rect out[2])

@@ -51,12 +51,18 @@ void view_move_expert(struct app *a, int move);
         {codes}, "expert", "select the expert before, after; pages; the first, the last", \
             view_move_expert                                                              \
     }
+void view_move_layer(struct app *a, int by);
+#define VIEW_KEY_LAYER                                                                            \
+    {                                                                                             \
+        {{TERM_KEY_UP, -1}, {TERM_KEY_DOWN, 1}}, NULL, "the layer before, after", view_move_layer \
+    }
 /* Where the second of two charts has no room of its own. */
 void view_other_chart(struct app *a, int argument);
 /* The wheel over the main chart as an enum app_move; 0: it was something else. */
 int view_wheel(const struct app *a, const struct term_event *e);
-/* The expert under a place of a grid of layers by experts. */
-void view_select_tile(struct app *a, double x, double y);
+/* The mouse over a grid of layers by experts: the wheel goes through the experts, the button
+ * selects the one below it. */
+void view_grid_mouse(struct app *a, const struct term_event *e);
 /* True for the left button in the main chart, also while it moves; its place in *x, *y. */
 bool view_pressed(const struct app *a, const struct term_event *e, double *x, double *y);
 /* The same in another chart of the last frame. */

@@ -172,23 +172,8 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     return f.row;
 }
 
-static void move_layer(struct app *a, int by)
-{
-    app_move_layer(a, by);
-}
-
-static void mouse(struct app *a, const struct term_event *e)
-{
-    double x, y;
-    int wheel = view_wheel(a, e);
-    if (wheel)
-        view_move_expert(a, wheel);
-    else if (view_pressed(a, e, &x, &y))
-        view_select_tile(a, x, y);
-}
-
 static const struct app_key keys[] = {
-    {{{TERM_KEY_UP, -1}, {TERM_KEY_DOWN, 1}}, NULL, "the layer before, after", move_layer},
+    VIEW_KEY_LAYER,
     VIEW_KEY_EXPERT(APP_KEYS_ACROSS),
     {{{0, 0}}, NULL, NULL, NULL},
 };
@@ -206,5 +191,5 @@ const struct view view_plan = {
     .first = first,
     .draw = draw,
     .facts = facts,
-    .mouse = mouse,
+    .mouse = view_grid_mouse,
 };

@@ -466,26 +466,11 @@ static void scroll_log(struct app *a, int by)
         a->log_back -= a->log_back < step ? a->log_back : step;
 }
 
-static void move_layer(struct app *a, int by)
-{
-    app_move_layer(a, by);
-}
-
-static void mouse(struct app *a, const struct term_event *e)
-{
-    double x, y;
-    int wheel = view_wheel(a, e);
-    if (wheel)
-        view_move_expert(a, wheel);
-    else if (view_pressed(a, e, &x, &y))
-        view_select_tile(a, x, y);
-}
-
 static const struct app_key keys[] = {
     {{{'r', 0}}, "resume", "go on with a cancelled or failed run", resume},
     {{{'v', 0}}, "log", "losses or log, where only one has room", switch_log},
     {{{'{', APP_BACK}, {'}', APP_ON}}, NULL, "scroll the log back, on", scroll_log},
-    {{{TERM_KEY_UP, -1}, {TERM_KEY_DOWN, 1}}, NULL, "the layer before, after", move_layer},
+    VIEW_KEY_LAYER,
     VIEW_KEY_EXPERT(APP_KEYS_ACROSS),
     {{{0, 0}}, NULL, NULL, NULL},
 };
@@ -503,5 +488,5 @@ const struct view view_run = {
     .first = first,
     .draw = draw,
     .facts = facts,
-    .mouse = mouse,
+    .mouse = view_grid_mouse,
 };

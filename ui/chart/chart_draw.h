@@ -25,7 +25,19 @@ void chart_fit(struct chart_axis *axis, const struct chart_span *span);
 /* 1, 2 or 5 times a power of ten, not below `step` (positive). */
 double chart_nice_step(double step);
 
+/* --- lines and points (chart_xy.c) --- */
+
+double chart_series_x(const struct chart_series *s, size_t i);
+uint16_t chart_series_colour(const struct chart_series *s, size_t index);
+/* Fits both axes to what they can show; returns how many points they cannot. */
+size_t chart_xy_fit(struct chart_axis *x, struct chart_axis *y, const struct chart_xy *chart,
+                    size_t *shown);
+
 /* --- histograms (chart_histogram.c) --- */
+
+enum { CHART_GROUPS = 5 };                                         /* no group, and four classes */
+size_t chart_group(const struct chart_histogram *chart, size_t i); /* below CHART_GROUPS */
+uint16_t chart_group_colour(size_t group);
 
 /* By Freedman and Diaconis: width 2 IQR n^(-1/3). Where the quartiles coincide, or memory is
  * short, by Sturges; 10 to 80, or as many as the chart asks for. */

@@ -4,10 +4,10 @@
 
 #include "ui/chart/chart_draw.h"
 
-enum { BINS_MAX = 256, GROUPS = 5 };
+enum { BINS_MAX = 256 };
 
 struct bins {
-    size_t count[BINS_MAX][GROUPS]; /* [bin][group] */
+    size_t count[BINS_MAX][CHART_GROUPS]; /* [bin][group] */
     size_t n, largest;
     int columns; /* of a bar */
     double peak; /* of the curve, in counts */
@@ -38,10 +38,10 @@ size_t chart_bins(const struct chart_histogram *chart, const struct chart_axis *
     return (size_t)fmin(fmax(ceil(bins), 10), 80);
 }
 
-static size_t group_of(const struct chart_histogram *chart, size_t i)
+size_t chart_group(const struct chart_histogram *chart, size_t i)
 {
     size_t group = chart->group ? chart->group[i] : 0;
-    return group < GROUPS ? group : GROUPS - 1;
+    return group < CHART_GROUPS ? group : CHART_GROUPS - 1;
 }
 
 double chart_curve(const struct chart_histogram *chart, double bin_width, double x)
@@ -62,11 +62,11 @@ static void fill_bins(struct bins *b, const struct chart_histogram *chart,
     for (size_t i = 0; i < chart->n; i++) {
         double place = chart_place(x, chart->value[i]);
         if (place >= 0 && place <= 1)
-            b->count[chart_cell(place, (int)b->n)][group_of(chart, i)]++;
+            b->count[chart_cell(place, (int)b->n)][chart_group(chart, i)]++;
     }
     for (size_t k = 0; k < b->n; k++) {
         size_t sum = 0;
-        for (size_t g = 0; g < GROUPS; g++)
+        for (size_t g = 0; g < CHART_GROUPS; g++)
             sum += b->count[k][g];
         b->largest = sum > b->largest ? sum : b->largest;
     }
@@ -89,8 +89,9 @@ static const char *bar_glyph(const struct style_look *look, size_t group, int ei
 {
     static const char *const lower[] = {" ",      "\u2581", "\u2582", "\u2583", "\u2584",
                                         "\u2585", "\u2586", "\u2587", "\u2588"};
-    static const char *const ascii[GROUPS] = {"#", "#", ".", "-", "="};
-    static const char *const shade[GROUPS] = {"\u2588", "\u2588", "\u2592", "\u2591", "\u2593"};
+    static const char *const ascii[CHART_GROUPS] = {"#", "#", ".", "-", "="};
+    static const char *const shade[CHART_GROUPS] = {"\u2588", "\u2588", "\u2592", "\u2591",
+                                                    "\u2593"};
     if (look->glyphs == STYLE_ASCII)
         return eighths >= 4 ? ascii[group] : " ";
     if (!style_has_colour(look) && group > 1)
@@ -98,7 +99,7 @@ static const char *bar_glyph(const struct style_look *look, size_t group, int ei
     return lower[eighths];
 }
 
-static uint16_t bar_colour(size_t group)
+uint16_t chart_group_colour(size_t group)
 {
     return group ? (uint16_t)(STYLE_GROUP + group) : STYLE_SERIES;
 }
@@ -108,7 +109,7 @@ static size_t group_at(const size_t *count, double at)
 {
     double top = 0;
     size_t found = 0;
-    for (size_t g = GROUPS; g-- > 0;) {
+    for (size_t g = CHART_GROUPS; g-- > 0;) {
         top += (double)count[g];
         if (count[g])
             found = g;
@@ -123,7 +124,7 @@ static void draw_bar(const struct chart_frame *f, const struct bins *b, size_t k
     struct rect p = f->plot;
     const size_t *count = b->count[k];
     size_t sum = 0;
-    for (size_t g = 0; g < GROUPS; g++)
+    for (size_t g = 0; g < CHART_GROUPS; g++)
         sum += count[g];
     double place = fmin(chart_place(&f->y, (double)sum), 1);
     int eighths = (int)lround(place * p.h * 8);
@@ -135,7 +136,7 @@ static void draw_bar(const struct chart_frame *f, const struct bins *b, size_t k
         for (int i = 0; i < b->columns; i++)
             cells_put(f->c, p.x + (int)k * b->columns + i, p.y + p.h - 1 - row,
                       bar_glyph(f->look, group, part),
-                      (struct style){.fg = bar_colour(group), .attr = STYLE_SOLID});
+                      (struct style){.fg = chart_group_colour(group), .attr = STYLE_SOLID});
     }
 }
 
@@ -157,17 +158,17 @@ static void draw_curve(const struct chart_frame *f, const struct chart_histogram
 /* Every value at its place, under the bars. */
 static void draw_strip(const struct chart_frame *f, const struct chart_histogram *chart)
 {
-    static const char *const digit[GROUPS] = {"|", "1", "2", "3", "4"};
+    static const char *const digit[CHART_GROUPS] = {"|", "1", "2", "3", "4"};
     if (rect_empty(f->strip))
         return;
     for (size_t i = 0; i < chart->n; i++) {
         double place = chart_place(&f->x, chart->value[i]);
-        size_t group = group_of(chart, i);
+        size_t group = chart_group(chart, i);
         const char *glyph =
             style_has_colour(f->look) ? style_glyph(f->look, STYLE_G_VLINE) : digit[group];
         if (place >= 0 && place <= 1)
             cells_put(f->c, f->plot.x + chart_cell(place, f->plot.w), f->strip.y, glyph,
-                      STYLE(bar_colour(group)));
+                      STYLE(chart_group_colour(group)));
     }
     if (chart->selected && *chart->selected < chart->n) {
         double place = chart_place(&f->x, chart->value[*chart->selected]);
@@ -177,13 +178,13 @@ static void draw_strip(const struct chart_frame *f, const struct chart_histogram
     }
 }
 
-static size_t fill_legend(struct chart_legend_item legend[GROUPS],
+static size_t fill_legend(struct chart_legend_item legend[CHART_GROUPS],
                           const struct chart_histogram *chart, const struct style_look *look)
 {
     size_t n = 0;
-    for (size_t g = 1; chart->group_name && g <= chart->groups && g < GROUPS; g++)
+    for (size_t g = 1; chart->group_name && g <= chart->groups && g < CHART_GROUPS; g++)
         legend[n++] = (struct chart_legend_item){bar_glyph(look, g, 8), chart->group_name[g - 1],
-                                                 bar_colour(g), false};
+                                                 chart_group_colour(g), false};
     if (n && chart->curve && chart->sigma > 0)
         legend[n++] = (struct chart_legend_item){chart_dots_sample(look, 0, true), "normal",
                                                  STYLE_CURVE, false};
@@ -212,7 +213,7 @@ void chart_histogram(struct cells *c, struct rect r, const struct style_look *lo
 {
     struct rect clip = c->clip;
     struct chart_frame f = {.c = c, .look = look, .all = r, .x = chart->x, .edges = true};
-    struct chart_legend_item legend[GROUPS];
+    struct chart_legend_item legend[CHART_GROUPS];
     struct chart_span span = {0};
     struct bins b;
     for (size_t i = 0; i < chart->n; i++)

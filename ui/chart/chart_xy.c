@@ -4,40 +4,40 @@
 
 enum { LEGEND_MAX = 16 };
 
-static double x_of(const struct chart_series *s, size_t i)
+double chart_series_x(const struct chart_series *s, size_t i)
 {
     return s->x ? s->x[i] : (double)(i + 1);
 }
 
-static uint16_t colour_of(const struct chart_series *s, size_t index)
+uint16_t chart_series_colour(const struct chart_series *s, size_t index)
 {
     return s->colour ? s->colour : (uint16_t)(STYLE_SERIES + index % 8);
 }
 
-/* Fits the axes; returns the points that cannot be shown on a log axis. */
-static size_t fit(struct chart_frame *f, const struct chart_xy *chart, size_t *shown)
+size_t chart_xy_fit(struct chart_axis *x, struct chart_axis *y, const struct chart_xy *chart,
+                    size_t *shown)
 {
-    struct chart_span x = {0}, y = {0};
+    struct chart_span across = {0}, up = {0};
     size_t hidden = 0;
     for (size_t k = 0; k < chart->count; k++) {
         const struct chart_series *s = &chart->series[k];
         for (size_t i = 0; i < s->n; i++) {
-            double vx = x_of(s, i), vy = s->y[i];
+            double vx = chart_series_x(s, i), vy = s->y[i];
             if (!isfinite(vx) || !isfinite(vy))
                 continue;
             if ((chart->x.log && vx <= 0) || (chart->y.log && vy <= 0)) {
                 hidden++;
                 continue;
             }
-            chart_span_add(&x, &chart->x, vx);
-            chart_span_add(&y, &chart->y, vy);
+            chart_span_add(&across, &chart->x, vx);
+            chart_span_add(&up, &chart->y, vy);
         }
     }
-    f->x = chart->x;
-    f->y = chart->y;
-    chart_fit(&f->x, &x);
-    chart_fit(&f->y, &y);
-    *shown = x.shown;
+    *x = chart->x;
+    *y = chart->y;
+    chart_fit(x, &across);
+    chart_fit(y, &up);
+    *shown = across.shown;
     return hidden;
 }
 
@@ -64,12 +64,12 @@ static double place_on(const struct scale *scale, double value)
 
 static void draw_series(const struct chart_frame *f, const struct chart_series *s, size_t index)
 {
-    uint16_t colour = colour_of(s, index);
+    uint16_t colour = chart_series_colour(s, index);
     struct chart_dots dots = chart_dots_open(f, colour, index);
     struct scale sx = scale_of(&f->x), sy = scale_of(&f->y);
     double before_x = NAN, before_y = NAN;
     for (size_t i = 0; i < s->n; i++) {
-        double px = place_on(&sx, x_of(s, i)), py = place_on(&sy, s->y[i]);
+        double px = place_on(&sx, chart_series_x(s, i)), py = place_on(&sy, s->y[i]);
         bool linked = i > 0 && isfinite(before_x) && isfinite(before_y);
         if (s->mark == CHART_POINTS && s->big && px >= 0 && px <= 1 && py >= 0 && py <= 1) {
             cells_put(f->c, f->plot.x + chart_cell(px, f->plot.w),
@@ -98,7 +98,7 @@ static size_t fill_legend(struct chart_legend_item legend[LEGEND_MAX], const str
         if (s->name)
             legend[items++] = (struct chart_legend_item){big ? chart_point_mark(look, k)
                                                              : chart_dots_sample(look, k, !points),
-                                                         s->name, colour_of(s, k), big};
+                                                         s->name, chart_series_colour(s, k), big};
     }
     return items;
 }
@@ -108,7 +108,8 @@ void chart_xy(struct cells *c, struct rect r, const struct style_look *look,
 {
     struct chart_frame f = {.c = c, .look = look, .all = r};
     struct chart_legend_item legend[LEGEND_MAX];
-    size_t shown, hidden = fit(&f, chart, &shown), items = fill_legend(legend, chart, look);
+    size_t shown, hidden = chart_xy_fit(&f.x, &f.y, chart, &shown),
+                  items = fill_legend(legend, chart, look);
     chart_frame_layout(
         &f, (struct chart_frame_wish){
                 .header = items > 0 || chart->y.title,

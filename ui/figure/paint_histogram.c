@@ -5,24 +5,13 @@
 
 #include "ui/figure/paint_parts.h"
 
-enum { BINS_MAX = 80, GROUPS = 5, CURVE_POINTS = 160 };
+enum { BINS_MAX = 80, CURVE_POINTS = 160 };
 #define STRIP 9.0
 
 struct bins {
-    size_t count[BINS_MAX][GROUPS];
+    size_t count[BINS_MAX][CHART_GROUPS];
     size_t n, largest;
 };
-
-static size_t group_of(const struct chart_histogram *chart, size_t i)
-{
-    size_t group = chart->group ? chart->group[i] : 0;
-    return group < GROUPS ? group : GROUPS - 1;
-}
-
-static uint16_t group_colour(size_t group)
-{
-    return group ? (uint16_t)(STYLE_GROUP + group) : STYLE_SERIES;
-}
 
 static void fill_bins(struct bins *b, const struct chart_histogram *chart,
                       const struct chart_axis *x)
@@ -31,13 +20,13 @@ static void fill_bins(struct bins *b, const struct chart_histogram *chart,
     b->n = b->n > BINS_MAX ? BINS_MAX : b->n;
     for (size_t i = 0; i < chart->n; i++) {
         double place = chart_place(x, chart->value[i]);
-        size_t group = group_of(chart, i);
+        size_t group = chart_group(chart, i);
         if (place >= 0 && place <= 1)
             b->count[chart_cell(place, (int)b->n)][group]++;
     }
     for (size_t k = 0; k < b->n; k++) {
         size_t sum = 0;
-        for (size_t g = 0; g < GROUPS; g++)
+        for (size_t g = 0; g < CHART_GROUPS; g++)
             sum += b->count[k][g];
         b->largest = sum > b->largest ? sum : b->largest;
     }
@@ -65,7 +54,7 @@ static void draw_bars(const struct paint_frame *f, const struct bins *b)
     double w = f->plot.w / (double)b->n;
     for (size_t k = 0; k < b->n; k++) {
         double under = 0;
-        for (size_t g = GROUPS; g-- > 0;) {
+        for (size_t g = CHART_GROUPS; g-- > 0;) {
             if (b->count[k][g] == 0)
                 continue;
             double top = fmax(paint_y(f, under + (double)b->count[k][g]), f->plot.y);
@@ -73,7 +62,7 @@ static void draw_bars(const struct paint_frame *f, const struct bins *b)
             paint_area(
                 f->c,
                 (struct paint_box){f->plot.x + w * (double)k + 0.4, top, w - 0.8, bottom - top},
-                group_colour(g), g);
+                chart_group_colour(g), g);
             under += (double)b->count[k][g];
         }
     }
@@ -101,18 +90,18 @@ static void draw_strip(const struct paint_frame *f, const struct chart_histogram
         double place = chart_place(&f->x, chart->value[i]), x = f->plot.x + f->plot.w * place;
         if (place >= 0 && place <= 1)
             canvas_line(f->c, x, top + 1.5, x, top + STRIP - 1.5,
-                        paint_stroke(0.7, group_colour(group_of(chart, i))));
+                        paint_stroke(0.7, chart_group_colour(chart_group(chart, i))));
     }
 }
 
 static void fill_legend(struct paint_legend *legend, const struct chart_histogram *chart,
                         bool curve)
 {
-    for (size_t g = 1; chart->group_name && g <= chart->groups && g < GROUPS; g++) {
+    for (size_t g = 1; chart->group_name && g <= chart->groups && g < CHART_GROUPS; g++) {
         size_t i = legend->count++;
         legend->item[i].sign = PAINT_SIGN_AREA;
         legend->item[i].name = chart->group_name[g - 1];
-        legend->item[i].colour = group_colour(g);
+        legend->item[i].colour = chart_group_colour(g);
         legend->item[i].hatch = g;
     }
     if (curve) {

@@ -5,16 +5,6 @@
 enum { BATCH = 1024, FEW = 400 };
 #define BIG 2.8 /* half the size of a mark, in points */
 
-static double x_of(const struct chart_series *s, size_t i)
-{
-    return s->x ? s->x[i] : (double)(i + 1);
-}
-
-static uint16_t colour_of(const struct chart_series *s, size_t index)
-{
-    return s->colour ? s->colour : (uint16_t)(STYLE_SERIES + index % 8);
-}
-
 static double dash_of(size_t index)
 {
     static const double dash[] = {0, 5, 2, 8};
@@ -26,44 +16,15 @@ static enum canvas_shape shape_of(size_t index)
     return (enum canvas_shape)(index % CANVAS_SHAPES);
 }
 
-static bool is_shown(const struct chart_axis *axis, double value)
-{
-    return isfinite(value) && (!axis->log || value > 0);
-}
-
-/* Fits the axes; returns the points that a logarithmic axis cannot show. */
-static size_t fit(struct paint_frame *f, const struct chart_xy *chart, size_t *shown)
-{
-    struct chart_span x = {0}, y = {0};
-    size_t hidden = 0;
-    for (size_t k = 0; k < chart->count; k++) {
-        const struct chart_series *s = &chart->series[k];
-        for (size_t i = 0; i < s->n; i++) {
-            if (!is_shown(&chart->x, x_of(s, i)) || !is_shown(&chart->y, s->y[i])) {
-                hidden += isfinite(x_of(s, i)) && isfinite(s->y[i]);
-                continue;
-            }
-            chart_span_add(&x, &chart->x, x_of(s, i));
-            chart_span_add(&y, &chart->y, s->y[i]);
-        }
-    }
-    f->x = chart->x;
-    f->y = chart->y;
-    chart_fit(&f->x, &x);
-    chart_fit(&f->y, &y);
-    *shown = x.shown;
-    return hidden;
-}
-
 static void draw_line(const struct paint_frame *f, const struct chart_series *s, size_t index)
 {
     double x[2 * BATCH], y[2 * BATCH];
-    struct canvas_stroke stroke = {colour_of(s, index), PAINT_LINE, dash_of(index)};
+    struct canvas_stroke stroke = {chart_series_colour(s, index), PAINT_LINE, dash_of(index)};
     for (size_t i = 0; i < s->n;) {
         size_t n = 0;
         /* Each batch begins where the last one ended. */
         for (size_t k = i ? i - 1 : 0; k < s->n && n + 2 <= 2 * BATCH; k++, i = k) {
-            double px = paint_x(f, x_of(s, k)), py = paint_y(f, s->y[k]);
+            double px = paint_x(f, chart_series_x(s, k)), py = paint_y(f, s->y[k]);
             if (s->mark == CHART_STEPS && n > 0) {
                 x[n] = px;
                 y[n] = y[n - 1];
@@ -83,14 +44,14 @@ static void draw_points(const struct paint_frame *f, const struct chart_series *
                                s->big       ? BIG
                                : s->n > FEW ? 0.9
                                             : 1.4,
-                               colour_of(s, index)};
+                               chart_series_colour(s, index)};
     for (size_t i = 0; i < s->n;) {
         size_t n = 0;
         for (; i < s->n && n < BATCH; i++) {
-            double px = chart_place(&f->x, x_of(s, i)), py = chart_place(&f->y, s->y[i]);
+            double px = chart_place(&f->x, chart_series_x(s, i)), py = chart_place(&f->y, s->y[i]);
             if (!(px >= -1e-9 && px <= 1 + 1e-9 && py >= -1e-9 && py <= 1 + 1e-9))
                 continue;
-            x[n] = paint_x(f, x_of(s, i));
+            x[n] = paint_x(f, chart_series_x(s, i));
             y[n++] = paint_y(f, s->y[i]);
         }
         canvas_marks(f->c, x, y, n, mark);
@@ -106,7 +67,7 @@ static void fill_legend(struct paint_legend *legend, const struct chart_xy *char
             continue;
         legend->item[i].sign = s->mark == CHART_POINTS ? PAINT_SIGN_MARK : PAINT_SIGN_LINE;
         legend->item[i].name = s->name;
-        legend->item[i].colour = colour_of(s, k);
+        legend->item[i].colour = chart_series_colour(s, k);
         legend->item[i].dash = dash_of(k);
         legend->item[i].shape = shape_of(k);
         legend->count++;
@@ -120,7 +81,7 @@ static bool labels_hide_points(const struct paint_frame *f, const struct chart_x
         struct paint_box box = paint_marker_label(f, &chart->markers[m]);
         for (size_t k = 0; k < chart->count && chart->markers[m].horizontal; k++)
             for (size_t i = 0; i < chart->series[k].n; i++) {
-                double x = paint_x(f, x_of(&chart->series[k], i));
+                double x = paint_x(f, chart_series_x(&chart->series[k], i));
                 double y = paint_y(f, chart->series[k].y[i]);
                 if (x >= box.x - BIG && x <= box.x + box.w + BIG && y >= box.y - BIG &&
                     y <= box.y + box.h + BIG)
@@ -138,7 +99,7 @@ void paint_xy(struct canvas *c, struct paint_box box, const struct chart_xy *cha
                             .legend = &legend,
                             .markers = chart->markers,
                             .marker_count = chart->marker_count};
-    size_t shown, hidden = fit(&f, chart, &shown);
+    size_t shown, hidden = chart_xy_fit(&f.x, &f.y, chart, &shown);
     fill_legend(&legend, chart);
     paint_layout(&f);
     paint_axes(&f);
