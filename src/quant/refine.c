@@ -10,7 +10,8 @@
 
 enum {
     ROWS = 16, /* of an item: they go through the columns together, so that H is read once */
-    LANES = 8
+    LANES = 8,
+    STEP = 4 /* rows of H in one product: what they meet is read once */
 };
 
 /* Moves that gain less than this part of the loss are rounding errors of the gradient. */
@@ -68,10 +69,39 @@ SIMD_CLONES static double dot(const double *a, const double *b, size_t count)
     return sum;
 }
 
+/* The same for STEP rows of h, `stride` apart, with b. */
+SIMD_CLONES static void dots(double *out, const double *h, size_t stride, const double *b,
+                             size_t count)
+{
+    double lanes[STEP][LANES] = {{0}};
+    size_t whole = count - count % LANES;
+    for (size_t j = 0; j < whole; j += LANES)
+        for (size_t l = 0; l < LANES; l++)
+            for (size_t i = 0; i < STEP; i++)
+                lanes[i][l] += h[i * stride + j + l] * b[j + l];
+    for (size_t i = 0; i < STEP; i++) {
+        for (size_t j = whole; j < count; j++)
+            lanes[i][j - whole] += h[i * stride + j] * b[j];
+        out[i] = 0.0;
+        for (size_t l = 0; l < LANES; l++)
+            out[i] += lanes[i][l];
+    }
+}
+
 SIMD_CLONES static void add_scaled(double *y, const double *x, double factor, size_t count)
 {
     for (size_t j = 0; j < count; j++)
         y[j] += factor * x[j];
+}
+
+/* The same for STEP vectors, one after another. */
+SIMD_CLONES static void add_all_scaled(double *y, const double *const *x, const double *factor,
+                                       size_t count)
+{
+    const double *a = x[0], *b = x[1], *c = x[2], *d = x[3];
+    for (size_t j = 0; j < count; j++)
+        y[j] =
+            (((y[j] + factor[0] * a[j]) + factor[1] * b[j]) + factor[2] * c[j]) + factor[3] * d[j];
 }
 
 static double *scale_of(const struct block *b, size_t r, size_t grid)
@@ -116,6 +146,19 @@ static void start_errors(struct block *b, size_t r)
     }
 }
 
+/* Inputs first .. first + count - 1 of a row. */
+static void start_slopes(struct block *b, size_t r, size_t first, size_t count)
+{
+    const double *error = b->s->error + r * b->d, *h = b->p->h + first * b->d;
+    double *slope = b->s->slope + r * b->d + first;
+    if (count == STEP)
+        dots(slope, h, b->d, error, b->d);
+    for (size_t i = 0; count < STEP && i < count; i++)
+        slope[i] = dot(h + i * b->d, error, b->d);
+    for (size_t i = 0; i < count; i++)
+        slope[i] += damping_at(b, first + i) * error[first + i];
+}
+
 static double plain_loss(const struct block *b, size_t r)
 {
     const double *error = b->s->error + r * b->d;
@@ -131,10 +174,9 @@ static void start(struct block *b)
     size_t d = b->d, grids = b->g->grids;
     for (size_t r = 0; r < b->rows; r++)
         start_errors(b, r);
-    for (size_t i = 0; i < d; i++)
+    for (size_t i = 0; i < d; i += STEP)
         for (size_t r = 0; r < b->rows; r++)
-            s->slope[r * d + i] =
-                dot(s->error + r * d, b->p->h + i * d, d) + damping_at(b, i) * s->error[r * d + i];
+            start_slopes(b, r, i, d - i < STEP ? d - i : STEP);
     for (size_t r = 0; r < b->rows; r++) {
         b->loss[r] = dot(s->error + r * d, s->slope + r * d, d);
         b->before[r] = plain_loss(b, r);
@@ -266,6 +308,28 @@ static void sum_codes(struct block *b, size_t i, struct sums *sums)
     }
 }
 
+/* The errors of some of a grid's inputs, as its cell changes. */
+static void move_cell(struct block *b, size_t r, const uint32_t *member, size_t count,
+                      const struct cell *old, const struct cell *new)
+{
+    double by[STEP];
+    const double *h[STEP];
+    for (size_t k = 0; k < count; k++) {
+        double code = codes_of(b, r)[member[k]];
+        by[k] = (code - new->zero) * new->scale - (code - old->zero) * old->scale;
+        h[k] = b->p->h + member[k] * b->d;
+        if (count < STEP)
+            move(b, r, member[k], by[k]);
+    }
+    if (count < STEP)
+        return;
+    add_all_scaled(b->s->slope + r * b->d, h, by, b->d);
+    for (size_t k = 0; k < STEP; k++) {
+        b->s->error[r * b->d + member[k]] += by[k];
+        b->s->slope[r * b->d + member[k]] += by[k] * damping_at(b, member[k]);
+    }
+}
+
 static void refit_grid(struct block *b, size_t i)
 {
     const struct grid *g = b->g;
@@ -284,13 +348,12 @@ static void refit_grid(struct block *b, size_t i)
         *scale_of(b, r, i) = best[r].scale;
         *zero_of(b, r, i) = (uint8_t)best[r].zero;
     }
-    for (size_t k = g->start[i]; k < g->start[i + 1]; k++)
-        for (size_t r = 0; r < b->rows; r++) {
-            double code = codes_of(b, r)[g->member[k]];
+    for (size_t k = g->start[i]; k < g->start[i + 1]; k += STEP) {
+        size_t left = g->start[i + 1] - k;
+        for (size_t r = 0; r < b->rows; r++)
             if (moves[r])
-                move(b, r, g->member[k],
-                     (code - best[r].zero) * best[r].scale - (code - old[r].zero) * old[r].scale);
-        }
+                move_cell(b, r, g->member + k, left < STEP ? left : STEP, &old[r], &best[r]);
+    }
 }
 
 /* --- Codes --- */
