@@ -91,7 +91,7 @@ static const struct setting_info table[] = {
 };
 
 const struct setting_value settings_best_rounding[] = {
-    {"scale_search", "on"}, {"shift", "on"}, {"hessian_weight", "gate"}, {"refine", "2"}, {0}};
+    {"scale_search", "on"}, {"shift", "on"}, {"refine", "2"}, {0}};
 
 enum { COUNT = sizeof table / sizeof table[0] };
 

@@ -79,9 +79,9 @@ ERR_CHECK int cli_threads(size_t *out, const struct cli_count *flag, struct err 
 
 /* A flag of every command with settings, for those of settings_best_rounding. */
 #define CLI_BEST_ROUNDING "best-rounding"
-#define CLI_BEST_ROUNDING_HELP                                                      \
-    "the rounding that loses least at 2 to 4 bits: scale_search = on, shift = on, " \
-    "hessian_weight = gate, refine = 2; settings after it change it"
+#define CLI_BEST_ROUNDING_HELP                                                                  \
+    "the rounding that loses least at 2 to 4 bits: scale_search = on, shift = on, refine = 2; " \
+    "settings after it change it"
 
 /* "min_count" -> "min-count", as a flag is written; returns `out`. */
 enum { CLI_FLAG_MAX = 40 };

@@ -195,7 +195,7 @@ static void test_best_rounding_names_settings_that_are_off_by_default(void **sta
         set(&s, v->name, v->value);
         assert_false(settings_equal(&s, &defaults));
     }
-    assert_true(count >= 4);
+    assert_true(count >= 3);
 }
 
 static void test_every_wrong_value_is_refused_and_changes_nothing(void **state)
