@@ -264,6 +264,17 @@ static int add_one(struct compare_methods *m, const struct word *w, const char *
     return rc;
 }
 
+/* True where a label sets it: "moqa:beta_ch=0". */
+static bool is_set_by(const char *label, const char *name)
+{
+    size_t length = strlen(name);
+    for (const char *at = strpbrk(label, ":,"); at; at = strpbrk(at + 1, ":,"))
+        if (strncmp(at + 1, name, length) == 0 && at[1 + length] == '=')
+            return true;
+    return false;
+}
+
+/* Nothing where it is so already, or the word itself says how it shall be. */
 static int add_changed(struct compare_methods *m, const struct word *w,
                        const struct setting_info *info, const char *value,
                        const struct settings *base, struct err *err)
@@ -273,11 +284,12 @@ static int add_changed(struct compare_methods *m, const struct word *w,
     struct str label = {0};
     str_append(&label, x.info->name);
     int rc = assign_all(&x, w, &label, err);
+    bool said = is_set_by(str_get(&label), info->name);
     str_release(&label);
     if (rc < 0)
         return rc;
     settings_get(&x.settings, info, now, sizeof now);
-    return strcmp(now, value) == 0
+    return said || strcmp(now, value) == 0
                ? 0
                : add_one(m, w, "moqa", (const char *const[2]){info->name, value}, base, err);
 }

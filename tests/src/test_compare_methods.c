@@ -184,6 +184,8 @@ static void test_moqa_options_changes_each_option_alone(void **state)
         size_t expected = 0;
         if (info->stage == STAGE_CALIBRATION)
             assert_int_equal(tried(&m, &common, info), 0);
+        else if (strcmp(info->name, "shift") == 0) /* the word says how it shall be */
+            assert_int_equal(tried(&m, &common, info), 0);
         else if (info->kind == SETTING_SWITCH)
             assert_int_equal(tried(&m, &common, info), 1);
         for (; info->choices && info->choices[expected];)
