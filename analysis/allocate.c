@@ -371,6 +371,8 @@ static int core_step(struct core *c, size_t index, struct err *err)
 static int core_run(struct core *c, const uint8_t *base, struct err *err)
 {
     int rc = core_init(c, base, err);
+    size_t wanted = c->p->states_max;
+    size_t limit = wanted && wanted < NODES_MAX ? wanted : NODES_MAX;
     void *state = NULL;
     if (rc == 0)
         rc = mem_grow(&state, &c->states_room, 1, sizeof *c->state, err);
@@ -382,7 +384,7 @@ static int core_run(struct core *c, const uint8_t *base, struct err *err)
      * not fit, nothing of them can be part of a better solution. */
     for (size_t i = 0; rc == 0 && i < c->count && c->item[i].least <= core_gap(c); i++) {
         size_t most = c->states * (c->item[i].count + 1);
-        if (most > NODES_MAX || c->nodes > NODES_MAX - most) {
+        if (most > limit || c->nodes > limit - most) {
             c->cut = true;
             break;
         }

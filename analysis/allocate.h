@@ -26,6 +26,7 @@ struct allocate_problem {
     const double *loss;
     const bool *allowed; /* NULL: every choice of every item; else at least one an item */
     uint64_t budget;
+    size_t states_max; /* of the search: bounds its time, at the price of `exact`; 0: 2^22 */
 };
 
 struct allocate_result {

@@ -136,6 +136,7 @@ int budget_init(struct budget *b, const struct plan *plan, const struct losses *
     b->problem.cost = b->cost;
     b->problem.loss = b->loss;
     b->problem.allowed = b->allowed;
+    b->problem.states_max = options->states_max;
     return 0;
 }
 
@@ -208,38 +209,4 @@ int budget_solve(struct budget *b, struct plan *plan, double bits, struct err *e
     if (rc == 0)
         fill_plan(b, plan);
     return rc;
-}
-
-/* --- Prediction --- */
-
-static bool add_loss(double *sum, const struct losses *l, const struct losses_expert *x,
-                     size_t linear, unsigned bits)
-{
-    for (size_t w = 0; w < l->widths_count; w++)
-        if (l->widths[w] == bits) {
-            *sum += x->loss[linear][w];
-            return true;
-        }
-    return bits == WHOLE;
-}
-
-bool budget_predict(double *rise, const struct plan *plan, const struct losses *losses)
-{
-    *rise = 0;
-    for (size_t i = 0; i < losses->layers_count; i++) {
-        const struct losses_layer *m = &losses->layers[i];
-        double sum = 0;
-        for (size_t k = 0; k < PLAN_LINEARS; k++) {
-            enum plan_linear linear = (enum plan_linear)k;
-            for (size_t e = 0; e < losses->experts; e++)
-                if (!add_loss(&sum, losses, &m->experts[e], k,
-                              plan_expert_bits(&plan->layers[i].experts[e], linear)))
-                    return false;
-            unsigned shared = plan_shared_bits(plan, &plan->layers[i], linear);
-            if (!add_loss(&sum, losses, &m->shared, k, shared))
-                return false;
-        }
-        *rise += sum * m->sensitivity;
-    }
-    return true;
 }

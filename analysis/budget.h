@@ -27,6 +27,7 @@ struct budget_options {
     double sensitivity;  /* a layer's losses count its sensitivity to this power */
     double significance; /* an expert's (S_e / mean S of its layer) to this power */
     const uint8_t *pins; /* [layers][experts] bits, 0: free; NULL: none */
+    size_t states_max;   /* as in struct allocate_problem */
 };
 
 void budget_defaults(struct budget_options *o);
@@ -56,8 +57,35 @@ void budget_release(struct budget *b);
  * widths do not fit. */
 ERR_CHECK int budget_solve(struct budget *b, struct plan *plan, double bits, struct err *err);
 
-/* Rise of the mean negative log-likelihood that the losses predict for any plan without channels.
+/* Rise of the mean negative log-likelihood that the losses predict for any plan. Mixed channels
+ * count by their share of the inputs, as if they were any; the pass takes those that lose most.
  * False where the plan has a width that was not measured. */
-bool budget_predict(double *rise, const struct plan *plan, const struct losses *losses);
+bool budget_predict(double *rise, const struct plan *plan, const struct losses *losses,
+                    const struct model_config *config);
+/* The same for all experts, shared ones too, at one width. */
+bool budget_predict_uniform(double *rise, unsigned bits, const struct losses *losses);
+
+/*
+ * The front of all budgets: least loss against bits. Its points are the steps of the convex hull,
+ * each of them the optimum for its own size; a plan between two steps lies at most one linear (or
+ * expert) off the curve. Losses are told as the predicted rise, whatever power of the sensitivity
+ * they were weighed by.
+ */
+struct budget_front {
+    size_t points;
+    double *bits; /* [points] on average a weight, rising; with options.bytes those of the file */
+    double *rise; /* [points] falling */
+};
+
+ERR_CHECK int budget_front_make(struct budget_front *out, const struct budget *b,
+                                const struct losses *losses, struct err *err);
+void budget_front_release(struct budget_front *f);
+/* Average bits of the plan that has every weight at one width, counted as the budget counts. False
+ * where the width is none of the choices. */
+bool budget_uniform_bits(double *bits, const struct budget *b, unsigned width);
+/* Rise at these bits, on the last point that has no more; NaN below the first. */
+double budget_front_rise(const struct budget_front *f, double bits);
+/* Bits at which the front first has no more than this rise; NaN where it never has. */
+double budget_front_bits(const struct budget_front *f, double rise);
 
 #endif

@@ -15,7 +15,7 @@ struct arguments {
     struct cli_list pins;
     struct cli_count bytes;
     double bits, sensitivity, significance;
-    bool dry_run, json;
+    bool dry_run, json, front;
 };
 
 static const struct cli_option options[] = {
@@ -43,6 +43,8 @@ static const struct cli_option options[] = {
     {"dry-run", 0, NULL, CLI_FLAG, offsetof(struct arguments, dry_run), false,
      "only print the summary"},
     {"json", 0, NULL, CLI_FLAG, offsetof(struct arguments, json), false, "the summary as JSON"},
+    {"front", 0, NULL, CLI_FLAG, offsetof(struct arguments, front), false,
+     "with --json and --losses: the front of all budgets, bits against predicted rise"},
     {.type = CLI_END},
 };
 
@@ -113,7 +115,26 @@ struct outcome {
     double loss;    /* analysis/predict.h */
     bool predicted; /* by measured losses: */
     double rise;
+    struct budget_front front; /* of all budgets, where they are asked for */
 };
+
+/* The budget's own front: what else there was to have. */
+static int make_front(struct outcome *out, const struct plan *plan, const struct losses *losses,
+                      const struct planner_request *request, const struct session *s,
+                      struct err *err)
+{
+    struct budget b = {0};
+    struct budget_options o = request->budget;
+    o.pins = request->pins.bits;
+    o.bytes = request->budget_bytes > 0;
+    int rc = losses_check_settings(losses, request->losses_path, &plan->settings, err);
+    if (rc == 0)
+        rc = budget_init(&b, plan, losses, &s->config, &o, err);
+    if (rc == 0)
+        rc = budget_front_make(&out->front, &b, losses, err);
+    budget_release(&b);
+    return rc;
+}
 
 static int make(struct plan *plan, struct outcome *out, const struct arguments *a,
                 const struct session *s, struct err *err)
@@ -142,8 +163,12 @@ static int make(struct plan *plan, struct outcome *out, const struct arguments *
         rc = losses_load(&losses, a->losses, err);
     if (rc == 0)
         rc = planner_make(plan, s->analysis, &request, &s->config, err);
-    if (rc == 0 && a->losses && losses_check_model(&losses, a->losses, &s->config, err) == 0)
-        out->predicted = budget_predict(&out->rise, plan, &losses);
+    if (rc == 0 && a->losses)
+        rc = losses_check_model(&losses, a->losses, &s->config, err);
+    if (rc == 0 && a->losses)
+        out->predicted = budget_predict(&out->rise, plan, &losses, &s->config);
+    if (rc == 0 && a->front)
+        rc = make_front(out, plan, &losses, &request, s, err);
     losses_release(&losses);
     free(pins);
     return rc;
@@ -212,16 +237,26 @@ static int print_text(const struct plan *p, const struct outcome *o, struct err 
 static int print_json(const struct plan *p, const struct outcome *o, struct err *err)
 {
     char line[512], rise[48] = "null";
+    struct str text = {0};
     if (o->predicted)
         snprintf(rise, sizeof rise, "%.17g", o->rise);
     snprintf(line, sizeof line,
              "{\"schema\":\"moqa.plan-summary\",\"schema_version\":1,\"method\":\"%s\","
              "\"nominal_bits\":%.17g,\"effective_bits\":%.17g,\"bytes_before\":%llu,"
-             "\"bytes_after\":%llu,\"predicted_loss\":%.17g,\"predicted_rise\":%s}\n",
+             "\"bytes_after\":%llu,\"predicted_loss\":%.17g,\"predicted_rise\":%s",
              p->method, p->summary.nominal_bits, p->summary.effective_bits,
              (unsigned long long)p->summary.bytes_before,
              (unsigned long long)p->summary.bytes_after, o->loss, rise);
-    return cli_print(line, err);
+    str_append(&text, line);
+    for (size_t i = 0; i < o->front.points; i++)
+        str_appendf(&text, "%s[%.17g,%.17g]", i ? "," : ",\"front\":[", o->front.bits[i],
+                    o->front.rise[i]);
+    str_append(&text, o->front.points ? "]}\n" : "}\n");
+    int rc = str_ok(&text, err);
+    if (rc == 0)
+        rc = cli_print(text.data, err);
+    str_release(&text);
+    return rc;
 }
 
 int cmd_plan(int argc, char **argv, struct err *err)
@@ -236,6 +271,8 @@ int cmd_plan(int argc, char **argv, struct err *err)
     int rc = cli_parse(&cmd_plan_spec, argc, argv, &a, &settings, err);
     if (rc == 0 && !a.out && !a.dry_run)
         rc = err_set(err, ERR_USAGE, NULL, "-o PLAN is missing (or --dry-run)");
+    if (rc == 0 && a.front && !(a.json && a.losses))
+        rc = err_set(err, ERR_USAGE, NULL, "--front needs --json and --losses");
     if (rc == 0)
         rc = session_open(&s, a.trace, a.model, err);
     if (rc == 0)
@@ -248,6 +285,7 @@ int cmd_plan(int argc, char **argv, struct err *err)
         outcome.loss = predict_plan_loss(&plan, &s.config);
         rc = a.json ? print_json(&plan, &outcome, err) : print_text(&plan, &outcome, err);
     }
+    budget_front_release(&outcome.front);
     plan_release(&plan);
     session_release(&s);
     cli_list_release(&a.pins);

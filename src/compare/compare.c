@@ -143,8 +143,8 @@ static void predict(struct compare_cell *cell, const struct compare *c, const st
     const struct compare_method *m = c->result.row[j->row].method;
     const struct compare_losses *l =
         m->info->quantizer == PLAN_GPTQ ? compare_losses_find(c, m, j->draw) : NULL;
-    cell->has_predicted =
-        l && !has_channels(&j->plan) && budget_predict(&cell->predicted, &j->plan, &l->losses);
+    cell->has_predicted = l && !has_channels(&j->plan) &&
+                          budget_predict(&cell->predicted, &j->plan, &l->losses, c->model.config);
 }
 
 static void take_values(struct compare *c, const struct compare_cell *original)

@@ -168,7 +168,7 @@ static void test_budget_below_the_cheapest_choices_is_refused(void **state)
     (void)state;
     const uint64_t cost[] = {2, 3, 5, 4};
     const double loss[] = {1, 0, 1, 0};
-    struct allocate_problem p = {2, 2, cost, loss, NULL, 5};
+    struct allocate_problem p = {.items = 2, .choices = 2, .cost = cost, .loss = loss, .budget = 5};
     struct allocate_result r;
     struct err err = {0};
     uint8_t choice[2];
@@ -186,7 +186,7 @@ static void test_item_without_a_choice_and_losses_that_are_no_numbers_are_refuse
     const uint64_t cost[] = {2, 3};
     double loss[] = {1, NAN};
     const bool none[] = {false, false}, first[] = {true, false};
-    struct allocate_problem p = {1, 2, cost, loss, NULL, 5};
+    struct allocate_problem p = {.items = 1, .choices = 2, .cost = cost, .loss = loss, .budget = 5};
     struct allocate_result r;
     uint8_t choice[1];
     assert_int_equal(allocate_solve(&r, choice, &p, NULL), ERR_USAGE);

@@ -58,7 +58,7 @@ static int make(struct plan *p, const struct planner_request *r, struct err *err
 static double predicted(const struct plan *p)
 {
     double rise;
-    assert_true(budget_predict(&rise, p, &losses));
+    assert_true(budget_predict(&rise, p, &losses, &config));
     return rise;
 }
 
@@ -238,14 +238,160 @@ static void test_prediction_knows_measured_widths_only(void **state)
         }
     assert_true(fabs(predicted(&p) / sum - 1) < 1e-12);
     losses.widths_count = 1;
-    assert_false(budget_predict(&rise, &p, &losses));
+    assert_false(budget_predict(&rise, &p, &losses, &config));
     losses.widths_count = 4;
     plan_release(&p);
+}
+
+/* Channels are counted as a part of their inputs: half of them at 8 bits lose what 3 and 8 bits
+ * lose, half each. */
+static void test_prediction_counts_channels_by_their_share(void **state)
+{
+    (void)state;
+    struct planner_request r = {.method = "gptq-3"};
+    struct plan p;
+    assert_int_equal(make(&p, &r, NULL), 0);
+    double before = predicted(&p);
+    struct plan_expert *x = &p.layers[2].experts[7];
+    const double(*loss)[LOSSES_WIDTHS_MAX] = losses.layers[2].experts[7].loss;
+    x->channels_gate_up = config.hidden / 2;
+    x->channels_down = config.expert_size;
+    double change = (loss[PLAN_GATE][3] - loss[PLAN_GATE][1]) / 2 +
+                    (loss[PLAN_UP][3] - loss[PLAN_UP][1]) / 2 + loss[PLAN_DOWN][3] -
+                    loss[PLAN_DOWN][1];
+    change *= losses.layers[2].sensitivity;
+    assert_true(fabs(change) > 1e-6 * before);
+    assert_true(fabs(predicted(&p) - before - change) < 1e-12 * before);
+    p.settings.bits_channel = 16;
+    assert_true(predicted(&p) < before + change);
+    plan_release(&p);
+}
+
+static struct budget open_budget(const struct budget_options *o)
+{
+    struct budget b;
+    struct plan shell = {.settings = losses.settings};
+    assert_int_equal(budget_init(&b, &shell, &losses, &config, o, NULL), 0);
+    return b;
+}
+
+/* Every point is what the best plan of its bits loses, and no plan of a budget lies below. */
+static void test_front_is_what_the_best_plans_lose(void **state)
+{
+    (void)state;
+    uint8_t pins[4 * 24] = {[3] = 16, [30] = 2, [95] = 8};
+    for (int which = 0; which < 4; which++) {
+        struct budget_options o = request_of(0).budget;
+        o.grain = which & 1 ? BUDGET_EXPERTS : BUDGET_LINEARS;
+        o.bytes = which & 2;
+        o.pins = which == 3 ? pins : NULL;
+        struct budget b = open_budget(&o);
+        struct budget_front front;
+        assert_int_equal(budget_front_make(&front, &b, &losses, NULL), 0);
+        assert_true(front.points > 50);
+        for (size_t i = 0; i < front.points; i += 1 + front.points / 40) {
+            struct planner_request r = request_of(o.bytes ? 0 : front.bits[i]);
+            struct plan p;
+            r.budget = o;
+            r.pins.bits = o.pins;
+            r.budget_bytes = o.bytes ? (uint64_t)(front.bits[i] * b.weights / 8 + 0.5) : 0;
+            assert_int_equal(make(&p, &r, NULL), 0);
+            assert_true(fabs(predicted(&p) - front.rise[i]) <= 1e-9 * front.rise[0]);
+            double has = o.bytes ? p.summary.effective_bits : p.summary.nominal_bits;
+            assert_true(has <= front.bits[i] + 1e-9);
+            assert_true(i == 0 || front.rise[i] < front.rise[i - 1]);
+            assert_true(budget_front_rise(&front, front.bits[i]) == front.rise[i]);
+            assert_true(budget_front_bits(&front, front.rise[i]) <= front.bits[i]);
+            plan_release(&p);
+        }
+        assert_true(isnan(budget_front_rise(&front, front.bits[0] - 0.01)));
+        assert_true(isnan(budget_front_bits(&front, -1)));
+        budget_front_release(&front);
+        budget_release(&b);
+    }
+}
+
+static void test_uniform_plans_are_those_of_the_method(void **state)
+{
+    static const char *const methods[] = {"gptq-2", "gptq-3", "gptq-4"};
+    (void)state;
+    for (int bytes = 0; bytes < 2; bytes++) {
+        struct budget_options o = request_of(0).budget;
+        o.bytes = bytes;
+        struct budget b = open_budget(&o);
+        for (unsigned i = 0; i < 3; i++) {
+            struct planner_request r = {.method = methods[i]};
+            struct plan p;
+            double bits, rise;
+            assert_int_equal(make(&p, &r, NULL), 0);
+            assert_true(budget_uniform_bits(&bits, &b, 2 + i));
+            assert_true(budget_predict_uniform(&rise, 2 + i, &losses));
+            assert_true(fabs(rise / predicted(&p) - 1) < 1e-12);
+            double has = bytes ? p.summary.effective_bits : p.summary.nominal_bits;
+            assert_true(fabs(bits - has) < 1e-9);
+            plan_release(&p);
+        }
+        double unused;
+        assert_false(budget_uniform_bits(&unused, &b, 5));
+        assert_false(budget_predict_uniform(&unused, 5, &losses));
+        budget_release(&b);
+    }
+}
+
+/* A search that is cut short keeps within the budget and its bound, and says that it was cut. */
+static void test_a_short_search_gives_a_plan_within_its_proven_gap(void **state)
+{
+    (void)state;
+    size_t cut = 0;
+    struct budget_options o = request_of(0).budget;
+    struct budget b = open_budget(&o);
+    for (double bits = 2.7; bits < 6; bits += 0.11) {
+        struct planner_request r = request_of(0);
+        struct allocate_result whole, part;
+        struct plan p;
+        r.budget_bytes = (uint64_t)(bits * b.weights / 8);
+        r.allocated = &whole;
+        assert_int_equal(make(&p, &r, NULL), 0);
+        plan_release(&p);
+        r.allocated = &part;
+        r.budget.states_max = 8;
+        assert_int_equal(make(&p, &r, NULL), 0);
+        assert_true(p.summary.bytes_after <= r.budget_bytes);
+        assert_true(part.loss >= whole.loss - 1e-12 && part.bound <= whole.loss + 1e-12);
+        assert_true(!part.exact || fabs(part.loss - whole.loss) < 1e-12);
+        cut += !part.exact;
+        plan_release(&p);
+    }
+    assert_true(cut > 5);
+    budget_release(&b);
+}
+
+/* Bytes bind what the file holds: no plan found by bits that fits into them is better. */
+static void test_no_plan_by_bits_of_the_same_bytes_is_better(void **state)
+{
+    (void)state;
+    for (double bits = 2.1; bits < 7; bits += 0.3) {
+        struct planner_request r = request_of(bits);
+        struct plan by_bits, by_bytes;
+        assert_int_equal(make(&by_bits, &r, NULL), 0);
+        r = request_of(0);
+        r.budget_bytes = by_bits.summary.bytes_after;
+        assert_int_equal(make(&by_bytes, &r, NULL), 0);
+        assert_true(by_bytes.summary.bytes_after <= r.budget_bytes);
+        assert_true(predicted(&by_bytes) <= predicted(&by_bits) + 1e-12);
+        plan_release(&by_bits);
+        plan_release(&by_bytes);
+    }
 }
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_prediction_counts_channels_by_their_share),
+        cmocka_unit_test(test_front_is_what_the_best_plans_lose),
+        cmocka_unit_test(test_uniform_plans_are_those_of_the_method),
+        cmocka_unit_test(test_a_short_search_gives_a_plan_within_its_proven_gap),
+        cmocka_unit_test(test_no_plan_by_bits_of_the_same_bytes_is_better),
         cmocka_unit_test(test_plan_uses_the_budget_and_no_more),
         cmocka_unit_test(test_no_exchange_of_two_widths_is_better),
         cmocka_unit_test(test_whole_experts_lose_no_less_than_single_linears),

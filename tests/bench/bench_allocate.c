@@ -61,7 +61,7 @@ static int run(const char *name, bool mixed)
     double ms[BUDGETS];
     size_t exact = 0;
     fill(mixed);
-    struct allocate_problem p = {ITEMS, WIDTHS, cost, loss, NULL, 0};
+    struct allocate_problem p = {.items = ITEMS, .choices = WIDTHS, .cost = cost, .loss = loss};
     for (size_t b = 0; b < BUDGETS; b++) {
         struct allocate_result r;
         struct err err = {0};
@@ -84,7 +84,7 @@ static int run(const char *name, bool mixed)
 static int run_front(void)
 {
     struct allocate_front front;
-    struct allocate_problem p = {ITEMS, WIDTHS, cost, loss, NULL, 0};
+    struct allocate_problem p = {.items = ITEMS, .choices = WIDTHS, .cost = cost, .loss = loss};
     double start = now();
     if (allocate_front_make(&front, &p, NULL) < 0)
         return 1;
