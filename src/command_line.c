@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "analysis/planner.h"
 #include "src/cli/cli.h"
 
 static void append_quoted(struct str *out, const char *text)
@@ -40,8 +41,36 @@ void command_line_settings(struct str *out, const struct settings *s)
     }
 }
 
+static void append_budget(struct str *out, const struct command_budget *b)
+{
+    str_append(out, " --losses ");
+    append_quoted(out, b->losses ? b->losses : "LOSSES");
+    if (b->bytes)
+        str_appendf(out, " --bytes %llu", (unsigned long long)b->bytes);
+    else
+        str_appendf(out, " --bits %.15g", b->bits);
+    if (b->grain != BUDGET_LINEARS)
+        str_appendf(out, " --grain %s", budget_grain_names[b->grain]);
+}
+
+static void append_method(struct str *out, const struct plan *p, const struct command_budget *b)
+{
+    const struct planner_method *method = planner_method_find(p->method);
+    if (!p->method[0] || strcmp(p->method, "moqa") == 0)
+        return;
+    str_appendf(out, " --method %s", p->method);
+    if (strcmp(p->method, "budget") == 0 && b) {
+        append_budget(out, b);
+        return;
+    }
+    if (method && method->losses)
+        str_append(out, " --losses LOSSES");
+    if (method && method->average)
+        str_append(out, " --bits AVERAGE");
+}
+
 void command_line(struct str *out, const char *verb, const char *trace_path, const char *model_dir,
-                  const struct plan *plan)
+                  const struct plan *plan, const struct command_budget *budget)
 {
     str_appendf(out, "moqa %s ", verb);
     append_quoted(out, trace_path);
@@ -52,6 +81,7 @@ void command_line(struct str *out, const char *verb, const char *trace_path, con
     command_line_settings(out, &plan->settings);
     if (strcmp(verb, "plan") != 0)
         return;
+    append_method(out, plan, budget);
     for (size_t l = 0; l < plan->layers_count; l++)
         for (size_t e = 0; e < plan->experts; e++)
             if (plan->layers[l].experts[e].pinned)

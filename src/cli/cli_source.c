@@ -26,20 +26,28 @@ void cli_source_release(struct cli_source *s)
     free(s->run);
     free(s->result);
     plan_release(&s->plan);
+    budget_front_release(&s->curve);
+    losses_release(&s->losses);
     session_release(&s->session);
 }
 
-int cli_source_plan(struct cli_source *s, const char *plan_path, struct err *err)
+/* MoQa's, of the settings of the analysis. */
+static int make_plan(struct plan *out, const struct cli_source *s, struct err *err)
 {
     const char *slash = strrchr(s->trace_path, '/');
     struct planner_request request = {.method = "moqa",
                                       .trace_name = slash ? slash + 1 : s->trace_path,
                                       .trace_sha256 = s->session.trace_sha256};
+    return planner_make(out, s->session.analysis, &request, &s->session.config, err);
+}
+
+int cli_source_plan(struct cli_source *s, const char *plan_path, struct err *err)
+{
     int rc;
     if (plan_path)
         rc = plan_load(&s->plan, plan_path, err);
     else if (s->session.has_config)
-        rc = planner_make(&s->plan, s->session.analysis, &request, &s->session.config, err);
+        rc = make_plan(&s->plan, s, err);
     else
         return 0; /* the figure says what it misses */
     if (rc == 0)
@@ -74,6 +82,49 @@ int cli_source_runs(struct cli_source *s, const char *runs_dir, struct err *err)
     s->figures.runs = s->run;
     s->figures.run_count = n;
     return 0;
+}
+
+static int check_losses(const struct cli_source *s, const char *path, const struct plan *plan,
+                        struct err *err)
+{
+    if (!s->session.has_config)
+        return err_set(err, ERR_USAGE, NULL, "--losses needs --model");
+    int rc = losses_check_model(&s->losses, path, &s->session.config, err);
+    return rc == 0 ? losses_check_settings(&s->losses, path, &plan->settings, err) : rc;
+}
+
+int cli_source_front(struct cli_source *s, const char *losses_path, bool plan_given,
+                     struct err *err)
+{
+    struct budget_options options;
+    struct budget budget = {0};
+    struct plan moqa = {0};
+    struct figure_front *front = &s->front;
+    if (!losses_path)
+        return 0;
+    budget_defaults(&options);
+    int rc = losses_load(&s->losses, losses_path, err);
+    if (rc == 0 && s->session.has_config)
+        rc = make_plan(&moqa, s, err);
+    if (rc == 0)
+        rc = check_losses(s, losses_path, plan_given ? &s->plan : &moqa, err);
+    if (rc == 0)
+        rc = budget_init(&budget, &moqa, &s->losses, &s->session.config, &options, err);
+    if (rc == 0)
+        rc = budget_front_make(&s->curve, &budget, &s->losses, err);
+    if (rc == 0) {
+        const struct model_config *c = &s->session.config;
+        *front = (struct figure_front){.curve = &s->curve, .mark = s->mark};
+        if (plan_given)
+            s->mark[front->marks++] =
+                figures_mark_plan(s->plan.method, NULL, &s->plan, &s->losses, c, false);
+        s->mark[front->marks++] = figures_mark_plan("MoQa", "M", &moqa, &s->losses, c, false);
+        front->marks += figures_mark_uniform(&s->mark[front->marks], &budget, &s->losses);
+        s->figures.front = front;
+    }
+    budget_release(&budget);
+    plan_release(&moqa);
+    return rc;
 }
 
 int cli_source_cosine(struct cli_source *s, const struct cli_count *threads, const char *progress,

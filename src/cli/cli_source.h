@@ -17,6 +17,10 @@ struct cli_source {
     struct plan plan;
     double *cosine;
     struct app_result *result;
+    struct losses losses;
+    struct budget_front curve;
+    struct figure_mark mark[2 + FIGURE_UNIFORM_MAX];
+    struct figure_front front;
     struct figure_run *run;
 };
 
@@ -29,6 +33,10 @@ void cli_source_release(struct cli_source *s);
 ERR_CHECK int cli_source_plan(struct cli_source *s, const char *plan_path, struct err *err);
 /* The runs of a folder (NULL: moqa-runs) for the model; without a model: none. */
 ERR_CHECK int cli_source_runs(struct cli_source *s, const char *runs_dir, struct err *err);
+/* The front of all budgets by the losses of a file (NULL: none is made), with the plan of
+ * cli_source_plan() where it came from a file, MoQa's of these settings, and uniform ones. */
+ERR_CHECK int cli_source_front(struct cli_source *s, const char *losses_path, bool plan_given,
+                               struct err *err);
 /* Similarity of the model's experts; without a model: none. */
 ERR_CHECK int cli_source_cosine(struct cli_source *s, const struct cli_count *threads,
                                 const char *progress, struct err *err);

@@ -8,7 +8,7 @@
 #include "ui/figure/paint.h"
 
 struct arguments {
-    const char *trace, *model, *plan, *runs, *figure, *layer, *out, *theme, *progress;
+    const char *trace, *model, *plan, *runs, *losses, *figure, *layer, *out, *theme, *progress;
     double width, height, scale;
     bool list, all_experts, linear, no_title;
     struct cli_count threads;
@@ -25,7 +25,9 @@ static const struct cli_option options[] = {
     {"model", 'm', "DIR", CLI_TEXT, offsetof(struct arguments, model), false,
      "checkpoint folder; needed for similarity, difference, bits and results"},
     {"plan", 'p', "FILE", CLI_TEXT, offsetof(struct arguments, plan), false,
-     "plan that `bits` shows (the one that these settings make)"},
+     "plan that `bits` shows (the one that these settings make) and `front` marks"},
+    {"losses", 0, "FILE", CLI_TEXT, offsetof(struct arguments, losses), false,
+     "measured losses (moqa losses) that `front` is made from"},
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
      "folder of the runs that `results` shows (moqa-runs)"},
     {"width", 0, "POINTS", CLI_REAL, offsetof(struct arguments, width), false,
@@ -60,6 +62,7 @@ const struct cli_spec cmd_figure_spec = {
     "  moqa figure wiki.h5 --figure significance --layer 3 -o significance.svg\n"
     "  moqa figure wiki.h5 --model DIR --figure all --layer all -o wiki.pdf\n"
     "  moqa figure wiki.h5 --figure zipf,mapping -o 'wiki-{figure}-{layer}.png' --scale 4\n"
+    "  moqa figure wiki.h5 --model DIR --losses losses.json --figure front -o front.svg\n"
     "  moqa figure --list\n",
     options,
     positional,
@@ -89,10 +92,11 @@ static int print_list(struct err *err)
     struct str text = {0};
     for (size_t i = 0; i < figures_count(); i++) {
         const struct figure_info *info = figures_info(i);
-        const char *needs = info->needs & FIGURE_NEEDS_COSINE ? "; needs --model"
-                            : info->needs & FIGURE_NEEDS_PLAN ? "; needs --model or --plan"
-                            : info->needs & FIGURE_NEEDS_RUNS ? "; needs --model and runs"
-                                                              : "";
+        const char *needs = info->needs & FIGURE_NEEDS_COSINE  ? "; needs --model"
+                            : info->needs & FIGURE_NEEDS_PLAN  ? "; needs --model or --plan"
+                            : info->needs & FIGURE_NEEDS_RUNS  ? "; needs --model and runs"
+                            : info->needs & FIGURE_NEEDS_FRONT ? "; needs --model and --losses"
+                                                               : "";
         str_appendf(&text, "%-13s %-7s %s%s%s\n", info->name, info->paper ? info->paper : "",
                     info->help, info->per_layer ? "; for each layer" : "", needs);
     }
@@ -171,7 +175,8 @@ static int add_all(struct work *w, struct err *err)
 {
     unsigned have = (w->a->model ? FIGURE_NEEDS_COSINE | FIGURE_NEEDS_PLAN : 0u) |
                     (w->a->plan ? FIGURE_NEEDS_PLAN : 0u) |
-                    (w->made.figures.run_count ? FIGURE_NEEDS_RUNS : 0u);
+                    (w->made.figures.run_count ? FIGURE_NEEDS_RUNS : 0u) |
+                    (w->a->losses ? FIGURE_NEEDS_FRONT : 0u);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < figures_count(); i++)
         if ((figures_info(i)->needs & ~have) == 0)
@@ -283,7 +288,10 @@ static int write_pages(struct work *w, struct err *err)
 static int draw(struct work *w, struct err *err)
 {
     bool pattern = strstr(w->a->out, "{figure}") || strstr(w->a->out, "{layer}");
-    int rc = wants(w, FIGURE_NEEDS_PLAN) ? cli_source_plan(&w->made, w->a->plan, err) : 0;
+    bool front = wants(w, FIGURE_NEEDS_FRONT);
+    int rc = front || wants(w, FIGURE_NEEDS_PLAN) ? cli_source_plan(&w->made, w->a->plan, err) : 0;
+    if (rc == 0 && front)
+        rc = cli_source_front(&w->made, w->a->losses, w->a->plan, err);
     if (rc == 0 && wants(w, FIGURE_NEEDS_COSINE))
         rc = cli_source_cosine(&w->made, &w->a->threads, w->a->progress, err);
     if (rc < 0)

@@ -2,11 +2,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "src/calibration.h"
+#include "data/losses.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_device.h"
 #include "src/cli/cli_progress.h"
-#include "src/quant/measure.h"
+#include "src/losses_run.h"
 
 struct arguments {
     const char *model, *out, *progress, *widths;
@@ -76,43 +76,18 @@ static int parse_widths(unsigned out[LOSSES_WIDTHS_MAX], size_t *count, const ch
 static int measure(const struct arguments *a, const struct settings *settings,
                    struct progress *progress, struct err *err)
 {
-    struct model model = {0};
-    struct device device = {0};
-    struct device_request wanted;
-    struct calibration calibration = {0};
     unsigned widths[LOSSES_WIDTHS_MAX];
-    struct measure_options o = {.model = &model,
-                                .settings = settings,
-                                .widths = widths,
-                                .out = a->out,
-                                .resume = a->resume,
-                                .progress = progress};
-    struct calibration_request request = {a->calib.items, a->calib.count, a->samples.value,
-                                          a->window.value, settings};
-    int rc = cli_device_request(&wanted, &a->device, err);
+    struct losses_request r = {.model_dir = a->model,
+                               .calibration = {a->calib.items, a->calib.count, a->samples.value,
+                                               a->window.value, settings},
+                               .widths = widths,
+                               .out = a->out,
+                               .resume = a->resume,
+                               .progress = progress};
+    int rc = cli_device_request(&r.device, &a->device, err);
     if (rc == 0)
-        rc = parse_widths(widths, &o.widths_count, a->widths, err);
-    if (rc == 0)
-        rc = model_open(&model, a->model, err);
-    if (rc == 0)
-        rc = device_open(&device, &wanted, err);
-    if (rc == 0)
-        rc = calibration_load(&calibration, &model, &request, err);
-    if (rc == 0) {
-        o.ids = calibration.ids.data;
-        o.starts = calibration.starts;
-        o.windows = calibration.windows;
-        o.window = calibration.window;
-        do {
-            o.backend = device.backend;
-            rc = measure_run(&o, err);
-            o.resume = o.resume || rc < 0; /* what is measured, is kept */
-        } while (rc < 0 && device_recover(&device, rc, err));
-    }
-    calibration_release(&calibration);
-    device_close(&device);
-    model_release(&model);
-    return rc;
+        rc = parse_widths(widths, &r.widths_count, a->widths, err);
+    return rc == 0 ? losses_run(&r, err) : rc;
 }
 
 int cmd_losses(int argc, char **argv, struct err *err)

@@ -9,7 +9,7 @@
 #include "ui/app/walk.h"
 
 struct arguments {
-    const char *trace, *model, *plan, *runs, *keys, *size, *look, *picture;
+    const char *trace, *model, *plan, *runs, *losses, *keys, *size, *look, *picture;
     bool session;
     struct cli_list calib, text;
     struct cli_count threads;
@@ -26,6 +26,9 @@ static const struct cli_option options[] = {
      "texts on which the original and every run are evaluated"},
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
      "folder of the runs (moqa-runs)"},
+    {"losses", 'l', "FILE", CLI_TEXT, offsetof(struct arguments, losses), false,
+     "measured losses (moqa losses), for plans within a budget; those in the folder of the runs "
+     "and beside it are found"},
     {"threads", 'j', "N", CLI_COUNT, offsetof(struct arguments, threads), false, "threads (all)"},
     {"keys", 'k', "KEYS", CLI_TEXT, offsetof(struct arguments, keys), false,
      "without a terminal: press these keys (\"3 ] Tab Right*5 Enter '0.35' Enter shot:a.svg\"), "
@@ -132,6 +135,7 @@ static int run_workbench(const struct arguments *a, const struct settings *setti
     struct open_request r = {
         .host = {.trace_path = a->trace,
                  .model_dir = a->model,
+                 .losses_path = a->losses,
                  .calib = a->calib.items,
                  .calib_count = a->calib.count,
                  .texts = a->text.items,

@@ -9,7 +9,7 @@
 #include "ui/report/report_build.h"
 
 struct arguments {
-    const char *trace, *model, *plan, *runs, *out, *title, *progress;
+    const char *trace, *model, *plan, *runs, *losses, *out, *title, *progress;
     bool no_cosine, force;
     struct cli_count threads;
 };
@@ -23,6 +23,8 @@ static const struct cli_option options[] = {
      "plan to report on (the one that these settings make)"},
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
      "folder of the runs to list (moqa-runs)"},
+    {"losses", 0, "FILE", CLI_TEXT, offsetof(struct arguments, losses), false,
+     "measured losses (moqa losses), for the front of all budgets"},
     {"title", 0, "TEXT", CLI_TEXT, offsetof(struct arguments, title), false,
      "title (the model's name)"},
     {"no-cosine", 0, NULL, CLI_FLAG, offsetof(struct arguments, no_cosine), false,
@@ -57,9 +59,11 @@ static int write_report(const struct cli_source *s, const struct arguments *a,
     struct str command = {0}, plan_command = {0};
     const struct plan *plan = s->figures.plan;
     struct plan none = {.settings = *settings};
-    command_line(&command, "analyze", a->trace, a->model, &none);
+    struct command_budget budget = {.losses = a->losses,
+                                    .bits = plan ? plan->summary.nominal_bits : 0};
+    command_line(&command, "analyze", a->trace, a->model, &none, NULL);
     if (plan)
-        command_line(&plan_command, "plan", a->trace, a->model, plan);
+        command_line(&plan_command, "plan", a->trace, a->model, plan, &budget);
     struct report_source source = {
         .title = a->title,
         .trace = &s->session.trace,
@@ -109,6 +113,8 @@ int cmd_report(int argc, char **argv, struct err *err)
         rc = cli_source_plan(&source, a.plan, err);
     if (rc == 0 && a.plan)
         rc = plan_check_model(&source.plan, a.plan, &source.session.config, err);
+    if (rc == 0)
+        rc = cli_source_front(&source, a.losses, a.plan, err);
     if (rc == 0)
         rc = cli_source_runs(&source, a.runs, err);
     if (rc == 0 && !a.no_cosine)

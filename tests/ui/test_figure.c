@@ -17,7 +17,7 @@
 #include "ui/chart/chart_draw.h"
 #include "ui/figure/figure_parts.h"
 
-enum { CURVE = 50304, RUNS = 7 };
+enum { CURVE = 50304, RUNS = 7, MARKS = 7, STEPS = 5000 };
 
 static struct {
     struct trace trace;
@@ -26,6 +26,9 @@ static struct {
     struct plan plan;
     struct figure_run run[RUNS];
     struct figure_source source;
+    struct budget_front curve;
+    struct figure_mark mark[MARKS];
+    struct figure_front front;
 } t;
 
 static void check(int rc, const struct err *err)
@@ -62,6 +65,24 @@ static void fill_plan(uint64_t *seed)
     }
 }
 
+/* Halves every quarter of a bit; as it comes at the size of OLMoE. */
+static void fill_front(void)
+{
+    static const struct figure_mark marks[MARKS] = {
+        {"budget", NULL, 2.5, 0.025},   {"MoQa", "M", 2.92, 0.0275},
+        {"uniform", "2", 2, 0.1},       {"uniform", "3", 3, 0.02},
+        {"uniform", "4", 4, 0.005},     {"snapshot A", "A", 3.5, 0.0015625},
+        {"snapshot B", "B", 2.25, 0.05}};
+    t.curve = (struct budget_front){STEPS, mem_array(STEPS, sizeof(double), NULL),
+                                    mem_array(STEPS, sizeof(double), NULL)};
+    assert_true(t.curve.bits && t.curve.rise);
+    for (size_t i = 0; i < STEPS; i++) {
+        t.curve.bits[i] = 2 + 14.0 * (double)i / (STEPS - 1);
+        t.curve.rise[i] = i + 1 < STEPS ? 0.1 * exp2(-4 * (t.curve.bits[i] - 2)) : 0;
+    }
+    memcpy(t.mark, marks, sizeof marks);
+}
+
 static int load(void **state)
 {
     struct err err = {0};
@@ -74,6 +95,7 @@ static int load(void **state)
     check(analysis_update(t.analysis, &settings, &err), &err);
     fill_cosine(&seed);
     fill_plan(&seed);
+    fill_front();
     const struct figure_run run[RUNS] = {{"runs/a", "moqa", 3.2, 3.4, 900, true, 31.25},
                                          {"runs/b", "gptq-3", 3, 3.2, 850, true, 44.5},
                                          {"runs/c", "moqa", 2.6, 2.8, 700, true, 61.75},
@@ -89,6 +111,7 @@ static int unload(void **state)
 {
     (void)state;
     plan_release(&t.plan);
+    budget_front_release(&t.curve);
     free(t.cosine);
     analysis_free(t.analysis);
     trace_release(&t.trace);
@@ -98,7 +121,10 @@ static int unload(void **state)
 static int reset(void **state)
 {
     (void)state;
+    t.front = (struct figure_front){
+        .curve = &t.curve, .mark = t.mark, .marks = MARKS, .has_selected = true};
     t.source = (struct figure_source){.analysis = t.analysis,
+                                      .front = &t.front,
                                       .cosine = t.cosine,
                                       .plan = &t.plan,
                                       .runs = t.run,
@@ -118,9 +144,9 @@ static struct figure make(const char *name)
 
 static void test_every_figure_is_found_by_its_name_and_says_what_it_shows(void **state)
 {
-    static const char *const order[] = {"zipf",         "utilization", "mapping",
-                                        "significance", "experts",     "similarity",
-                                        "difference",   "bits",        "results"};
+    static const char *const order[] = {"zipf",    "utilization", "mapping",    "significance",
+                                        "experts", "similarity",  "difference", "bits",
+                                        "front",   "results"};
     (void)state;
     assert_int_equal(figures_count(), sizeof order / sizeof *order);
     for (size_t i = 0; i < figures_count(); i++) {
@@ -139,14 +165,12 @@ static void test_what_a_figure_needs_is_asked_for_in_words(void **state)
 {
     static const struct {
         const char *name, *says;
-    } need[] = {{"similarity", "model"},
-                {"difference", "model"},
-                {"bits", "plan"},
-                {"results", "runs"},
-                {"heat", "zipf, utilization"}};
+    } need[] = {{"similarity", "model"}, {"difference", "model"}, {"bits", "plan"},
+                {"front", "--losses"},   {"results", "runs"},     {"heat", "zipf, utilization"}};
     struct figure f;
     (void)state;
     t.source.cosine = NULL;
+    t.source.front = NULL;
     t.source.plan = NULL;
     t.source.run_count = 0;
     for (size_t i = 0; i < sizeof need / sizeof *need; i++) {
@@ -159,6 +183,83 @@ static void test_what_a_figure_needs_is_asked_for_in_words(void **state)
     assert_int_equal(figures_make(&f, "mapping", &t.source, NULL), ERR_USAGE);
     t.source.layer--;
     f = make("mapping");
+    figure_release(&f);
+}
+
+/* --- the front --- */
+
+static void test_front_marks_every_plan_once_and_says_its_values(void **state)
+{
+    (void)state;
+    struct figure f = make("front");
+    size_t points = 0;
+    assert_int_equal(f.xy.count, 1 + 5); /* the curve; uniform plans are one series */
+    for (size_t k = 1; k < f.xy.count; k++)
+        points += f.xy.series[k].n;
+    assert_int_equal(points, MARKS);
+    assert_string_equal(f.xy.series[3].glyph[1], "3");
+    assert_true(f.xy.cursor.shown && f.xy.cursor.x == 2.5 && f.xy.cursor.y == 0.025);
+    assert_non_null(strstr(f.caption, "MoQa: 2.920 bits, +0.0275 (least bits for that: 2.4"));
+    assert_null(strstr(f.caption, "budget: 2.500 bits, +0.025 ("));
+    assert_string_equal(f.xy.series[2].name, "MoQa");
+    figure_release(&f);
+    t.front.has_selected = false;
+    f = make("front");
+    assert_false(f.xy.cursor.shown);
+    assert_string_equal(f.xy.series[2].name, "MoQa: 2.920 bits, 0.0275");
+    assert_string_equal(f.xy.series[3].name, "uniform: 0.1, 0.02, 0.005");
+    figure_release(&f);
+}
+
+/* The end of the axis jumps to what holds all plans; a long curve has no more points than can be
+ * told apart, with its first and last in sight. */
+static void test_front_axis_holds_all_plans_and_the_curve_is_thinned(void **state)
+{
+    static const struct {
+        double bits, end;
+    } cases[] = {{2.5, 4.5}, {4.499, 4.5}, {4.6, 8.5}, {9, 16.5}};
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        t.mark[0].bits = cases[i].bits;
+        struct figure f = make("front");
+        const struct chart_series *s = &f.xy.series[0];
+        assert_true(f.xy.x.hi == cases[i].end);
+        assert_in_range(s->n, 100, 402);
+        assert_true(s->x[0] == 2 && s->x[s->n - 1] > fmin(cases[i].end, 16) - 0.05);
+        for (size_t k = 1; k < s->n; k++)
+            assert_true(s->x[k] > s->x[k - 1] && s->y[k] < s->y[k - 1]);
+        figure_release(&f);
+    }
+    t.mark[0].bits = 2.5;
+    t.source.zoom = 2;
+    struct figure f = make("front");
+    assert_true(f.xy.x.hi - f.xy.x.lo < 0.7 && f.xy.x.lo < 2.5 && f.xy.x.hi > 2.5);
+    figure_release(&f);
+}
+
+static void test_bits_shows_gate_up_and_down_where_they_differ(void **state)
+{
+    struct plan_expert *x = &t.plan.layers[1].experts[4], before = *x;
+    (void)state;
+    x->linear_bits[PLAN_GATE] = 2;
+    x->linear_bits[PLAN_UP] = 16;
+    x->linear_bits[PLAN_DOWN] = 4;
+    t.source.has_selected = true;
+    t.source.layer = 1;
+    t.source.expert = 4;
+    struct figure f = make("bits");
+    const struct chart_tile *tile = &f.tiles.tile[t.plan.experts + 4];
+    assert_int_equal(tile->parts, 3);
+    assert_string_equal(tile->part[0].text, "2");
+    assert_string_equal(tile->part[1].text, "F");
+    assert_int_equal(tile->part[2].colour, STYLE_BITS + 4);
+    assert_non_null(strstr(f.tiles.cursor_text, "gate 2, up 16, down 4"));
+    assert_non_null(strstr(f.caption, "(1 experts)"));
+    figure_release(&f);
+    *x = before;
+    f = make("bits");
+    assert_int_equal(f.tiles.tile[t.plan.experts + 4].parts, 0);
+    assert_null(strstr(f.tiles.cursor_text, "gate"));
     figure_release(&f);
 }
 
@@ -506,6 +607,9 @@ int main(void)
         cmocka_unit_test_setup(test_every_figure_is_found_by_its_name_and_says_what_it_shows,
                                reset),
         cmocka_unit_test_setup(test_what_a_figure_needs_is_asked_for_in_words, reset),
+        cmocka_unit_test_setup(test_front_marks_every_plan_once_and_says_its_values, reset),
+        cmocka_unit_test_setup(test_front_axis_holds_all_plans_and_the_curve_is_thinned, reset),
+        cmocka_unit_test_setup(test_bits_shows_gate_up_and_down_where_they_differ, reset),
         cmocka_unit_test(test_arrays_and_texts_live_until_the_figure_is_released),
         cmocka_unit_test(test_sampling_keeps_lowest_and_highest_of_every_column),
         cmocka_unit_test(test_sampling_makes_a_falling_curve_short),

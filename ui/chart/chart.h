@@ -72,8 +72,9 @@ struct chart_series {
     const double *y;
     size_t n;
     enum chart_mark mark;
-    uint16_t colour; /* style code; 0: STYLE_SERIES + its index */
-    bool big;        /* points as a whole glyph of the series' own: for few points */
+    uint16_t colour;          /* style code; 0: STYLE_SERIES + its index */
+    bool big;                 /* points as a whole glyph of the series' own: for few points */
+    const char *const *glyph; /* [n] of big points, a column each: letters; NULL: the series' own */
 };
 
 /* A line across the plot at a value of x (vertical) or of y. */
@@ -200,10 +201,19 @@ bool chart_heat_row(const struct chart_map *m, int sy, size_t current, size_t *r
 
 /* --- grid of tiles (Fig. 6) -------------------------------------------------------------- */
 
+enum { CHART_PARTS = 3 };
+
 struct chart_tile {
     char text[4];    /* at most 2 columns: "4", "16" */
     uint16_t colour; /* of the text; its background stays the terminal's */
     bool marked;     /* underlined and bold: pinned, changed */
+    /* Where what the tile stands for is not one thing: its parts, a column each, in place of the
+     * text where a tile has as many columns; else the text with a tick behind it. */
+    struct {
+        char text[4];
+        uint16_t colour;
+    } part[CHART_PARTS];
+    size_t parts;
 };
 struct chart_tiles {
     const struct chart_tile *tile; /* [rows][cols] */

@@ -76,6 +76,24 @@ static void draw_header(struct cells *c, struct rect r, const struct style_look 
         cells_label(c, title, CELLS_RIGHT, t->cursor_text, look, STYLE(STYLE_CURSOR));
 }
 
+/* Parts where there are columns for them; else the text, and a tick that says that there are some.
+ * Returns the columns used. */
+static int draw_tile(struct cells *c, int x, int y, int room, const struct chart_tile *tile)
+{
+    uint8_t attr = tile->marked ? STYLE_BOLD | STYLE_UNDERLINE : 0;
+    if (tile->parts && room >= (int)tile->parts) {
+        for (size_t i = 0; i < tile->parts; i++)
+            cells_text(c, x + (int)i, y, 1, tile->part[i].text,
+                       (struct style){.fg = tile->part[i].colour, .attr = attr});
+        return (int)tile->parts;
+    }
+    int width =
+        cells_text(c, x, y, room, tile->text, (struct style){.fg = tile->colour, .attr = attr});
+    if (tile->parts)
+        cells_text(c, x + width, y, 1, "'", STYLE(STYLE_TEXT_DIM));
+    return width;
+}
+
 static void draw_row(struct cells *c, struct rect r, const struct style_look *look,
                      const struct chart_tiles *t, const struct chart_map *m, int pitch, size_t i,
                      size_t visible)
@@ -89,10 +107,8 @@ static void draw_row(struct cells *c, struct rect r, const struct style_look *lo
                 STYLE(on_row ? STYLE_CURSOR : STYLE_AXIS));
     for (size_t j = 0; j < visible; j++) {
         const struct chart_tile *tile = &t->tile[row * t->cols + t->first_col + j];
-        struct style s = {.fg = tile->colour,
-                          .attr = tile->marked ? STYLE_BOLD | STYLE_UNDERLINE : 0};
         int x = m->plot.x + (int)j * pitch;
-        int width = cells_text(c, x, y, pitch - 1, tile->text, s);
+        int width = draw_tile(c, x, y, pitch - 1, tile);
         if (on_row && t->selected_col == t->first_col + j)
             cells_highlight(c, (struct rect){x, y, width > 1 ? width : 1, 1}, STYLE_SELECT);
     }

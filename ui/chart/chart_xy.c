@@ -74,7 +74,7 @@ static void draw_series(const struct chart_frame *f, const struct chart_series *
         if (s->mark == CHART_POINTS && s->big && px >= 0 && px <= 1 && py >= 0 && py <= 1) {
             cells_put(f->c, f->plot.x + chart_cell(px, f->plot.w),
                       f->plot.y + f->plot.h - 1 - chart_cell(py, f->plot.h),
-                      chart_point_mark(f->look, index), STYLE(colour));
+                      s->glyph ? s->glyph[i] : chart_point_mark(f->look, index), STYLE(colour));
         } else if (s->mark == CHART_POINTS || (!linked && isfinite(px) && isfinite(py))) {
             chart_dots_point(&dots, px, py);
         } else if (s->mark == CHART_STEPS) {
@@ -96,9 +96,11 @@ static size_t fill_legend(struct chart_legend_item legend[LEGEND_MAX], const str
         const struct chart_series *s = &chart->series[k];
         bool points = s->mark == CHART_POINTS, big = points && s->big;
         if (s->name)
-            legend[items++] = (struct chart_legend_item){big ? chart_point_mark(look, k)
-                                                             : chart_dots_sample(look, k, !points),
-                                                         s->name, chart_series_colour(s, k), big};
+            legend[items++] =
+                (struct chart_legend_item){big && s->glyph && s->n ? s->glyph[0]
+                                           : big                   ? chart_point_mark(look, k)
+                                                 : chart_dots_sample(look, k, !points),
+                                           s->name, chart_series_colour(s, k), big};
     }
     return items;
 }

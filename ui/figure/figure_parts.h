@@ -39,6 +39,7 @@ ERR_CHECK int figure_make_similarity(struct figure *f, const struct figure_sourc
 ERR_CHECK int figure_make_difference(struct figure *f, const struct figure_source *s,
                                      struct err *err);
 ERR_CHECK int figure_make_bits(struct figure *f, const struct figure_source *s, struct err *err);
+ERR_CHECK int figure_make_front(struct figure *f, const struct figure_source *s, struct err *err);
 ERR_CHECK int figure_make_results(struct figure *f, const struct figure_source *s, struct err *err);
 
 #endif

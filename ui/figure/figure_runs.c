@@ -7,12 +7,35 @@
 
 enum { ORIGINAL_BITS = 16, METHODS_MAX = 16 };
 
+/* Gate, up and down where they differ; a letter stands for those that are not quantized. */
+static void fill_parts(struct chart_tile *t, const struct plan_expert *x)
+{
+    if (!x->linear_bits[PLAN_GATE])
+        return;
+    t->parts = PLAN_LINEARS;
+    for (int k = 0; k < PLAN_LINEARS; k++) {
+        unsigned bits = plan_expert_bits(x, (enum plan_linear)k);
+        snprintf(t->part[k].text, sizeof t->part[k].text, "%.1s",
+                 bits < 10 ? (char[2]){(char)('0' + bits), 0} : "F");
+        t->part[k].colour = (uint16_t)(STYLE_BITS + bits);
+    }
+}
+
+void figures_bits_text(char *out, size_t size, const struct plan_expert *x)
+{
+    if (x->linear_bits[PLAN_GATE])
+        snprintf(out, size, "gate %u, up %u, down %u", x->linear_bits[PLAN_GATE],
+                 x->linear_bits[PLAN_UP], x->linear_bits[PLAN_DOWN]);
+    else
+        snprintf(out, size, "%u", x->bits);
+}
+
 int figure_make_bits(struct figure *f, const struct figure_source *s, struct err *err)
 {
     const struct plan *p = s->plan;
     struct chart_tile *tile = figure_array(f, p->layers_count * p->experts, sizeof *tile, err);
     const char **label = figure_array(f, p->layers_count, sizeof *label, err);
-    size_t pinned = 0;
+    size_t pinned = 0, uneven = 0;
     if (!tile || !label)
         return ERR_NOMEM;
     for (size_t l = 0; l < p->layers_count; l++) {
@@ -23,6 +46,8 @@ int figure_make_bits(struct figure *f, const struct figure_source *s, struct err
             *t = (struct chart_tile){.colour = (uint16_t)(STYLE_BITS + x->bits),
                                      .marked = x->pinned};
             snprintf(t->text, sizeof t->text, "%u", x->bits % 100);
+            fill_parts(t, x);
+            uneven += t->parts > 0;
             pinned += x->pinned;
         }
     }
@@ -39,13 +64,18 @@ int figure_make_bits(struct figure *f, const struct figure_source *s, struct err
                                     .selected_col = s->expert};
     if (s->has_selected && s->layer < p->layers_count && s->expert < p->experts) {
         const struct plan_expert *x = &p->layers[s->layer].experts[s->expert];
-        f->tiles.cursor_text =
-            figure_text(f, "layer %zu, expert %zu: %u bits%s", p->layers[s->layer].layer, s->expert,
-                        x->bits, x->pinned ? ", pinned" : "");
+        char bits[64];
+        figures_bits_text(bits, sizeof bits, x);
+        f->tiles.cursor_text = figure_text(
+            f, "layer %zu, expert %zu: %s%s%s", p->layers[s->layer].layer, s->expert, bits,
+            x->linear_bits[PLAN_GATE] ? "" : " bits", x->pinned ? ", pinned" : "");
     }
     figure_title(f, "Bits of the experts");
     figure_say(f, "%s: %.4f nominal bits, %.4f effective; %zu experts pinned.", p->method,
                p->summary.nominal_bits, p->summary.effective_bits, pinned);
+    if (uneven)
+        figure_say(f, " Three signs in one: gate, up and down, where they differ (%zu experts).",
+                   uneven);
     return 0;
 }
 

@@ -21,6 +21,8 @@ static const struct figure_info table[] = {
      "Fig. 5", true, FIGURE_NEEDS_COSINE, figure_make_difference},
     {"bits", "the bits of every expert of every layer", "Fig. 6", false, FIGURE_NEEDS_PLAN,
      figure_make_bits},
+    {"front", "bits against predicted loss: the front of all budgets, and plans on it", NULL, false,
+     FIGURE_NEEDS_FRONT, figure_make_front},
     {"results", "bits against perplexity, for every run", NULL, false, FIGURE_NEEDS_RUNS,
      figure_make_results},
 };
@@ -58,6 +60,11 @@ static int check(const struct figure_info *info, const struct figure_source *s, 
             err, ERR_USAGE, NULL,
             "the figure `%s` shows runs, and there are none: quantize and evaluate first",
             info->name);
+    if ((info->needs & FIGURE_NEEDS_FRONT) && !s->front)
+        return err_set(err, ERR_USAGE, NULL,
+                       "the figure `%s` is made from measured losses: give the model and --losses "
+                       "FILE (moqa losses)",
+                       info->name);
     size_t layers = analysis_result(s->analysis)->layers;
     if (info->per_layer && s->layer >= layers)
         return err_set(err, ERR_USAGE, NULL,

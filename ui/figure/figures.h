@@ -7,6 +7,7 @@
 #define MOQA_UI_FIGURE_FIGURES_H
 
 #include "analysis/analysis.h"
+#include "analysis/budget.h"
 #include "data/plan.h"
 #include "ui/figure/figure.h"
 
@@ -29,6 +30,7 @@ struct figure_source {
     const struct plan *plan;         /* NULL: none */
     const struct figure_run *runs;
     size_t run_count;
+    const struct figure_front *front; /* NULL: no measured losses */
 
     size_t layer;      /* index among the MoE layers */
     bool ascii;        /* words without Greek letters and signs */
@@ -45,11 +47,41 @@ struct figure_source {
     size_t token_rank;   /* the rank pointed at; 0: none */
 };
 
+/* A plan on the front of all budgets. */
+struct figure_mark {
+    const char *name;  /* "MoQa" */
+    const char *glyph; /* a letter for it; NULL: a dot */
+    double bits;       /* as those of the curve */
+    double rise;       /* predicted, of the mean negative log-likelihood */
+};
+
+struct figure_front {
+    const struct budget_front *curve;
+    bool file_bits; /* its bits are those of the file, else nominal ones */
+    const struct figure_mark *mark;
+    size_t marks;
+    bool has_selected; /* the plan that is looked at */
+    size_t selected;
+};
+
+enum { FIGURE_UNIFORM_MAX = 3 };
+/* All experts at 2, 3 and 4 bits, as far as they were measured; returns their number. */
+size_t figures_mark_uniform(struct figure_mark out[FIGURE_UNIFORM_MAX], const struct budget *b,
+                            const struct losses *losses);
+/* Any plan; its rise is NaN where it has a width that was not measured. The names are borrowed. */
+struct figure_mark figures_mark_plan(const char *name, const char *glyph, const struct plan *p,
+                                     const struct losses *losses, const struct model_config *config,
+                                     bool file_bits);
+
+/* "MoQa"; with its letter where several marks have the name: "uniform 2". */
+void figures_mark_name(char *out, size_t size, const struct figure_mark *m);
+
 enum figure_needs {
     FIGURE_NEEDS_NOTHING = 0,
     FIGURE_NEEDS_COSINE = 1,
     FIGURE_NEEDS_PLAN = 2,
-    FIGURE_NEEDS_RUNS = 4
+    FIGURE_NEEDS_RUNS = 4,
+    FIGURE_NEEDS_FRONT = 8
 };
 
 struct figure_info {
@@ -61,8 +93,8 @@ struct figure_info {
     ERR_CHECK int (*make)(struct figure *out, const struct figure_source *s, struct err *err);
 };
 
-/* zipf, utilization, mapping, significance, experts, similarity, difference, bits, results; in
- * this order. */
+/* zipf, utilization, mapping, significance, experts, similarity, difference, bits, front, results;
+ * in this order. */
 size_t figures_count(void);
 const struct figure_info *figures_info(size_t i);
 const struct figure_info *figures_find(const char *name); /* or NULL */
@@ -81,5 +113,7 @@ size_t figures_pick(size_t *out, const struct figure_source *s);
 size_t figures_groups(const struct analysis_layer *l);
 void figures_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group);
 uint16_t figures_group_colour(size_t group);
+/* "3", or "gate 2, up 3, down 4". */
+void figures_bits_text(char *out, size_t size, const struct plan_expert *x);
 
 #endif

@@ -2,7 +2,6 @@
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "ui/figure/paint_parts.h"
 
@@ -189,30 +188,57 @@ static bool is_bits(uint16_t colour)
 }
 
 struct keys {
-    const struct chart_tile *tile[KEYS_MAX];
+    uint16_t colour[KEYS_MAX]; /* of bits */
     size_t count;
 };
 
 static int by_number(const void *a, const void *b)
 {
-    const struct chart_tile *x = *(const struct chart_tile *const *)a;
-    const struct chart_tile *y = *(const struct chart_tile *const *)b;
-    int d = atoi(x->text) - atoi(y->text);
-    return d ? d : strcmp(x->text, y->text);
+    uint16_t x = *(const uint16_t *)a, y = *(const uint16_t *)b;
+    return (x > y) - (x < y);
 }
 
-/* The different tiles with a colour of bits, by their number. */
+static void add_key(struct keys *k, uint16_t colour)
+{
+    size_t i = 0;
+    while (i < k->count && k->colour[i] != colour)
+        i++;
+    if (i == k->count && i < KEYS_MAX && is_bits(colour))
+        k->colour[k->count++] = colour;
+}
+
+/* The different colours of bits, by their number. */
 static void find_keys(struct keys *k, const struct chart_tiles *t)
 {
     k->count = 0;
-    for (size_t i = 0; i < t->rows * t->cols && k->count < KEYS_MAX; i++) {
-        size_t j = 0;
-        while (j < k->count && strcmp(k->tile[j]->text, t->tile[i].text) != 0)
-            j++;
-        if (j == k->count && is_bits(t->tile[i].colour))
-            k->tile[k->count++] = &t->tile[i];
+    for (size_t i = 0; i < t->rows * t->cols; i++) {
+        if (!t->tile[i].parts)
+            add_key(k, t->tile[i].colour);
+        for (size_t j = 0; j < t->tile[i].parts; j++)
+            add_key(k, t->tile[i].part[j].colour);
     }
-    qsort(k->tile, k->count, sizeof k->tile[0], by_number);
+    qsort(k->colour, k->count, sizeof k->colour[0], by_number);
+}
+
+static uint16_t ink_of(uint16_t colour)
+{
+    return is_bits(colour) ? canvas_ink_on(colour) : colour;
+}
+
+/* Side by side, each in its colour. */
+static void draw_parts(struct canvas *c, struct paint_box in, const struct chart_tile *tile)
+{
+    double w = in.w / (double)tile->parts, size = fmin(fmin(in.h * 0.75, w * 1.3), PAINT_TICK);
+    for (size_t i = 0; i < tile->parts; i++) {
+        uint16_t colour = tile->part[i].colour;
+        double x = in.x + w * (double)i;
+        if (is_bits(colour))
+            canvas_fill(c, x, in.y, w, in.h, colour);
+        if (size >= 4)
+            canvas_text(
+                c, x + w / 2, paint_middle(in.y + in.h / 2, size), tile->part[i].text,
+                (struct canvas_font){size, ink_of(colour), CANVAS_MIDDLE, tile->marked, false, 0});
+    }
 }
 
 static void draw_tile(struct canvas *c, struct paint_box box, const struct chart_tile *tile)
@@ -220,15 +246,17 @@ static void draw_tile(struct canvas *c, struct paint_box box, const struct chart
     double gap = fmin(box.w, box.h) > 6 ? 0.5 : 0.15;
     double size = fmin(fmin(box.h * 0.75, box.w * 0.7), PAINT_TICK);
     struct paint_box in = {box.x + gap, box.y + gap, box.w - 2 * gap, box.h - 2 * gap};
-    uint16_t ink = is_bits(tile->colour) ? canvas_ink_on(tile->colour) : tile->colour;
-    if (is_bits(tile->colour))
+    if (tile->parts)
+        draw_parts(c, in, tile);
+    else if (is_bits(tile->colour))
         canvas_fill(c, in.x, in.y, in.w, in.h, tile->colour);
     if (tile->marked)
         canvas_frame(c, in.x + 0.4, in.y + 0.4, in.w - 0.8, in.h - 0.8,
                      paint_stroke(1.2, STYLE_CURSOR));
-    if (size >= 4)
+    if (size >= 4 && !tile->parts)
         canvas_text(c, box.x + box.w / 2, paint_middle(box.y + box.h / 2, size), tile->text,
-                    (struct canvas_font){size, ink, CANVAS_MIDDLE, tile->marked, false, 0});
+                    (struct canvas_font){size, ink_of(tile->colour), CANVAS_MIDDLE, tile->marked,
+                                         false, 0});
 }
 
 static bool has_marked(const struct chart_tiles *t)
@@ -247,10 +275,8 @@ static void draw_keys(struct canvas *c, const struct chart_tiles *t, double x, d
     find_keys(&k, t);
     for (size_t i = 0; i < k.count && x + 60 < right; i++) {
         char name[24];
-        struct chart_tile plain = *k.tile[i];
-        plain.marked = false;
-        snprintf(name, sizeof name, "%s bits", plain.text);
-        plain.text[0] = '\0';
+        struct chart_tile plain = {.colour = k.colour[i]};
+        snprintf(name, sizeof name, "%u bits", (unsigned)(k.colour[i] - STYLE_BITS));
         draw_tile(c, (struct paint_box){x, y, 12, 9}, &plain);
         canvas_text(c, x + 15, paint_middle(y + 4.5, font.size), name, font);
         x += 15 + canvas_text_width(c, name, font) + 12;

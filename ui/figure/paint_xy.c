@@ -58,6 +58,19 @@ static void draw_points(const struct paint_frame *f, const struct chart_series *
     }
 }
 
+/* Letters beside their points. */
+static void draw_letters(const struct paint_frame *f, const struct chart_series *s, size_t index)
+{
+    struct canvas_font font = paint_font(PAINT_TICK, chart_series_colour(s, index), CANVAS_START);
+    font.bold = true;
+    for (size_t i = 0; s->glyph && i < s->n; i++) {
+        double px = chart_place(&f->x, chart_series_x(s, i)), py = chart_place(&f->y, s->y[i]);
+        if (px >= 0 && px <= 1 && py >= 0 && py <= 1)
+            canvas_text(f->c, paint_x(f, chart_series_x(s, i)) + 4, paint_y(f, s->y[i]) - 3,
+                        s->glyph[i], font);
+    }
+}
+
 static void fill_legend(struct paint_legend *legend, const struct chart_xy *chart)
 {
     for (size_t k = 0; k < chart->count && legend->count < PAINT_LEGEND_MAX; k++) {
@@ -114,8 +127,10 @@ void paint_xy(struct canvas *c, struct paint_box box, const struct chart_xy *cha
         canvas_unclip(c);
         /* Points lie inside by their centres, and are never cut. */
         for (size_t k = 0; k < chart->count && points; k++)
-            if (chart->series[k].mark == CHART_POINTS)
+            if (chart->series[k].mark == CHART_POINTS) {
                 draw_points(&f, &chart->series[k], k);
+                draw_letters(&f, &chart->series[k], k);
+            }
     }
     paint_hidden(&f, hidden);
     if (shown == 0)

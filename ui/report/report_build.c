@@ -369,6 +369,42 @@ static int add_plan(struct builder *b)
     return rc;
 }
 
+/* A dash where there is none. */
+static void number_cell(struct builder *b, double value)
+{
+    if (isfinite(value))
+        report_cell(b->r, "%.4g", value);
+    else
+        report_cell(b->r, "-");
+}
+
+static int add_budgets(struct builder *b)
+{
+    const struct figure_front *front = b->s->figures.front;
+    if (!front)
+        return 0;
+    report_heading(b->r, 1, "Budgets");
+    report_text(b->r, REPORT_TEXT,
+                "What plans lose by the measured losses of every linear layer at every width: the "
+                "predicted rise of the mean negative log-likelihood, beside the least that any "
+                "plan of the same bits loses, and the bits that the best plan of the same loss "
+                "has.");
+    report_table(b->r, "", "lrrrr",
+                 "plan\tbits\tpredicted rise\tleast at these bits\tleast bits for it");
+    for (size_t i = 0; i < front->marks; i++) {
+        const struct figure_mark *m = &front->mark[i];
+        char name[64];
+        figures_mark_name(name, sizeof name, m);
+        report_cell(b->r, "%s", name);
+        report_cell(b->r, "%.4f", m->bits);
+        number_cell(b, m->rise);
+        number_cell(b, budget_front_rise(front->curve, m->bits));
+        number_cell(b, budget_front_bits(front->curve, m->rise));
+    }
+    report_figures(b->r, 1);
+    return add_figure(b, "front", 0);
+}
+
 static int add_runs(struct builder *b)
 {
     const struct figure_source *f = &b->s->figures;
@@ -416,6 +452,8 @@ int report_build(struct report *out, const struct report_source *s, struct err *
         rc = add_similarity(&b);
     if (rc == 0)
         rc = add_plan(&b);
+    if (rc == 0)
+        rc = add_budgets(&b);
     if (rc == 0)
         rc = add_runs(&b);
     add_sources(&b);
