@@ -14,9 +14,11 @@
 #include "src/command_line.h"
 #include "src/detached.h"
 #include "src/job.h"
+#include "src/losses_shelf.h"
 #include "src/results.h"
 #include "src/runs.h"
 #include "src/similarity.h"
+#include "ui/app/app_budget.h"
 
 /* A thread of the host and what it tells. All but `progress` is guarded by the host's lock. */
 struct worker {
@@ -40,6 +42,7 @@ struct open_host {
     char *here;       /* folders below it are shown without it; may be NULL */
     struct ask *ask;  /* dry runs */
     struct results *results;
+    struct losses_shelf *losses; /* NULL: no model */
 };
 
 static int start(struct worker *w, void *(*run)(void *), struct open_host *h, struct err *err)
@@ -264,7 +267,8 @@ static struct results *results_of(struct open_host *h)
 static bool is_idle(struct open_host *h)
 {
     struct detached *run = run_of(h);
-    return !run || !detached_active(run);
+    bool measures = h->losses && losses_shelf_active(h->losses);
+    return !measures && (!run || !detached_active(run));
 }
 
 static size_t host_results(void *context, const struct app_result **out)
@@ -310,11 +314,43 @@ static bool host_measure_original(void *context, bool begin, struct err *err)
     return begin ? results_measure(results, err) == 0 : results_stop(results, false);
 }
 
-static void host_command_line(void *context, const struct plan *plan, const char *verb,
-                              struct str *out)
+static const struct losses *host_losses(void *context, const struct settings *settings,
+                                        const char **path)
 {
     struct open_host *h = context;
-    command_line(out, verb, h->options.trace_path, h->options.model_dir, plan);
+    return losses_shelf_find(h->losses, settings, path);
+}
+
+static int host_losses_start(void *context, const struct settings *settings, struct err *err)
+{
+    struct open_host *h = context;
+    return losses_shelf_start(h->losses, settings, err);
+}
+
+static void host_losses_poll(void *context, struct app_losses *out)
+{
+    struct open_host *h = context;
+    losses_shelf_poll(h->losses, out);
+}
+
+static void host_losses_cancel(void *context)
+{
+    struct open_host *h = context;
+    losses_shelf_cancel(h->losses);
+}
+
+static void host_command_line(void *context, const struct plan *plan, const char *verb,
+                              const struct app_budget *budget, struct str *out)
+{
+    struct open_host *h = context;
+    struct command_budget b = {0};
+    if (budget && h->losses) {
+        losses_shelf_find(h->losses, &plan->settings, &b.losses);
+        b.bits = budget->bits;
+        b.bytes = budget->unit == APP_BYTES ? budget->bytes : 0;
+        b.grain = (enum budget_grain)budget->grain;
+    }
+    command_line(out, verb, h->options.trace_path, h->options.model_dir, plan, &b);
 }
 
 /* Nothing but the screen may write to the terminal; a pass keeps a log of its own. */
@@ -338,7 +374,16 @@ int open_host_new(struct open_host **out, const struct open_host_options *option
     pthread_mutex_init(&h->lock, NULL);
     log_set_sink(drop_line, NULL);
     progress_init(&h->similarity.progress);
+    struct losses_shelf_options shelf = {
+        .model_dir = options->model_dir,
+        .runs_dir = options->runs_dir,
+        .path = options->losses_path,
+        .calib = options->calib_count ? h->options.calib : &h->options.trace_path,
+        .calib_count = options->calib_count ? options->calib_count : 1,
+        .threads = options->threads};
     int rc = ask_new(&h->ask, dry_run_text, h, err);
+    if (rc == 0 && options->model_dir)
+        rc = losses_shelf_new(&h->losses, &shelf, err);
     if (rc < 0) {
         open_host_free(h);
         *out = NULL;
@@ -351,6 +396,7 @@ void open_host_free(struct open_host *h)
     if (!h)
         return;
     ask_free(h->ask);
+    losses_shelf_free(h->losses);
     results_free(h->results);
     stop(&h->similarity);
     detached_free(h->run);
@@ -362,6 +408,13 @@ void open_host_free(struct open_host *h)
     free(h->cosine);
     free(h->here);
     free(h);
+}
+
+int open_host_losses(struct open_host *h, struct err *err)
+{
+    if (h->losses)
+        return losses_shelf_open(h->losses, &h->session->config, err);
+    return h->options.losses_path ? err_set(err, ERR_USAGE, NULL, "--losses needs --model") : 0;
 }
 
 void open_host_callbacks(struct open_host *h, struct app_host *out)
@@ -381,4 +434,8 @@ void open_host_callbacks(struct open_host *h, struct app_host *out)
     out->result_plan = host_result_plan;
     out->last_losses = host_last_losses;
     out->measure_original = host_measure_original;
+    out->losses = host_losses;
+    out->losses_start = host_losses_start;
+    out->losses_poll = host_losses_poll;
+    out->losses_cancel = host_losses_cancel;
 }

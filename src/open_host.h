@@ -11,6 +11,7 @@
 struct open_host_options {
     const char *trace_path;
     const char *model_dir;    /* NULL: no similarity, no runs */
+    const char *losses_path;  /* measured losses; NULL: those that are found */
     const char *const *calib; /* to calibrate on; count 0: the trace's own tokens */
     size_t calib_count;
     const char *const *texts; /* to evaluate each run on; count 0: no evaluation */
@@ -25,6 +26,8 @@ ERR_CHECK int open_host_new(struct open_host **out, const struct open_host_optio
                             const struct session *session, struct err *err);
 /* Cancels and waits for what runs. */
 void open_host_free(struct open_host *h);
+/* Reads measured losses, once the session is there: before open_host_callbacks(). */
+ERR_CHECK int open_host_losses(struct open_host *h, struct err *err);
 void open_host_callbacks(struct open_host *h, struct app_host *out);
 
 #endif

@@ -5,11 +5,13 @@
  * curses sends; bytes are counted at the other end. Then loading the same trace from a file.
  *
  *     bench_screen            one JSON line a case: median and 99th percentile
+ *     bench_screen budget     the cases of plans within a budget alone
  *     bench_screen bytes      a table: bytes a key on every screen, and seconds at 9,600 baud
  */
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <math.h>
 #include <poll.h>
 #include <pty.h>
 #include <sched.h>
@@ -91,6 +93,48 @@ static int host_run_start(void *context, const struct plan *plan, bool resume, s
     (void)plan;
     (void)resume;
     return err_set(err, ERR_USAGE, NULL, "nothing runs here");
+}
+
+static struct losses losses; /* with the default settings */
+
+static const struct losses *host_losses(void *context, const struct settings *settings,
+                                        const char **path)
+{
+    (void)context;
+    *path = "losses.json";
+    return losses_check_settings(&losses, *path, settings, NULL) == 0 ? &losses : NULL;
+}
+
+static void host_losses_poll(void *context, struct app_losses *out)
+{
+    (void)context;
+    *out = (struct app_losses){.phase = APP_LOSSES_IDLE};
+}
+
+/* Over four decades, falling with the width by a factor that differs from linear to linear. */
+static void fill_losses(const struct model_config *config)
+{
+    static const unsigned widths[] = {2, 3, 4, 8};
+    struct err err = {0};
+    if (losses_alloc(&losses, SYNTHETIC_LAYERS, SYNTHETIC_EXPERTS, &err) < 0)
+        fail(&err);
+    settings_defaults(&losses.settings);
+    memcpy(losses.config_sha256, config->sha256, sizeof losses.config_sha256);
+    memcpy(losses.widths, widths, sizeof widths);
+    losses.widths_count = 4;
+    losses.layers_done = SYNTHETIC_LAYERS;
+    losses.complete = true;
+    for (size_t i = 0; i < SYNTHETIC_LAYERS * SYNTHETIC_EXPERTS * PLAN_LINEARS; i++) {
+        size_t e = i / PLAN_LINEARS % SYNTHETIC_EXPERTS;
+        struct losses_layer *m = &losses.layers[i / PLAN_LINEARS / SYNTHETIC_EXPERTS];
+        double scale = exp(-9.0 * synthetic_uniform());
+        m->layer = i / PLAN_LINEARS / SYNTHETIC_EXPERTS;
+        m->sensitivity = 0.01 + 0.1 * synthetic_uniform();
+        for (size_t w = 0; w < 4; w++) {
+            m->experts[e].loss[i % PLAN_LINEARS][w] = scale * exp2(-2.0 * widths[w]);
+            scale *= 0.7 + 0.6 * synthetic_uniform();
+        }
+    }
 }
 
 static void fill_host(void)
@@ -263,6 +307,29 @@ static void cards(struct child *c)
     key(c, TERM_KEY_ESC);
 }
 
+/* Plans within a budget: steps of its slider in bits and in bytes, whole experts, pins, and other
+ * screens' sliders meanwhile. */
+static void budgets(struct child *c)
+{
+    type(c, "5b\n2.1\n");
+    moves(c, &view_plan, "budget in bits", TERM_KEY_RIGHT, TERM_KEY_LEFT, 40);
+    type(c, "\n2.1\n");
+    moves(c, &view_plan, "budget, ten steps", 'L', 'H', 9);
+    moves(c, &view_plan, "pin within a budget", 'p', 'p', 6);
+    type(c, "\n1.9G\n");
+    moves(c, &view_plan, "budget in bytes", TERM_KEY_RIGHT, TERM_KEY_LEFT, 40);
+    begin(c, view_plan.name, "budget and MoQa");
+    for (int n = 0; n < SAMPLES; n++)
+        measure(c, (uint32_t[]){'b'}, 1);
+    type(c, "\n2.5\n\t\t");
+    moves(c, &view_plan, "grain", TERM_KEY_RIGHT, TERM_KEY_LEFT, 40);
+    type(c, "3");
+    begin(c, view_significance.name, "alpha in a budget");
+    for (int n = 0; n < SAMPLES; n++)
+        measure(c, (uint32_t[]){n % 12 < 6 ? TERM_KEY_RIGHT : TERM_KEY_LEFT}, 1);
+    type(c, "5b");
+}
+
 /* A forked process pays for its copy of every page at the first touch; the workbench is none. */
 static void touch_pages(struct child *c)
 {
@@ -273,10 +340,12 @@ static void touch_pages(struct child *c)
     }
 }
 
+static bool only_budgets;
+
 static void drive(struct child *c)
 {
     touch_pages(c);
-    for (size_t i = 0; i < APP_VIEWS; i++) {
+    for (size_t i = 0; i < APP_VIEWS && !only_budgets; i++) {
         const struct view *v = views[i];
         key(c, (uint32_t)('1' + i));
         sliders(c, v);
@@ -291,7 +360,9 @@ static void drive(struct child *c)
                                  (uint32_t)('1' + i)},
                     2);
     }
-    cards(c);
+    if (!only_budgets)
+        cards(c);
+    budgets(c);
     fprintf(c->tell, "end\n");
     fflush(c->tell);
 }
@@ -526,6 +597,7 @@ int main(int argc, char **argv)
     struct trace trace;
     struct err err = {0};
     bool table = argc > 1 && strcmp(argv[1], "bytes") == 0;
+    only_budgets = argc > 1 && strcmp(argv[1], "budget") == 0;
     if (argc == 4 && strcmp(argv[1], "load") == 0) {
         load_once(argv[2], argv[3]);
         return 0;
@@ -534,6 +606,7 @@ int main(int argc, char **argv)
         fail(&err);
     fill_host();
     fill_config(&config);
+    fill_losses(&config);
     struct app_options options = {
         .trace = &trace,
         .trace_path = "olmoe-1b-7b.h5",
@@ -544,6 +617,8 @@ int main(int argc, char **argv)
         .host = {.cosine = host_cosine,
                  .run_start = host_run_start,
                  .run_poll = host_run_poll,
+                 .losses = host_losses,
+                 .losses_poll = host_losses_poll,
                  .results = host_results}};
     settings_defaults(&options.settings);
     if (analysis_new(&options.analysis, &trace, &err) < 0)
@@ -554,7 +629,7 @@ int main(int argc, char **argv)
     run_size(&options, 80, 24, table);
     run_size(&options, 200, 60, table);
     analysis_free(options.analysis);
-    if (!table)
+    if (!table && !only_budgets)
         run_load(&trace);
     trace_release(&trace);
     return 0;

@@ -200,11 +200,71 @@ static size_t host_results(void *context, const struct app_result **out)
 }
 
 static void host_command_line(void *context, const struct plan *plan, const char *verb,
-                              struct str *out)
+                              const struct app_budget *budget, struct str *out)
 {
     struct hostile *h = context;
     (void)plan;
+    (void)budget;
     str_appendf(out, "moqa %s %s", verb, h->options.trace_path);
+}
+
+static const struct losses *host_losses(void *context, const struct settings *settings,
+                                        const char **path)
+{
+    struct hostile *h = context;
+    *path = h->long_path;
+    bool fits = losses_check_settings(&h->losses, *path, settings, NULL) == 0;
+    return h->has_losses && fits ? &h->losses : NULL;
+}
+
+static int host_losses_start(void *context, const struct settings *settings, struct err *err)
+{
+    struct hostile *h = context;
+    (void)settings;
+    (void)err;
+    h->measuring.phase = APP_LOSSES_RUNNING;
+    return 0;
+}
+
+static void host_losses_poll(void *context, struct app_losses *out)
+{
+    struct hostile *h = context;
+    *out = h->measuring;
+}
+
+static void host_losses_cancel(void *context)
+{
+    struct hostile *h = context;
+    h->measuring.phase = APP_LOSSES_CANCELLED;
+}
+
+/* Some of them zero, equal, or rising with the width. */
+static void fill_losses(struct hostile *h, bool bad)
+{
+    static const unsigned widths[] = {2, 3, 4, 8};
+    struct losses *l = &h->losses;
+    uint64_t seed = 99;
+    assert_int_equal(losses_alloc(l, HOSTILE_LAYERS, HOSTILE_EXPERTS, NULL), 0);
+    settings_defaults(&l->settings);
+    memcpy(l->widths, widths, sizeof widths);
+    l->widths_count = 4;
+    l->layers_done = HOSTILE_LAYERS;
+    l->complete = true;
+    memset(l->config_sha256, 'a', HASH_HEX_SIZE - 1);
+    for (size_t i = 0; i < HOSTILE_LAYERS * HOSTILE_EXPERTS; i++) {
+        struct losses_layer *m = &l->layers[i / HOSTILE_EXPERTS];
+        m->layer = i / HOSTILE_EXPERTS;
+        m->sensitivity = (double)(i / HOSTILE_EXPERTS);
+        for (int k = 0; k < PLAN_LINEARS; k++)
+            for (size_t w = 0; w < 4; w++)
+                m->experts[i % HOSTILE_EXPERTS].loss[k][w] =
+                    i % 7 == 0 ? 0 : hostile_random(&seed) / (double)(1 + w * (i % 5));
+    }
+    h->has_losses = true;
+    h->measuring.progress = 0.4;
+    snprintf(h->measuring.stage, sizeof h->measuring.stage, "%.90s", text(bad, 3));
+    snprintf(h->measuring.message, sizeof h->measuring.message, "%.500s", text(bad, 4));
+    snprintf(h->measuring.path, sizeof h->measuring.path, "%.500s", text(bad, 5));
 }
 
 void hostile_open(struct hostile *h, bool bad)
@@ -215,6 +275,7 @@ void hostile_open(struct hostile *h, bool bad)
     fill_trace(&h->trace, bad);
     fill_config(&h->config, bad);
     fill_results(h, bad);
+    fill_losses(h, bad);
     h->cosine_phase = APP_COSINE_READY;
     h->cosine = mem_array(cells, sizeof *h->cosine, NULL);
     h->long_path = mem_array(LONG_TOKEN + 64, 1, NULL);
@@ -236,6 +297,10 @@ void hostile_open(struct hostile *h, bool bad)
                  .run_poll = host_run_poll,
                  .run_cancel = host_run_cancel,
                  .results = host_results,
+                 .losses = host_losses,
+                 .losses_start = host_losses_start,
+                 .losses_poll = host_losses_poll,
+                 .losses_cancel = host_losses_cancel,
                  .command_line = host_command_line}};
     settings_defaults(&h->options.settings);
 }
@@ -253,6 +318,7 @@ struct app *hostile_app(struct hostile *h)
 void hostile_close(struct hostile *h)
 {
     trace_release(&h->trace);
+    losses_release(&h->losses);
     free(h->cosine);
     free(h->long_path);
 }

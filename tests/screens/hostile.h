@@ -10,6 +10,9 @@
 enum { HOSTILE_LAYERS = 6, HOSTILE_EXPERTS = 24, HOSTILE_RESULTS = 5 };
 
 struct hostile {
+    struct losses losses;
+    bool has_losses;
+    struct app_losses measuring;
     struct trace trace;
     struct model_config config;
     double *cosine; /* [layer][N][N] */

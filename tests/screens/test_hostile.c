@@ -204,6 +204,8 @@ static void random_state(struct hostile *h, uint64_t *seed)
 {
     h->cosine_phase = (enum app_cosine_phase)(4 * hostile_random(seed));
     h->run.phase = (enum app_run_phase)(6 * hostile_random(seed));
+    h->measuring.phase = (enum app_losses_phase)(6 * hostile_random(seed));
+    h->has_losses = h->has_losses || hostile_random(seed) < 0.5; /* a host never forgets them */
 }
 
 static void test_random_use_for_long_breaks_nothing_and_keeps_no_memory(void **state)

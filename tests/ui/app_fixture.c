@@ -1,5 +1,6 @@
 #include "app_fixture.h"
 
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -12,6 +13,7 @@
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
 #include "data/trace_h5.h"
+#include "picture.h"
 
 static struct str frame_text;
 
@@ -108,10 +110,71 @@ static bool host_measure_original(void *context, bool start, struct err *err)
 }
 
 static void host_command_line(void *context, const struct plan *plan, const char *verb,
-                              struct str *out)
+                              const struct app_budget *budget, struct str *out)
 {
-    (void)context;
+    struct fixture *f = context;
+    if (budget)
+        f->copied = *budget;
     str_appendf(out, "moqa %s --alpha %g", verb, plan->settings.alpha);
+}
+
+static const struct losses *host_losses(void *context, const struct settings *settings,
+                                        const char **path)
+{
+    struct fixture *f = context;
+    *path = "runs/losses-0001.json";
+    bool fits = losses_check_settings(&f->measured, *path, settings, NULL) == 0;
+    return f->has_measured && fits ? &f->measured : NULL;
+}
+
+static int host_losses_start(void *context, const struct settings *settings, struct err *err)
+{
+    struct fixture *f = context;
+    f->losses_starts++;
+    if (settings->group_size == 1)
+        return err_set(err, ERR_NOMEM, NULL, "cannot start a thread");
+    f->measuring.phase = APP_LOSSES_RUNNING;
+    return 0;
+}
+
+static void host_losses_poll(void *context, struct app_losses *out)
+{
+    struct fixture *f = context;
+    *out = f->measuring;
+}
+
+static void host_losses_cancel(void *context)
+{
+    struct fixture *f = context;
+    f->losses_cancels++;
+    f->measuring.phase = APP_LOSSES_CANCELLING;
+}
+
+/* Over three decades, falling by about a factor of five a bit, each linear in its own way. */
+static void fill_losses(struct fixture *f)
+{
+    static const unsigned widths[] = {2, 3, 4, 8};
+    struct losses *l = &f->measured;
+    uint64_t seed = 424242;
+    check(losses_alloc(l, f->trace.layers, f->trace.experts, NULL), NULL);
+    settings_defaults(&l->settings);
+    memcpy(l->widths, widths, sizeof widths);
+    l->widths_count = 4;
+    memcpy(l->config_sha256, f->config.sha256, sizeof l->config_sha256);
+    l->layers_done = l->layers_count;
+    l->complete = true;
+    for (size_t i = 0; i < l->layers_count * (l->experts + 1); i++) {
+        struct losses_layer *m = &l->layers[i / (l->experts + 1)];
+        size_t e = i % (l->experts + 1);
+        struct losses_expert *x = e < l->experts ? &m->experts[e] : &m->shared;
+        m->layer = f->trace.layer_index[i / (l->experts + 1)];
+        m->sensitivity = 0.5 + (double)(i / (l->experts + 1));
+        for (int k = 0; k < PLAN_LINEARS && (e < l->experts || f->config.shared_size); k++)
+            for (size_t w = 0; w < 4; w++)
+                x->loss[k][w] = 0.01 * exp(-6 * picture_random(&seed)) *
+                                pow(5, -(double)(widths[w] - 2)) *
+                                (0.8 + 0.4 * picture_random(&seed));
+    }
 }
 
 static void load_cosine(struct fixture *f, const char *name)
@@ -211,6 +274,8 @@ void fixture_open(struct fixture *f, const char *name, const char *model)
         check(model_config_load(&f->config, path, &err), &err);
     }
     load_cosine(f, name);
+    fill_losses(f);
+    f->measuring.seconds_left = -1;
     fill_results(f);
     f->dry_run_phase = APP_ASK_READY;
     fill_run(f);
@@ -231,6 +296,10 @@ void fixture_open(struct fixture *f, const char *name, const char *model)
                  .result_plan = host_result_plan,
                  .last_losses = host_last_losses,
                  .measure_original = host_measure_original,
+                 .losses = host_losses,
+                 .losses_start = model ? host_losses_start : NULL,
+                 .losses_poll = host_losses_poll,
+                 .losses_cancel = host_losses_cancel,
                  .command_line = host_command_line}};
     settings_defaults(&f->options.settings);
     check(cells_init(&f->cells, 80, 24, &err), &err);
@@ -264,6 +333,7 @@ void fixture_close(struct fixture *f)
     cells_release(&f->cells);
     trace_release(&f->trace);
     plan_release(&f->run_plan);
+    losses_release(&f->measured);
     free(f->cosine);
     free(f->expert);
     remove_state(f);

@@ -3,6 +3,7 @@
 #define MOQA_TESTS_UI_APP_FIXTURE_H
 
 #include "ui/app/app.h"
+#include "ui/app/app_budget.h"
 
 enum { FIXTURE_RESULTS = 3, FIXTURE_RESULTS_MAX = 8 };
 
@@ -25,7 +26,12 @@ struct fixture {
     enum app_ask dry_run_phase;
     struct app_run run;
     size_t starts, cancels, results, loads, measures, measure_cancels;
-    char loaded[256]; /* name of the last run whose plan was asked for */
+    char loaded[256];            /* name of the last run whose plan was asked for */
+    struct losses measured;      /* of the config, for group size `measured.settings` */
+    bool has_measured;           /* the host knows them */
+    struct app_losses measuring; /* what it tells of a measurement */
+    size_t losses_starts, losses_cancels;
+    struct app_budget copied; /* the budget of the last command line */
     bool has_texts;
     bool resumed;
     unsigned started_bits; /* of layer 0, expert 0 in the plan of the last start */

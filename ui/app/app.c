@@ -31,6 +31,11 @@ static int open_document(struct app *a, struct err *err)
             if (o->plan->layers[l].experts[e].pinned)
                 a->document.pins[l * o->trace->experts + e] =
                     (uint8_t)o->plan->layers[l].experts[e].bits;
+    if (o->plan)
+        app_budget_take(&a->document.budget, o->plan);
+    if (!app_budget_keep(a, &a->document))
+        app_say(a, STYLE_WARN, "MoQa's plan is shown: no losses are measured for the budget of %s",
+                o->plan_path);
     app_document_copy(&a->saved, &a->document, a);
     return 0;
 }
@@ -84,7 +89,9 @@ void app_free(struct app *a)
         release_documents(&a->snapshot[i].document, 1);
         free(a->snapshot[i].bits);
         free(a->snapshot[i].mean_bits);
+        free(a->snapshot[i].linear);
     }
+    app_budget_release(a);
     plan_release(&a->plan);
     if (a->own_analysis)
         analysis_free(a->analysis);
@@ -122,12 +129,17 @@ bool app_run_is_active(const struct app *a)
 static bool is_computing(const struct app *a)
 {
     bool asked = a->mode == APP_CONFIRM_RUN && a->dry_run_phase == APP_ASK_WORKING;
-    return asked || a->cosine_phase == APP_COSINE_RUNNING;
+    return asked || a->cosine_phase == APP_COSINE_RUNNING || a->front.provisional;
+}
+
+static bool is_measuring(const struct app *a)
+{
+    return a->measuring.phase == APP_LOSSES_RUNNING || a->measuring.phase == APP_LOSSES_CANCELLING;
 }
 
 bool app_busy(const struct app *a)
 {
-    return app_run_is_active(a) || is_computing(a);
+    return app_run_is_active(a) || is_measuring(a) || is_computing(a);
 }
 
 bool app_waiting(const struct app *a)
@@ -184,6 +196,7 @@ bool app_tick(struct app *a)
         if (a->run.phase != before)
             tell_change_of_run(a, before);
     }
+    app_budget_tick(a);
     return was_busy || app_busy(a);
 }
 
@@ -191,6 +204,7 @@ void app_start_run(struct app *a, bool resume)
 {
     const struct app_host *h = &a->options->host;
     struct err err = {0};
+    app_budget_finish(a);
     if (!h->run_start || !a->has_plan) {
         app_say(a, STYLE_WARN, "a run needs the model: start with --model DIR");
         return;
@@ -215,6 +229,7 @@ void app_ask_run(struct app *a)
         app_say(a, STYLE_WARN, "a run is under way; Ctrl-C cancels it");
         return;
     }
+    app_budget_finish(a);
     app_prompt_begin(a, APP_CONFIRM_RUN, "");
     ask_dry_run(a, &a->plan);
 }
@@ -248,7 +263,7 @@ void app_cancel_run(struct app *a)
         a->options->host.run_cancel(a->options->host.context);
         app_say(a, STYLE_WARN, "cancelling at the next safe point");
         app_tick(a);
-    } else if (!app_results_cancel(a)) {
+    } else if (!app_budget_cancel(a) && !app_results_cancel(a)) {
         app_say(a, STYLE_TEXT_DIM, "nothing runs; q quits");
     }
 }
@@ -311,6 +326,7 @@ bool app_event(struct app *a, const struct term_event *event)
     }
     if (event->key == TERM_KEY_RESIZE || event->key == TERM_KEY_NONE)
         return true;
+    a->front.rest = 0;
     if (a->mode != APP_NORMAL)
         return app_prompt_event(a, event);
     if (event->key == TERM_KEY_MOUSE)

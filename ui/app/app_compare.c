@@ -22,10 +22,12 @@ static const char *const side_names[SIDES] = {"A", "B", "screen"};
 struct side {
     const struct app_document *document;
     double nominal_bits, effective_bits, loss;
+    double rise; /* by measured losses; NaN: not known */
     uint64_t bytes;
     /* [layers][experts]; NULL: no model's configuration */
     const unsigned char *bits;
     const double *mean_bits; /* of a weight, channels at their own width */
+    const uint8_t *linear;   /* [layers][experts][PLAN_LINEARS] */
 };
 
 struct pair {
@@ -34,6 +36,7 @@ struct pair {
     size_t names[2];    /* in side_names */
     unsigned char *now; /* bits on the screen */
     double *now_mean;
+    uint8_t *now_linear;
 };
 
 static bool has_side(const struct app *a, size_t side)
@@ -58,13 +61,18 @@ static struct side side_of(const struct pair *p, size_t which)
     const struct app_snapshot *s = which == NOW ? NULL : &a->snapshot[which];
     struct side side;
     if (s)
-        side = (struct side){&s->document, s->nominal_bits, s->effective_bits, s->loss,
-                             s->bytes,     s->bits,         s->mean_bits};
+        side = (struct side){&s->document, s->nominal_bits, s->effective_bits, s->loss,  s->rise,
+                             s->bytes,     s->bits,         s->mean_bits,      s->linear};
     else
-        side = (struct side){
-            &a->document, a->plan.summary.nominal_bits, a->plan.summary.effective_bits,
-            a->loss,      a->plan.summary.bytes_after,  p->now,
-            p->now_mean};
+        side = (struct side){&a->document,
+                             a->plan.summary.nominal_bits,
+                             a->plan.summary.effective_bits,
+                             a->loss,
+                             a->front.known ? a->front.rise : NAN,
+                             a->plan.summary.bytes_after,
+                             p->now,
+                             p->now_mean,
+                             p->now_linear};
     if (!a->has_plan)
         side.bits = NULL, side.mean_bits = NULL;
     return side;
@@ -72,27 +80,33 @@ static struct side side_of(const struct pair *p, size_t which)
 
 static bool differs(const struct pair *p, size_t i)
 {
-    return app_bits_differ(p->left.mean_bits[i], p->right.mean_bits[i]);
+    return app_bits_differ(p->left.mean_bits[i], p->right.mean_bits[i]) ||
+           memcmp(p->left.linear + i * PLAN_LINEARS, p->right.linear + i * PLAN_LINEARS,
+                  PLAN_LINEARS) != 0;
 }
 
 static void pair_release(struct pair *p)
 {
     free(p->now);
     free(p->now_mean);
+    free(p->now_linear);
 }
 
 static bool pair_init(struct pair *p, struct app *a)
 {
     size_t n = a->has_plan ? a->plan.layers_count * a->plan.experts : 0;
-    *p = (struct pair){
-        .a = a, .now = mem_array(n, 1, NULL), .now_mean = mem_array(n, sizeof *p->now_mean, NULL)};
-    if (!p->now || !p->now_mean) {
+    *p = (struct pair){.a = a,
+                       .now = mem_array(n, 1, NULL),
+                       .now_mean = mem_array(n, sizeof *p->now_mean, NULL),
+                       .now_linear = mem_array(n, PLAN_LINEARS, NULL)};
+    if (!p->now || !p->now_mean || !p->now_linear) {
         pair_release(p);
         return false;
     }
     for (size_t i = 0; i < n; i++) {
         p->now[i] = (unsigned char)app_plan_expert(a, i)->bits;
         p->now_mean[i] = app_plan_mean_bits(a, i);
+        app_plan_linears(p->now_linear + i * PLAN_LINEARS, a, i);
     }
     sides_of(a, p->names);
     p->left = side_of(p, p->names[0]);
@@ -198,10 +212,16 @@ static void plan_rows(struct table *t, const struct pair *p)
     const struct plan *plan = &p->a->plan;
     size_t n = plan->layers_count * plan->experts, differ = 0;
     char left[32], right[32];
+    app_budget_text(left, sizeof left, &p->left.document->budget);
+    app_budget_text(right, sizeof right, &p->right.document->budget);
+    row(t, "method", left, right, "%s", "");
     number_row(t, "nominal bits", p->left.nominal_bits, p->right.nominal_bits, 4);
     number_row(t, "effective bits", p->left.effective_bits, p->right.effective_bits, 4);
     size_row(t, p);
-    number_row(t, "predicted loss", p->left.loss, p->right.loss, 4);
+    if (isfinite(p->left.rise) && isfinite(p->right.rise))
+        number_row(t, "predicted rise", p->left.rise, p->right.rise, 5);
+    else
+        number_row(t, "predicted loss", p->left.loss, p->right.loss, 4);
     for (size_t i = 0; i < n; i++)
         differ += differs(p, i);
     widths_text(left, sizeof left, p->left.bits, n);
@@ -242,12 +262,20 @@ static void setting_rows(struct table *t, const struct pair *p)
 
 /* --- The grid --- */
 
-static void fill_tile(struct chart_tile *tile, const struct app *a, double left, double right)
+static void fill_tile(struct chart_tile *tile, const struct pair *p, size_t i)
 {
+    const struct app *a = p->a;
+    double left = p->left.mean_bits[i], right = p->right.mean_bits[i];
     snprintf(tile->text, sizeof tile->text, "%s", view_word(a, "\u00b7", "."));
     tile->colour = STYLE_GRID;
-    if (!app_bits_differ(left, right))
+    if (!differs(p, i))
         return;
+    if (!app_bits_differ(left, right)) {
+        snprintf(tile->text, sizeof tile->text, "=");
+        tile->colour = STYLE_ACCENT;
+        tile->marked = true;
+        return;
+    }
     snprintf(tile->text, sizeof tile->text, "%s",
              right > left ? view_word(a, "\u25b2", "+") : view_word(a, "\u25bc", "-"));
     tile->colour = right > left ? STYLE_GOOD : STYLE_WARN;
@@ -265,7 +293,7 @@ static void draw_grid(struct pair *p, struct cells *c, struct rect r)
     if (!tile || !label || !labels)
         goto cleanup;
     for (size_t i = 0; i < n; i++)
-        fill_tile(&tile[i], a, p->left.mean_bits[i], p->right.mean_bits[i]);
+        fill_tile(&tile[i], p, i);
     for (size_t l = 0; l < plan->layers_count; l++) {
         snprintf(label[l], LABEL, "%zu", plan->layers[l].layer);
         labels[l] = label[l];
@@ -303,8 +331,10 @@ static void draw_legend(const struct app *a, struct cells *c, int x, int y, int 
                      view_word(a, "\u25b2 more bits", "+ more bits"));
     x += 2 + cells_textf(c, x + 2, y, end - x - 2, STYLE(STYLE_WARN), "%s",
                          view_word(a, "\u25bc fewer bits", "- fewer bits"));
-    cells_textf(c, x + 2, y, end - x - 2, STYLE(STYLE_TEXT_DIM), "%s",
-                view_word(a, "\u00b7 the same", ". the same"));
+    x += 2 + cells_textf(c, x + 2, y, end - x - 2, STYLE(STYLE_TEXT_DIM), "%s",
+                         view_word(a, "\u00b7 the same", ". the same"));
+    if (a->document.budget.on)
+        cells_text(c, x + 2, y, end - x - 2, "= as many, otherwise spread", STYLE(STYLE_ACCENT));
 }
 
 void app_compare_draw(struct app *a, struct cells *c)

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "analysis/planner.h"
 #include "analysis/predict.h"
 #include "data/base/mem.h"
 #include "ui/app/app_state.h"
@@ -41,17 +40,18 @@ void app_document_copy(struct app_document *to, const struct app_document *from,
                        const struct app *a)
 {
     to->settings = from->settings;
+    to->budget = from->budget;
     memcpy(to->pins, from->pins, pin_count(a));
 }
 
 bool app_document_equal(const struct app_document *x, const struct app_document *y,
                         const struct app *a)
 {
-    return settings_equal(&x->settings, &y->settings) &&
+    return settings_equal(&x->settings, &y->settings) && app_budget_equal(&x->budget, &y->budget) &&
            memcmp(x->pins, y->pins, pin_count(a)) == 0;
 }
 
-static void make_plan(struct app *a, struct err *err)
+static int make_plan(struct app *a, struct err *err)
 {
     const char *slash = strrchr(a->options->trace_path, '/');
     struct planner_request request = {
@@ -61,8 +61,12 @@ static void make_plan(struct app *a, struct err *err)
         .trace_sha256 = a->options->trace_sha256,
     };
     struct plan next = {0};
-    if (planner_make(&next, a->analysis, &request, a->options->config, err) < 0)
-        return;
+    app_budget_prepare(a);
+    int rc = a->document.budget.on
+                 ? app_budget_plan(&next, a, &request, err)
+                 : planner_make(&next, a->analysis, &request, a->options->config, err);
+    if (rc < 0)
+        return rc;
     plan_release(&a->plan);
     a->plan = next;
     a->loss_before = a->loss;
@@ -70,18 +74,22 @@ static void make_plan(struct app *a, struct err *err)
     if (!a->has_plan)
         a->loss_before = a->loss;
     a->has_plan = true;
+    app_budget_judge(a);
+    return 0;
 }
 
-void app_recompute(struct app *a)
+bool app_recompute(struct app *a)
 {
     struct err err = {0};
-    if (analysis_update(a->analysis, &a->document.settings, &err) == 0) {
+    int rc = analysis_update(a->analysis, &a->document.settings, &err);
+    if (rc == 0) {
         a->result = analysis_result(a->analysis);
         if (a->options->config)
-            make_plan(a, &err);
+            rc = make_plan(a, &err);
     }
-    if (err.code)
+    if (rc < 0)
         app_say_err(a, "", &err);
+    return rc == 0;
 }
 
 /* Puts a copy of `d` on a stack; the oldest falls off a full one. */
@@ -145,21 +153,40 @@ bool app_bits_differ(double left, double right)
     return fabs(left - right) > 1e-9;
 }
 
+void app_plan_linears(uint8_t out[PLAN_LINEARS], const struct app *a, size_t i)
+{
+    for (int k = 0; k < PLAN_LINEARS; k++)
+        out[k] = (uint8_t)plan_expert_bits(app_plan_expert(a, i), (enum plan_linear)k);
+}
+
+bool app_snapshot_differs(const struct app_snapshot *s, const struct app *a, size_t i)
+{
+    uint8_t linear[PLAN_LINEARS];
+    app_plan_linears(linear, a, i);
+    return app_bits_differ(s->mean_bits[i], app_plan_mean_bits(a, i)) ||
+           memcmp(linear, s->linear + i * PLAN_LINEARS, sizeof linear) != 0;
+}
+
 void app_take_snapshot(struct app *a, size_t which)
 {
     struct app_snapshot *s = &a->snapshot[which];
+    app_budget_finish(a);
     if (!s->document.pins && app_document_init(&s->document, a, NULL) < 0)
         return;
     if (!s->bits)
         s->bits = mem_array(pin_count(a), 1, NULL);
     if (!s->mean_bits)
         s->mean_bits = mem_array(pin_count(a), sizeof *s->mean_bits, NULL);
+    if (!s->linear)
+        s->linear = mem_array(pin_count(a), PLAN_LINEARS, NULL);
     app_document_copy(&s->document, &a->document, a);
-    s->taken = s->bits && s->mean_bits;
+    s->taken = s->bits && s->mean_bits && s->linear;
     for (size_t i = 0; a->has_plan && s->taken && i < pin_count(a); i++) {
         s->bits[i] = (unsigned char)app_plan_expert(a, i)->bits;
         s->mean_bits[i] = app_plan_mean_bits(a, i);
+        app_plan_linears(s->linear + i * PLAN_LINEARS, a, i);
     }
+    s->rise = a->front.known ? a->front.rise : NAN;
     s->nominal_bits = a->plan.summary.nominal_bits;
     s->effective_bits = a->plan.summary.effective_bits;
     s->bytes = a->plan.summary.bytes_after;
@@ -181,7 +208,14 @@ void app_cycle_pin(struct app *a)
         i++;
     app_remember(a);
     *pin = order[(i + 1) % sizeof order];
-    app_recompute(a);
+    if (!app_recompute(a) && a->document.budget.on) { /* it has no room for that */
+        char message[APP_TEXT_MAX];
+        memcpy(message, a->message, sizeof message);
+        *pin = 0;
+        app_recompute(a);
+        memcpy(a->message, message, sizeof message);
+        return;
+    }
     if (*pin)
         app_say(a, STYLE_PIN, "layer %zu, expert %zu pinned to %u bits",
                 (size_t)a->result->layer[a->layer].layer, a->expert, *pin);
@@ -190,18 +224,38 @@ void app_cycle_pin(struct app *a)
                 (size_t)a->result->layer[a->layer].layer, a->expert);
 }
 
+const char *const *app_sliders(const struct app *a)
+{
+    bool budget = a->document.budget.on && views[a->view] == &view_plan;
+    return budget ? app_budget_sliders : views[a->view]->sliders;
+}
+
 static size_t slider_count(const struct app *a)
 {
     size_t count = 0;
-    while (views[a->view]->sliders[count])
+    while (app_sliders(a)[count])
         count++;
     return count;
+}
+
+const struct setting_info *app_slider_find(const char *name)
+{
+    const struct setting_info *info = app_budget_find(name);
+    return info ? info : settings_find(name);
+}
+
+void app_slider_text(const struct app *a, const struct setting_info *info, char *out, size_t size)
+{
+    if (app_budget_owns(info))
+        app_budget_get(a, info, out, size);
+    else
+        settings_get(&a->document.settings, info, out, size);
 }
 
 const struct setting_info *app_slider(const struct app *a)
 {
     size_t count = slider_count(a);
-    return count ? settings_find(views[a->view]->sliders[a->slider[a->view] % count]) : NULL;
+    return count ? app_slider_find(app_sliders(a)[a->slider[a->view] % count]) : NULL;
 }
 
 static double auto_value(const struct app *a, const struct setting_info *info)
@@ -210,23 +264,50 @@ static double auto_value(const struct app *a, const struct setting_info *info)
     return is_beta ? a->result->zipf.beta : a->result->layer[a->layer].threshold;
 }
 
-/* Changes the document by `change`, keeps it only if the settings still agree. */
-static bool commit(struct app *a, const struct settings *next)
+/* The last step, as if it had not been; the message stays. */
+static void take_back(struct app *a)
+{
+    char message[APP_TEXT_MAX];
+    memcpy(message, a->message, sizeof message);
+    if (a->undo_count)
+        app_document_copy(&a->document, &a->undo[--a->undo_count], a);
+    app_recompute(a);
+    memcpy(a->message, message, sizeof message);
+}
+
+bool app_commit(struct app *a, const struct app_document *next)
 {
     struct err err = {0};
-    if (settings_equal(next, &a->document.settings))
+    if (app_document_equal(next, &a->document, a))
         return false;
-    if (settings_check(next, &err) < 0) {
+    int rc = settings_check(&next->settings, &err);
+    if (rc == 0 && next->budget.on)
+        rc = app_budget_check(a, next, &err);
+    if (rc < 0) {
         app_say_err(a, "", &err);
         return false;
     }
     if (!a->dragging || !a->drag_changed)
         app_remember(a);
     a->drag_changed = a->dragging;
-    a->document.settings = *next;
+    if (next->pins != a->document.pins)
+        memcpy(a->document.pins, next->pins, pin_count(a));
+    a->document.settings = next->settings;
+    a->document.budget = next->budget;
     a->message[0] = '\0';
-    app_recompute(a);
+    if (!app_recompute(a) && next->budget.on) {
+        take_back(a);
+        return false;
+    }
     return true;
+}
+
+/* The document with other settings, kept only if they agree. */
+static bool commit(struct app *a, const struct settings *settings)
+{
+    struct app_document next = a->document;
+    next.settings = *settings;
+    return app_commit(a, &next);
 }
 
 /* n steps as the decimal number that one would type: 35 steps of 0.01 are 0.35, where the product
@@ -244,6 +325,10 @@ void app_step_slider(struct app *a, int steps)
     double value;
     if (!info)
         return;
+    if (app_budget_owns(info)) {
+        app_budget_step(a, info, steps);
+        return;
+    }
     if (!settings_number(&next, info, &value)) {
         if (info->kind != SETTING_AUTO)
             return;
@@ -269,6 +354,10 @@ void app_reset_slider(struct app *a)
     char text[64];
     if (!info)
         return;
+    if (app_budget_owns(info)) {
+        app_budget_reset(a, info);
+        return;
+    }
     settings_defaults(&standard);
     settings_get(&standard, info, text, sizeof text);
     app_set(a, info->name, text);
@@ -276,8 +365,11 @@ void app_reset_slider(struct app *a)
 
 bool app_set(struct app *a, const char *name, const char *value)
 {
+    const struct setting_info *own = app_budget_find(name);
     struct settings next = a->document.settings;
     struct err err = {0};
+    if (own)
+        return app_budget_set(a, own, value);
     if (settings_set(&next, name, value, &err) < 0) {
         app_say_err(a, "", &err);
         return false;
@@ -310,9 +402,9 @@ void app_cycle_rule(struct app *a)
 
 void app_change_axis(struct app *a)
 {
-    static const struct view *const with[] = {&view_data, &view_mapping, &view_results};
+    static const struct view *const with[] = {&view_data, &view_mapping, &view_plan, &view_results};
     for (size_t i = 0; i < sizeof with / sizeof *with; i++)
-        if (views[a->view] == with[i]) {
+        if (views[a->view] == with[i] && (with[i] != &view_plan || a->front.losses)) {
             a->linear_axis = !a->linear_axis;
             app_say(a, STYLE_TEXT_DIM, "%s axes", a->linear_axis ? "linear" : "logarithmic");
             return;
@@ -341,6 +433,7 @@ void app_write_plan(struct app *a)
         app_say(a, STYLE_WARN, "a plan needs the model's shapes: start with --model DIR");
         return;
     }
+    app_budget_finish(a);
     if (plan_save(&a->plan, a->options->plan_path, &err) < 0) {
         app_say_err(a, "not written: ", &err);
         return;
@@ -358,7 +451,7 @@ void app_copy_command(struct app *a)
         return;
     str_clear(&a->copy);
     h->command_line(h->context, a->has_plan ? &a->plan : &bare, a->has_plan ? "plan" : "analyze",
-                    &a->copy);
+                    a->document.budget.on ? &a->document.budget : NULL, &a->copy);
     a->copy_pending = true;
     app_say(a, STYLE_GOOD, "copied: %s", str_get(&a->copy));
 }

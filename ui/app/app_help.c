@@ -95,6 +95,11 @@ static void setting_text(char *out, size_t size, const struct app *a,
 {
     struct settings standard;
     char range[128], usual[64], now[64];
+    if (app_budget_owns(info)) {
+        app_budget_get(a, info, now, sizeof now);
+        snprintf(out, size, "%s; now %s", info->help, now);
+        return;
+    }
     settings_defaults(&standard);
     settings_get(&standard, info, usual, sizeof usual);
     settings_get(&a->document.settings, info, now, sizeof now);
@@ -123,6 +128,12 @@ static void collect(struct lines *l, const struct app *a)
         begin(l, "Screen %zu: %s", v + 1, views[v]->name);
         if (v != a->view)
             add_keys(l, views[v]->keys);
+    }
+    begin(l, "Budget: sliders of Plan after b");
+    for (size_t i = 0; app_budget_sliders[i]; i++) {
+        const struct setting_info *info = app_budget_find(app_budget_sliders[i]);
+        setting_text(text, sizeof text, a, info);
+        add(l, info->name, text);
     }
     begin(l, "Settings");
     for (size_t i = 0; i < settings_count(); i++) {

@@ -12,9 +12,12 @@
 
 #include "analysis/analysis.h"
 #include "data/base/str.h"
+#include "data/losses.h"
 #include "data/model_config.h"
 #include "data/plan.h"
 #include "data/trace.h"
+
+struct app_budget; /* app_budget.h */
 
 enum app_run_phase {
     APP_RUN_IDLE,
@@ -90,6 +93,25 @@ struct app_result {
     char note[256];
 };
 
+/* Losses of every expert at every width, for plans within a budget: while they are measured. */
+enum app_losses_phase {
+    APP_LOSSES_IDLE,
+    APP_LOSSES_RUNNING,
+    APP_LOSSES_CANCELLING,
+    APP_LOSSES_CANCELLED, /* what was measured is kept */
+    APP_LOSSES_DONE,
+    APP_LOSSES_FAILED /* the message says why */
+};
+
+struct app_losses {
+    enum app_losses_phase phase;
+    char path[512]; /* of the file that is written */
+    char stage[96];
+    double progress;              /* 0..1 */
+    double seconds, seconds_left; /* left < 0: not known */
+    char message[512];
+};
+
 /* A question that the host answers in the background. */
 enum app_ask { APP_ASK_WORKING, APP_ASK_READY, APP_ASK_FAILED };
 
@@ -125,8 +147,18 @@ struct app_host {
     /* Measures the original again after a failure, or stops that (start false), where false means
      * that nothing was measured. An error says what is missing. May be NULL. */
     bool (*measure_original)(void *context, bool start, struct err *err);
-    /* The command line that repeats what the screen shows, with these settings. */
-    void (*command_line)(void *context, const struct plan *plan, const char *verb, struct str *out);
+    /* Measured losses of this model that fit these settings of the quantization, and their file;
+     * NULL: none are known. Borrowed while the host lives. May be NULL, as the next three. */
+    const struct losses *(*losses)(void *context, const struct settings *settings,
+                                   const char **path);
+    /* Measures them in the background, or goes on where that was cut. */
+    int (*losses_start)(void *context, const struct settings *settings, struct err *err);
+    void (*losses_poll)(void *context, struct app_losses *out);
+    void (*losses_cancel)(void *context);
+    /* The command line that repeats what the screen shows, with these settings; budget: of a plan
+     * of that method, else NULL. */
+    void (*command_line)(void *context, const struct plan *plan, const char *verb,
+                         const struct app_budget *budget, struct str *out);
 };
 
 struct app_options {

@@ -17,7 +17,7 @@ static void choose_view(struct app *a, int view)
 static void move_slider(struct app *a, int by)
 {
     size_t count = 0;
-    while (views[a->view]->sliders[count])
+    while (app_sliders(a)[count])
         count++;
     if (count)
         a->slider[a->view] = (a->slider[a->view] + count + (size_t)(by + (int)count)) % count;

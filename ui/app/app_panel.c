@@ -6,9 +6,14 @@
 #include "ui/app/app_state.h"
 
 /* Where a slider's knob stands, 0..1; false where a line makes no sense. */
-static bool slider_fraction(const struct settings *s, const struct setting_info *info, double *out)
+static bool slider_fraction(const struct app *a, const struct setting_info *info, double *out)
 {
+    const struct settings *s = &a->document.settings;
     double value, max = info->max;
+    if (app_budget_owns(info)) {
+        *out = app_budget_fraction(a, info);
+        return true;
+    }
     if (!settings_number(s, info, &value) || info->kind == SETTING_SEED)
         return false;
     if (info->kind == SETTING_BITS) { /* 2, 3, 4, 8, 16 as steps of one size */
@@ -34,7 +39,7 @@ static void draw_slider(struct app *a, struct cells *c, struct rect r,
     enum { NAME = 16, VALUE = 11 };
     char value[64];
     double fraction;
-    settings_get(&a->document.settings, info, value, sizeof value);
+    app_slider_text(a, info, value, sizeof value);
     struct style name_style =
         focus ? (struct style){.fg = STYLE_ACCENT, .attr = STYLE_BOLD} : STYLE(STYLE_DEFAULT);
     cells_text(c, r.x, r.y, 1, focus ? style_glyph(&a->look, STYLE_G_ARROW_R) : " ", name_style);
@@ -44,7 +49,7 @@ static void draw_slider(struct app *a, struct cells *c, struct rect r,
         at.w = r.x + r.w - at.x;
     cells_label(c, at, CELLS_RIGHT, value, &a->look, name_style);
     int x = at.x + at.w + 1, w = r.x + r.w - x;
-    if (w >= 4 && slider_fraction(&a->document.settings, info, &fraction))
+    if (w >= 4 && slider_fraction(a, info, &fraction))
         chart_slider(c, x, r.y, w, &a->look, fraction, focus);
     if (focus)
         cells_highlight(c, r, STYLE_SELECT);
@@ -52,13 +57,13 @@ static void draw_slider(struct app *a, struct cells *c, struct rect r,
 
 int app_draw_sliders(struct app *a, struct cells *c, struct rect r)
 {
-    const char *const *names = views[a->view]->sliders;
+    const char *const *names = app_sliders(a);
     int row = 0;
     size_t count = 0;
     while (names[count])
         count++;
     for (size_t i = 0; i < count && row < r.h; i++, row++)
-        draw_slider(a, c, (struct rect){r.x, r.y + row, r.w, 1}, settings_find(names[i]),
+        draw_slider(a, c, (struct rect){r.x, r.y + row, r.w, 1}, app_slider_find(names[i]),
                     i == a->slider[a->view] % count);
     a->slider_rows = (struct rect){r.x, r.y, r.w, row};
     return row;

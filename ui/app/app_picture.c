@@ -11,12 +11,9 @@ enum { CHARTS = 2 };
 
 /* By screen: the main chart and the other one. */
 static const char *const charts[APP_VIEWS][CHARTS] = {
-    {"zipf", "utilization"},
-    {"mapping", NULL},
-    {"significance", "experts"},
-    {"similarity", "difference"},
-    {"bits", NULL},
-    {NULL, NULL},
+    {"zipf", "utilization"},     {"mapping", NULL},
+    {"significance", "experts"}, {"similarity", "difference"},
+    {"bits", "front"},           {NULL, NULL},
     {"results", NULL},
 };
 

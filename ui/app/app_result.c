@@ -208,10 +208,17 @@ static void take_plan(struct app *a, const struct app_result *x, const struct pl
             ? "; made from another trace"
             : "";
     next->settings = p->settings;
+    next->budget = a->document.budget;
+    app_budget_take(&next->budget, p);
     for (size_t l = 0; l < p->layers_count; l++)
         for (size_t e = 0; e < p->experts; e++)
             next->pins[l * p->experts + e] =
                 p->layers[l].experts[e].pinned ? (uint8_t)p->layers[l].experts[e].bits : 0;
+    if (!app_budget_keep(a, next)) {
+        note = "; it is MoQa's plan: no losses are measured for its budget";
+    } else if (next->budget.on) {
+        note = "";
+    }
     if (app_document_equal(next, &a->document, a)) {
         app_recompute(a);
         app_say(a, STYLE_TEXT_DIM, "the sliders stand as in %s%s", app_result_name(x), note);

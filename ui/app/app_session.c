@@ -79,12 +79,21 @@ static json_t *pins_to_json(const struct app_document *d, const struct app *a)
     return pins;
 }
 
-/* Settings and pins as members of `object`. */
+static json_t *budget_to_json(const struct app_budget *b)
+{
+    return json_pack("{s:b, s:i, s:f, s:I, s:i}", "on", b->on, "unit", b->unit, "bits", b->bits,
+                     "bytes", (json_int_t)b->bytes, "grain", b->grain);
+}
+
+/* Settings, budget and pins as members of `object`. */
 static int add_document(json_t *object, const struct app_document *d, const struct app *a,
                         struct err *err)
 {
     json_t *settings = NULL;
     int rc = settings_to_json(&settings, &d->settings, err);
+    if (rc == 0 && d->budget.chosen &&
+        json_object_set_new(object, "budget", budget_to_json(&d->budget)) < 0)
+        rc = err_set(err, ERR_NOMEM, NULL, "no memory for the session");
     if (rc == 0 && (json_object_set_new(object, "settings", settings) < 0 ||
                     json_object_set_new(object, "pins", pins_to_json(d, a)) < 0))
         rc = err_set(err, ERR_NOMEM, NULL, "no memory for the session");
@@ -185,6 +194,29 @@ static int read_pins(struct app_document *d, const struct app *a, json_t *pins, 
     return 0;
 }
 
+static int read_budget(struct app_budget *b, const json_t *object, const char *file,
+                       struct err *err)
+{
+    struct jsonio_at at = {file, "budget"};
+    const json_t *budget = json_object_get(object, "budget");
+    size_t unit = 0, grain = 0, bytes = 0;
+    if (!budget)
+        return 0;
+    b->on = json_is_true(json_object_get(budget, "on"));
+    int rc = jsonio_size(&unit, budget, "unit", APP_UNITS - 1, at, err);
+    if (rc == 0)
+        rc = jsonio_size(&grain, budget, "grain", BUDGET_GRAINS - 1, at, err);
+    if (rc == 0)
+        rc = jsonio_size(&bytes, budget, "bytes", (size_t)1 << 53, at, err);
+    if (rc == 0)
+        rc = jsonio_real(&b->bits, budget, "bits", at, err);
+    b->unit = (int)unit;
+    b->grain = (int)grain;
+    b->bytes = bytes;
+    b->chosen = true;
+    return rc;
+}
+
 /* What the command line names stands above the session. */
 static int keep_given(struct settings *s, const struct app *a, struct err *err)
 {
@@ -212,6 +244,8 @@ static int read_document(struct app_document *d, const struct app *a, const json
         rc = app_document_init(d, a, err);
     if (rc == 0)
         rc = settings_from_json(&d->settings, settings, file, err);
+    if (rc == 0)
+        rc = read_budget(&d->budget, object, file, err);
     return rc == 0 ? read_pins(d, a, pins, file, err) : rc;
 }
 
@@ -264,6 +298,7 @@ static int read_snapshots(struct app *a, const json_t *root, const char *file, s
             continue;
         rc = read_document(&d, a, one, file, err);
         if (rc == 0) {
+            app_budget_keep(a, &d);
             app_document_copy(&a->document, &d, a);
             app_recompute(a);
             app_take_snapshot(a, i);
@@ -321,7 +356,10 @@ static int read_session(struct app *a, json_t *root, const char *file, struct er
         a->view = view;
         a->layer = layer;
         a->expert = expert;
+        bool kept = app_budget_keep(a, &d);
         rc = take_session(a, root, &d, file, err);
+        if (rc == 0 && !kept)
+            app_say(a, STYLE_WARN, "session restored with MoQa's plan: its budget has no losses");
     }
     free(d.pins);
     return rc;

@@ -2,7 +2,9 @@
 #ifndef MOQA_UI_APP_APP_STATE_H
 #define MOQA_UI_APP_APP_STATE_H
 
+#include "analysis/planner.h"
 #include "ui/app/app.h"
+#include "ui/app/app_budget.h"
 #include "ui/app/app_keys.h"
 #include "ui/app/find.h"
 #include "ui/cells/layout.h"
@@ -20,6 +22,7 @@ enum {
 /* What the user edits; undo goes from one to the other. */
 struct app_document {
     struct settings settings;
+    struct app_budget budget;
     uint8_t *pins; /* [layer][expert] bits, 0: not pinned */
 };
 
@@ -27,9 +30,11 @@ struct app_snapshot {
     bool taken;
     struct app_document document;
     double nominal_bits, effective_bits, loss; /* loss: predicted, as app.loss */
+    double rise;                               /* by measured losses; NaN: not known */
     uint64_t bytes;
     unsigned char *bits; /* [layer][expert] */
     double *mean_bits;   /* [layer][expert]: of a weight, channels at their own width */
+    uint8_t *linear;     /* [layer][expert][PLAN_LINEARS] bits */
 };
 
 enum app_mode {
@@ -68,6 +73,9 @@ struct app {
     struct plan plan; /* of the current document; only with a model's configuration */
     bool has_plan;
     double loss, loss_before; /* predicted (analysis/predict.h), now and before the last change */
+
+    struct app_front front;
+    struct app_losses measuring;
 
     struct app_document document;
     struct app_document saved; /* as the plan was last written (or opened) */
@@ -124,7 +132,7 @@ struct app {
 /* A screen. sliders: names of settings, NULL-terminated. */
 struct view {
     const char *name;
-    const char *const *sliders;
+    const char *const *sliders; /* app_sliders() says which are in force */
     const struct app_key *keys; /* of this screen; they go before those of all */
     const uint32_t *first;      /* keys of all screens that the hint row shows first here, ended
                                    by 0; NULL: none */
@@ -145,8 +153,11 @@ void app_say(struct app *a, uint16_t colour, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 /* "WHAT FILE: MESSAGE" */
 void app_say_err(struct app *a, const char *what, const struct err *err);
-/* Recomputes analysis and plan from the document; an error becomes the message. */
-void app_recompute(struct app *a);
+/* Recomputes analysis and plan from the document; false: an error, which becomes the message. */
+bool app_recompute(struct app *a);
+/* Changes the document to `next`, with pins of its own or the document's, as a step of undo. False
+ * with a message where that changes nothing or its plan cannot be made. */
+bool app_commit(struct app *a, const struct app_document *next);
 ERR_CHECK int app_document_init(struct app_document *d, const struct app *a, struct err *err);
 void app_document_copy(struct app_document *to, const struct app_document *from,
                        const struct app *a);
@@ -161,12 +172,21 @@ void app_redo(struct app *a);
 const struct plan_expert *app_plan_expert(const struct app *a, size_t i);
 double app_plan_mean_bits(const struct app *a, size_t i);
 bool app_bits_differ(double left, double right); /* by more than rounding */
+/* Widths of gate, up and down of expert i of all layers'. */
+void app_plan_linears(uint8_t out[PLAN_LINEARS], const struct app *a, size_t i);
+/* Whether expert i has other widths in a snapshot than in the plan on the screen. */
+bool app_snapshot_differs(const struct app_snapshot *s, const struct app *a, size_t i);
 void app_take_snapshot(struct app *a, size_t which);
 /* Next pin of the selected expert: none, 2, 3, 4, 8, 16. */
 void app_cycle_pin(struct app *a);
 uint8_t app_pin(const struct app *a, size_t layer, size_t expert);
 
+/* Names of the sliders of the screen, NULL-terminated: with a budget the Plan screen has others. */
+const char *const *app_sliders(const struct app *a);
 const struct setting_info *app_slider(const struct app *a); /* NULL: the view has none */
+/* A setting or a slider of the budget. */
+const struct setting_info *app_slider_find(const char *name);
+void app_slider_text(const struct app *a, const struct setting_info *info, char *out, size_t size);
 void app_step_slider(struct app *a, int steps);
 void app_reset_slider(struct app *a);
 /* Sets a setting by name as if typed; undoable. False with a message if it is refused. */

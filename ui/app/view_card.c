@@ -58,7 +58,9 @@ static void bits_facts(struct card *k, const struct app *a)
         return;
     }
     const struct plan_expert *x = &a->plan.layers[a->layer].experts[a->expert];
-    card_fact(k, "bits", (uint16_t)(STYLE_BITS + x->bits), "%u", x->bits);
+    char bits[64];
+    figures_bits_text(bits, sizeof bits, x);
+    card_fact(k, "bits", (uint16_t)(STYLE_BITS + x->bits), "%s", bits);
     if (pin)
         card_fact(k, "pin", STYLE_PIN, "%u, whatever the group", pin);
     else
@@ -66,6 +68,33 @@ static void bits_facts(struct card *k, const struct app *a)
     if (x->channels_gate_up || x->channels_down)
         card_fact(k, "channels at more bits", STYLE_DEFAULT, "%zu + %zu", x->channels_gate_up,
                   x->channels_down);
+}
+
+/* What each of its linears adds to the predicted rise at every width; those of the plan in its
+ * colour. */
+static void losses_facts(struct card *k, const struct app *a)
+{
+    const struct losses *l = a->front.losses;
+    if (!l || !a->has_plan)
+        return;
+    const struct plan_expert *x = &a->plan.layers[a->layer].experts[a->expert];
+    const struct losses_layer *m = &l->layers[a->layer];
+    card_heading(k, "Predicted rise: gate, up, down");
+    for (size_t w = 0; w < l->widths_count; w++) {
+        char name[24], text[96] = "";
+        size_t used = 0;
+        bool chosen = false;
+        for (int i = 0; i < PLAN_LINEARS; i++) {
+            bool here = plan_expert_bits(x, (enum plan_linear)i) == l->widths[w];
+            double rise = m->experts[a->expert].loss[i][w] * m->sensitivity;
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%.1e%s", i ? "  " : "",
+                                     rise, here ? "*" : " ");
+            chosen = chosen || here;
+        }
+        snprintf(name, sizeof name, "%u bits", l->widths[w]);
+        card_fact(k, name, chosen ? (uint16_t)(STYLE_BITS + l->widths[w]) : STYLE_TEXT_DIM, "%s",
+                  text);
+    }
 }
 
 static void nearest_fact(struct card *k, const struct app *a)
@@ -167,6 +196,7 @@ void view_card_expert(struct card *k, const struct app *a)
     card_fact(k, "tokens of calibration", STYLE_DEFAULT, "%zu, %.1f %%", l->tokens[a->expert],
               100 * (double)l->tokens[a->expert] / routed);
     nearest_fact(k, a);
+    losses_facts(k, a);
     interval_facts(k, a, l);
     run_facts(k, a);
     commonest_items(k, a, l);

@@ -69,12 +69,27 @@ uint16_t view_group_colour(size_t group)
     return figures_group_colour(group);
 }
 
-struct figure_source view_source(const struct app *a)
+/* Where losses are known. */
+static const struct figure_front *front_of(struct app *a)
+{
+    struct app_front *f = &a->front;
+    if (!f->losses)
+        return NULL;
+    f->figure = (struct figure_front){.curve = &f->curve,
+                                      .file_bits = a->document.budget.unit == APP_BYTES,
+                                      .mark = f->mark,
+                                      .marks = app_budget_marks(f->mark, a),
+                                      .has_selected = f->known};
+    return &f->figure;
+}
+
+struct figure_source view_source(struct app *a)
 {
     size_t n = a->result->experts;
     return (struct figure_source){.analysis = a->analysis,
                                   .cosine = a->cosine_phase == APP_COSINE_READY ? a->cosine : NULL,
                                   .plan = a->has_plan ? &a->plan : NULL,
+                                  .front = front_of(a),
                                   .layer = a->layer,
                                   .ascii = a->look.glyphs == STYLE_ASCII,
                                   .linear = a->linear_axis,

@@ -29,7 +29,7 @@ size_t view_group_count(const struct app *a, const struct analysis_layer *l, siz
 void view_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group);
 uint16_t view_group_colour(size_t group);
 /* What the figures of this screen are made from. */
-struct figure_source view_source(const struct app *a);
+struct figure_source view_source(struct app *a);
 /* The runs so far, as a figure takes them; *out is freed by free(). Returns their number. */
 size_t view_runs(struct figure_run **out, struct app *a);
 /* Makes a figure, or says in `r` why there is none. Released by the caller if true. */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "data/base/mem.h"
+#include "ui/app/view_front.h"
 #include "ui/app/view_parts.h"
 
 static const unsigned widths[] = {2, 3, 4, 8, 16};
@@ -24,6 +25,14 @@ static void draw_grid(struct app *a, struct cells *c, struct rect r)
     figure_release(&f);
 }
 
+static bool has_uneven(const struct plan *p)
+{
+    for (size_t i = 0; i < p->layers_count * p->experts; i++)
+        if (p->layers[i / p->experts].experts[i % p->experts].linear_bits[PLAN_GATE])
+            return true;
+    return false;
+}
+
 /* "2 3 4 8 16 bits, underlined: pinned" in their colours. */
 static void draw_legend(const struct app *a, struct cells *c, int x, int y, int end)
 {
@@ -33,8 +42,13 @@ static void draw_legend(const struct app *a, struct cells *c, int x, int y, int 
     x += cells_text(c, x, y, end - x, "pinned",
                     (struct style){.fg = STYLE_PIN, .attr = STYLE_BOLD | STYLE_UNDERLINE});
     x += cells_text(c, x, y, end - x, " by p", STYLE(STYLE_TEXT_DIM));
-    const char *more = "; high ones have channels at more bits";
-    if (a->plan.settings.beta_ch > 0 && x + cells_width(more) <= end)
+    bool uneven = has_uneven(&a->plan);
+    const char *more = uneven                         ? "; ' gate, up and down differ, + shows them"
+                       : a->plan.settings.beta_ch > 0 ? "; high ones have channels at more bits"
+                                                      : "";
+    if (uneven && x + cells_width(more) > end)
+        more = "; ' mixed";
+    if (x + cells_width(more) <= end)
         cells_text(c, x, y, end - x, more, STYLE(STYLE_TEXT_DIM));
 }
 
@@ -43,22 +57,47 @@ static void draw_averages(struct app *a, struct cells *c, struct rect r)
 {
     const struct plan *p = &a->plan;
     double *average = mem_array(p->layers_count, sizeof *average, NULL);
-    for (size_t l = 0; average && l < p->layers_count; l++)
+    for (size_t l = 0; average && l < p->layers_count; l++) {
+        size_t sum = 0;
         for (size_t e = 0; e < p->experts; e++)
-            average[l] += p->layers[l].experts[e].bits / (double)p->experts;
+            for (int k = 0; k < PLAN_LINEARS; k++)
+                sum += plan_expert_bits(&p->layers[l].experts[e], (enum plan_linear)k);
+        average[l] = (double)sum / (double)(PLAN_LINEARS * p->experts);
+    }
     if (average)
         view_layer_bars(a, c, r, "bits of an expert, on average", average, p->layers_count);
     free(average);
 }
 
+/* Grid and front one above the other, where both have room; else one of them. */
+static void split(const struct app *a, struct rect r, struct rect *grid, struct rect *front)
+{
+    enum { HEAD = 2, LEGEND = 2, FRONT_MIN = 8 };
+    bool measured = a->front.losses || a->measuring.phase == APP_LOSSES_RUNNING;
+    int rows = (int)a->plan.layers_count + HEAD + LEGEND;
+    *grid = a->other_chart ? (struct rect){0} : r;
+    *front = a->other_chart ? r : (struct rect){0};
+    if (!measured || r.h - rows < FRONT_MIN)
+        return;
+    *grid = (struct rect){r.x, r.y, r.w, rows};
+    *front = view_below(r, (size_t)rows);
+}
+
 static void draw(struct app *a, struct cells *c, struct rect r)
 {
     enum { LEGEND_FROM = 7, HEAD = 3 };
+    struct rect front;
+    a->other_map = (struct chart_map){0};
     if (!a->has_plan) {
         app_draw_empty(a, c, r,
                        "Sizes and channels need the model's shapes: start with --model DIR.");
         return;
     }
+    split(a, r, &r, &front);
+    if (!rect_empty(front))
+        view_front_draw(a, c, front);
+    if (rect_empty(r))
+        return;
     if (r.h >= LEGEND_FROM) {
         draw_legend(a, c, r.x + 1, r.y + r.h - 1, r.x + r.w);
         r.h -= 2;
@@ -91,17 +130,19 @@ static void width_facts(struct view_facts *f)
 {
     enum { NAME = 10 }; /* columns of the name and the gaps */
     const struct plan *p = &f->a->plan;
+    bool uneven = has_uneven(p);
     size_t count[WIDTHS] = {0}, pinned = 0;
     char text[96] = "";
     for (size_t l = 0; l < p->layers_count; l++)
         for (size_t e = 0; e < p->experts; e++) {
             const struct plan_expert *x = &p->layers[l].experts[e];
-            for (size_t i = 0; i < WIDTHS; i++)
-                count[i] += x->bits == widths[i];
+            for (int k = 0; k < (uneven ? PLAN_LINEARS : 1); k++)
+                for (size_t i = 0; i < WIDTHS; i++)
+                    count[i] += plan_expert_bits(x, (enum plan_linear)k) == widths[i];
             pinned += x->pinned;
         }
     width_text(text, sizeof text, count, f->r.w - NAME);
-    view_fact(f, "experts", STYLE_DEFAULT, "%s", text);
+    view_fact(f, uneven ? "linears" : "experts", STYLE_DEFAULT, "%s", text);
     view_fact(f, "pinned", pinned ? STYLE_PIN : STYLE_TEXT_DIM, "%zu", pinned);
 }
 
@@ -117,6 +158,9 @@ static void size_facts(struct view_facts *f)
               view_word(f->a, "\u2192", "->"), after);
     double change = f->a->loss - f->a->loss_before;
     uint16_t colour = change > 0 ? STYLE_WARN : STYLE_GOOD;
+    view_front_facts(f);
+    if (f->a->front.known)
+        return;
     if (fabs(change) < 5e-4)
         view_fact(f, "predicted loss", STYLE_DEFAULT, "%.4g x INT4's", f->a->loss);
     else if (fabs(change) < 0.01) /* as long as fits in 80 columns */
@@ -135,7 +179,7 @@ static void snapshot_facts(struct view_facts *f, size_t which)
     char name[32], size[32];
     snprintf(name, sizeof name, "against %c", "AB"[which]);
     for (size_t i = 0; i < n; i++)
-        differ += app_bits_differ(s->mean_bits[i], app_plan_mean_bits(f->a, i));
+        differ += app_snapshot_differs(s, f->a, i);
     view_bytes(size, sizeof size, (uint64_t)fabs(bytes));
     view_fact(f, name, differ ? STYLE_ACCENT : STYLE_DEFAULT, "%+.4f bits, %c%s",
               p->summary.nominal_bits - s->nominal_bits, bytes < 0 ? '-' : '+', size);
@@ -147,10 +191,13 @@ static void expert_facts(struct view_facts *f)
 {
     const struct plan_layer *l = &f->a->plan.layers[f->a->layer];
     const struct plan_expert *x = &l->experts[f->a->expert];
-    char name[32];
+    char name[32], bits[64];
     view_expert_facts(f);
-    view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%u%s", x->bits,
+    figures_bits_text(bits, sizeof bits, x);
+    view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%s%s", bits,
               x->pinned ? ", pinned" : "");
+    if (f->a->document.budget.on)
+        return;
     snprintf(name, sizeof name, "%u-bit channels", f->a->plan.settings.bits_channel);
     view_fact(f, name, STYLE_DEFAULT, "gate/up %zu, down %zu", x->channels_gate_up,
               x->channels_down);
@@ -169,10 +216,35 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     if (!a->snapshot[0].taken && !a->snapshot[1].taken)
         view_fact(&f, "compare", STYLE_TEXT_DIM, "by A, B, then c");
     expert_facts(&f);
+    view_front_marks(&f);
     return f.row;
 }
 
+static void mouse(struct app *a, const struct term_event *e)
+{
+    if (!view_front_mouse(a, e))
+        view_grid_mouse(a, e);
+}
+
+static void switch_budget(struct app *a, int argument)
+{
+    (void)argument;
+    app_budget_switch(a);
+}
+
+static void measure(struct app *a, int argument)
+{
+    (void)argument;
+    app_budget_measure(a);
+}
+
 static const struct app_key keys[] = {
+    {{{'b', 0}}, "budget", "plan within a budget, or by MoQa's rule again", switch_budget},
+    {{{'v', 0}},
+     "front",
+     "widths or the front of budgets, where only one has room",
+     view_other_chart},
+    {{{'M', 0}}, NULL, "measure the losses that budgets need, or go on with that", measure},
     VIEW_KEY_LAYER,
     VIEW_KEY_EXPERT(APP_KEYS_ACROSS),
     {{{0, 0}}, NULL, NULL, NULL},
@@ -191,5 +263,5 @@ const struct view view_plan = {
     .first = first,
     .draw = draw,
     .facts = facts,
-    .mouse = view_grid_mouse,
+    .mouse = mouse,
 };

@@ -1,0 +1,286 @@
+#include "src/losses_shelf.h"
+
+#include <dirent.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "data/base/log.h"
+#include "data/base/mem.h"
+#include "data/base/str.h"
+#include "src/losses_run.h"
+
+enum { SHELF_MAX = 32, FILE_LIMIT = 64 << 20 };
+
+struct volume {
+    struct losses losses;
+    char *path;
+};
+
+struct losses_shelf {
+    struct losses_shelf_options options;
+    const struct model_config *config;
+    struct settings settings; /* of the measurement */
+    pthread_t thread;
+    bool started; /* the thread exists and was not joined */
+    struct progress progress;
+    pthread_mutex_t lock;
+    /* Under the lock: */
+    struct volume *volume[SHELF_MAX];
+    size_t count;
+    enum app_losses_phase phase;
+    char out[512];
+    struct err err;
+};
+
+int losses_shelf_new(struct losses_shelf **out, const struct losses_shelf_options *options,
+                     struct err *err)
+{
+    struct losses_shelf *s = mem_array(1, sizeof *s, err);
+    *out = s;
+    if (!s)
+        return ERR_NOMEM;
+    s->options = *options;
+    pthread_mutex_init(&s->lock, NULL);
+    progress_init(&s->progress);
+    return 0;
+}
+
+static void join(struct losses_shelf *s)
+{
+    if (s->started)
+        pthread_join(s->thread, NULL);
+    s->started = false;
+}
+
+static void volume_free(struct volume *v)
+{
+    if (!v)
+        return;
+    losses_release(&v->losses);
+    free(v->path);
+    free(v);
+}
+
+void losses_shelf_free(struct losses_shelf *s)
+{
+    if (!s)
+        return;
+    atomic_store(&s->progress.cancel, true);
+    join(s);
+    for (size_t i = 0; i < s->count; i++)
+        volume_free(s->volume[i]);
+    progress_release(&s->progress);
+    pthread_mutex_destroy(&s->lock);
+    free(s);
+}
+
+/* --- Reading --- */
+
+static bool has_path(const struct losses_shelf *s, const char *path)
+{
+    struct stat a, b;
+    for (size_t i = 0; i < s->count; i++)
+        if (strcmp(s->volume[i]->path, path) == 0 ||
+            (stat(path, &a) == 0 && stat(s->volume[i]->path, &b) == 0 && a.st_ino == b.st_ino &&
+             a.st_dev == b.st_dev))
+            return true;
+    return false;
+}
+
+/* Reads a file of this model, whole. */
+static int add(struct losses_shelf *s, const char *path, struct err *err)
+{
+    struct volume *v = mem_array(1, sizeof *v, err);
+    int rc = v ? 0 : ERR_NOMEM;
+    if (rc == 0 && !(v->path = strdup(path)))
+        rc = err_set(err, ERR_NOMEM, path, "no memory for its name");
+    if (rc == 0)
+        rc = losses_load(&v->losses, path, err);
+    if (rc == 0)
+        rc = losses_check_model(&v->losses, path, s->config, err);
+    pthread_mutex_lock(&s->lock);
+    if (rc == 0 && s->count < SHELF_MAX) {
+        s->volume[s->count++] = v;
+        v = NULL;
+    }
+    pthread_mutex_unlock(&s->lock);
+    volume_free(v);
+    return rc;
+}
+
+/* "losses.json", "losses-0123abcd.json", "OLMoE.losses.json" */
+static int is_named_so(const struct dirent *d)
+{
+    size_t length = strlen(d->d_name);
+    const char *end = length > 5 ? d->d_name + length - 5 : "";
+    return strcmp(end, ".json") == 0 && (strncmp(d->d_name, "losses", 6) == 0 ||
+                                         (length > 12 && strncmp(end - 7, ".losses", 7) == 0));
+}
+
+static void look_into(struct losses_shelf *s, const char *folder)
+{
+    struct dirent **list = NULL;
+    int n = scandir(folder, &list, is_named_so, alphasort);
+    for (int i = 0; i < n; i++) {
+        struct stat st;
+        char *path = str_path(folder, list[i]->d_name, NULL);
+        bool wanted = path && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
+                      st.st_size <= FILE_LIMIT && !has_path(s, path);
+        int rc = wanted ? add(s, path, NULL) : 0;
+        if (rc < 0) /* of another model, or not whole: it is none of ours */
+            log_write(LOG_DEBUG, "%s: passed over", path);
+        free(path);
+        free(list[i]);
+    }
+    free(list);
+}
+
+int losses_shelf_open(struct losses_shelf *s, const struct model_config *config, struct err *err)
+{
+    char beside[512];
+    s->config = config;
+    int rc = s->options.path ? add(s, s->options.path, err) : 0;
+    if (rc < 0)
+        return rc;
+    look_into(s, s->options.runs_dir);
+    snprintf(beside, sizeof beside, "%s", s->options.runs_dir);
+    char *slash = strrchr(beside, '/');
+    if (slash)
+        slash[slash == beside] = '\0';
+    look_into(s, slash ? beside : ".");
+    return 0;
+}
+
+const struct losses *losses_shelf_find(struct losses_shelf *s, const struct settings *settings,
+                                       const char **path)
+{
+    const struct losses *found = NULL;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; !found && i < s->count; i++)
+        if (losses_check_settings(&s->volume[i]->losses, s->volume[i]->path, settings, NULL) == 0) {
+            found = &s->volume[i]->losses;
+            *path = s->volume[i]->path;
+        }
+    pthread_mutex_unlock(&s->lock);
+    return found;
+}
+
+/* --- Measuring --- */
+
+static const unsigned widths[] = {2, 3, 4, 8};
+
+static void *measure_main(void *argument)
+{
+    struct losses_shelf *s = argument;
+    const struct losses_shelf_options *o = &s->options;
+    struct err err = {0};
+    struct losses_request r = {
+        .model_dir = o->model_dir,
+        .calibration = {.paths = o->calib, .count = o->calib_count, .settings = &s->settings},
+        .widths = widths,
+        .widths_count = sizeof widths / sizeof *widths,
+        .device = {.threads = o->threads},
+        .out = s->out,
+        .resume = true,
+        .progress = &s->progress};
+    int rc = losses_run(&r, &err);
+    if (rc == 0)
+        rc = add(s, s->out, &err);
+    pthread_mutex_lock(&s->lock);
+    s->err = err;
+    s->phase = rc == 0               ? APP_LOSSES_DONE
+               : rc == ERR_CANCELLED ? APP_LOSSES_CANCELLED
+                                     : APP_LOSSES_FAILED;
+    pthread_mutex_unlock(&s->lock);
+    return NULL;
+}
+
+static void mix(uint64_t *hash, const char *text)
+{
+    for (; *text; text++)
+        *hash = (*hash ^ (unsigned char)*text) * 1099511628211u;
+    *hash = (*hash ^ 0xff) * 1099511628211u;
+}
+
+/* Another model, calibration or rounding is another file; whether the texts are still the same is
+ * found out by the measurement itself. */
+static void name_file(struct losses_shelf *s)
+{
+    static const char *const chosen[] = {"windows", "seed", NULL}; /* the calibration */
+    const char *const *lists[] = {losses_settings(), chosen};
+    uint64_t hash = 14695981039346656037u;
+    char value[64];
+    mix(&hash, s->config->sha256);
+    for (size_t i = 0; i < s->options.calib_count; i++)
+        mix(&hash, s->options.calib[i]);
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const char *const *name = lists[i]; *name; name++) {
+            settings_get(&s->settings, settings_find(*name), value, sizeof value);
+            mix(&hash, value);
+        }
+    snprintf(s->out, sizeof s->out, "%s/losses-%08x.json", s->options.runs_dir,
+             (unsigned)(hash ^ hash >> 32));
+}
+
+int losses_shelf_start(struct losses_shelf *s, const struct settings *settings, struct err *err)
+{
+    sigset_t all, before;
+    if (losses_shelf_active(s))
+        return err_set(err, ERR_USAGE, NULL, "losses are being measured already");
+    join(s);
+    s->settings = *settings;
+    mkdir(s->options.runs_dir, 0777); /* if it fails, writing says why */
+    atomic_store(&s->progress.cancel, false);
+    pthread_mutex_lock(&s->lock);
+    name_file(s);
+    s->phase = APP_LOSSES_RUNNING;
+    pthread_mutex_unlock(&s->lock);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int failed = pthread_create(&s->thread, NULL, measure_main, s);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (failed) {
+        s->phase = APP_LOSSES_IDLE;
+        return err_set(err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed));
+    }
+    s->started = true;
+    return 0;
+}
+
+void losses_shelf_poll(struct losses_shelf *s, struct app_losses *out)
+{
+    struct progress_state state;
+    progress_get(&s->progress, &state);
+    pthread_mutex_lock(&s->lock);
+    out->phase = s->phase;
+    memcpy(out->path, s->out, sizeof out->path);
+    out->message[0] = '\0';
+    if (s->phase == APP_LOSSES_FAILED)
+        err_format(out->message, sizeof out->message, &s->err);
+    pthread_mutex_unlock(&s->lock);
+    snprintf(out->stage, sizeof out->stage, "%.95s", state.stage[0] ? state.stage : "opening");
+    out->progress = state.total ? (double)state.done / (double)state.total : 0;
+    out->seconds = state.seconds;
+    out->seconds_left = state.total ? state.seconds_left : -1;
+}
+
+void losses_shelf_cancel(struct losses_shelf *s)
+{
+    atomic_store(&s->progress.cancel, true);
+    pthread_mutex_lock(&s->lock);
+    if (s->phase == APP_LOSSES_RUNNING)
+        s->phase = APP_LOSSES_CANCELLING;
+    pthread_mutex_unlock(&s->lock);
+}
+
+bool losses_shelf_active(struct losses_shelf *s)
+{
+    pthread_mutex_lock(&s->lock);
+    bool active = s->phase == APP_LOSSES_RUNNING || s->phase == APP_LOSSES_CANCELLING;
+    pthread_mutex_unlock(&s->lock);
+    return active;
+}

@@ -1,0 +1,43 @@
+/*
+ * Measured losses for the workbench: those that were given, those that lie in the folder of the
+ * runs or beside it, and a thread that measures more, whose file lies in the folder of the runs.
+ * All but losses_shelf_open() return at once.
+ */
+#ifndef MOQA_SRC_LOSSES_SHELF_H
+#define MOQA_SRC_LOSSES_SHELF_H
+
+#include "data/model_config.h"
+#include "ui/app/app_host.h"
+
+struct losses_shelf_options { /* borrowed while the shelf lives */
+    const char *model_dir, *runs_dir;
+    const char *path; /* a file that was given; NULL: none */
+    const char *const *calib;
+    size_t calib_count;
+    size_t threads;
+};
+
+struct losses_shelf;
+
+ERR_CHECK int losses_shelf_new(struct losses_shelf **out,
+                               const struct losses_shelf_options *options, struct err *err);
+/* Cancels a measurement and waits for it. */
+void losses_shelf_free(struct losses_shelf *s);
+
+/* Reads what there is for the model. An error is one of the file that was given; others that do not
+ * fit are passed over. */
+ERR_CHECK int losses_shelf_open(struct losses_shelf *s, const struct model_config *config,
+                                struct err *err);
+
+/* Those that were measured with these settings of the quantization, the given file's first; NULL:
+ * none. They and their path stay valid while the shelf lives. */
+const struct losses *losses_shelf_find(struct losses_shelf *s, const struct settings *settings,
+                                       const char **path);
+
+ERR_CHECK int losses_shelf_start(struct losses_shelf *s, const struct settings *settings,
+                                 struct err *err);
+void losses_shelf_poll(struct losses_shelf *s, struct app_losses *out);
+void losses_shelf_cancel(struct losses_shelf *s);
+bool losses_shelf_active(struct losses_shelf *s);
+
+#endif

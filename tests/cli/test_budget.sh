@@ -1,0 +1,65 @@
+#!/usr/bin/env bash
+# Plans within a budget through the program: the workbench with its losses, found, given and
+# measured; the front as a figure, in a report and as numbers.
+. "$(dirname "$0")/common.bash"
+trace=$TEST_SAMPLE/trace.h5 losses=$TEST_SAMPLE/losses.json
+cd "$work" || exit 1
+common=(--model "$sample_model" --group-size 64)
+open() { "$MOQA" open "$trace" "${common[@]}" "$@"; }
+plan() { "$MOQA" plan "$trace" "${common[@]}" "$@"; }
+
+expect 'without losses' 0 'a budget needs losses measured with these settings' open --keys '5 b'
+expect 'losses that are given' 0 'the best plan of 2\.92' open --losses "$losses" --keys '5 b'
+expect 'they need a model' 2 '\-\-losses needs --model' \
+    "$MOQA" open "$trace" --losses "$losses" --keys 5
+expect 'a file that is none' 3 'schema' open --losses "$sample_model/config.json" --keys 5
+expect 'a file that is not there' 3 'none\.json' open --losses none.json --keys 5
+expect 'other settings' 0 'a budget needs losses' open --losses "$losses" --grid symmetric --keys '5 b'
+
+# What the screen writes is what the command that it copies writes.
+for budget in 2.5 1700kB; do
+    rm -f moqa.plan.json
+    expect "a budget of $budget" 0 'copied: moqa plan' \
+        open --losses "$losses" --keys "5 b > p*2 Enter '$budget' Enter w y" --size 400x24
+    command=$(grep -o 'moqa plan .*PLAN' out | head -n 1)
+    expect "$budget: the copied command" 0 'ln perplexity rises' \
+        bash -c "\"$MOQA\" ${command#moqa } >/dev/null; \"$MOQA\" ${command#moqa }"
+    check "$budget: the same plan" cmp -s PLAN moqa.plan.json
+    expect "$budget: and starts from it" 0 'budget +2\.|budget +1\.6' \
+        open --losses "$losses" --plan moqa.plan.json --keys 5
+    rm -f PLAN
+done
+
+# Measured from the screen, cancelled, gone on with, and found by the next one.
+expect 'measured in the background' 0 'the best plan of 2\.92' open --keys '5 M wait b'
+check 'into the folder of the runs' [ "$(ls moqa-runs/losses-*.json | wc -l)" = 1 ]
+expect 'the same as the command' 0 '^$' bash -c \
+    "\"$MOQA\" losses ${common[*]} --calib \"$trace\" -o l.json 2>/dev/null; cmp l.json moqa-runs/losses-*.json; echo"
+rm l.json
+expect 'found by the next session' 0 'measured for these settings already' open --keys '5 M'
+mv moqa-runs/losses-*.json tiny.losses.json
+expect 'and beside the folder of the runs' 0 'measured for these settings already: ./tiny.losses' \
+    open --keys '5 M' --size 120x24
+rm tiny.losses.json
+expect 'cancelled' 0 'measuring is cancelled|losses are measured' open --keys '5 M Ctrl-C wait'
+expect 'and gone on with' 0 'the best plan of 2\.92' open --keys '5 M wait b'
+rm -rf moqa-runs
+
+# The same as files and numbers.
+for ending in svg pdf png; do
+    check "the front as $ending" "$MOQA" figure "$trace" "${common[@]}" --losses "$losses" \
+        --figure front -o "front.$ending"
+    check "front.$ending is there" [ -s "front.$ending" ]
+done
+check 'with its values' grep -q 'MoQa: 2.920 bits' front.svg
+expect 'the front needs losses' 2 'give the model and --losses' \
+    "$MOQA" figure "$trace" "${common[@]}" --figure front -o none.svg
+expect 'losses of other settings' 2 'group_size' \
+    "$MOQA" figure "$trace" --model "$sample_model" --losses "$losses" --figure front -o none.svg
+expect 'a report has it' 0 '' \
+    "$MOQA" report "$trace" "${common[@]}" --no-cosine --losses "$losses" -o report.html
+check 'with the table' grep -q 'least bits for it' report.html
+expect 'numbers of the front' 0 '"front":\[\[2,0\.[0-9]+\],\[2\.0' \
+    plan --losses "$losses" --dry-run --json --front
+expect 'they need JSON and losses' 2 '\-\-front needs --json and --losses' plan --dry-run --front
+finish
