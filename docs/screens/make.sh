@@ -17,6 +17,8 @@ shot mapping '2 ]*2'
 shot significance '3 ]*2'
 shot similarity '4 ]*2'
 shot plan '5 A Tab*3 L*3 Down > > p'
+"$moqa" open trace.h5 --model tiny-olmoe --group-size 64 --losses losses.json --size 110x38 \
+    --picture "$out/budget.svg" --keys "5 b Enter '2.5' Enter"
 shot card "1 / 'the' Enter Down Enter ]*2"
 shot help '5 ?'
 
