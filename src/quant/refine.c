@@ -9,7 +9,7 @@
 #include "data/base/simd.h"
 
 enum {
-    ROWS = 16, /* of an item: they go through the columns together, so that H is read once */
+    ROWS = 32, /* of an item: they go through the columns together, so that H is read once */
     LANES = 8,
     STEP = 4 /* rows of H in one product: what they meet is read once */
 };
