@@ -72,6 +72,8 @@ static const struct setting_info table[] = {
      "calibrate a layer on the quantized or on the original layers before it"},
     {"shift", SETTING_SWITCH, STAGE_QUANTIZE, AT(shift), NULL, 0, 1, 1,
      "aim at the original's outputs: weights make up for what rounding before them shifted"},
+    {"learn", SETTING_COUNT, STAGE_QUANTIZE, AT(learn), NULL, 0, 10000, 20,
+     "iterations in which codes and scales are learned against the layer's output; 0: off"},
     {"bits_high", SETTING_BITS, STAGE_STRATEGY, AT(bits_high), NULL, 2, 16, 1,
      "bits of the high group"},
     {"bits_low", SETTING_BITS, STAGE_STRATEGY, AT(bits_low), NULL, 2, 16, 1,

@@ -60,6 +60,7 @@ struct settings {
     size_t refine; /* passes; 0: off */
     int propagation;
     bool shift;
+    size_t learn; /* iterations; 0: off */
     unsigned bits_high, bits_low, bits_shared, bits_channel, bits_attention;
     size_t class_bits_count;                   /* 0: low .. high spread by the default rule */
     unsigned class_bits[SETTINGS_CLASSES_MAX]; /* low to high */

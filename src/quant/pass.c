@@ -11,6 +11,11 @@
 const char *const pass_format_names[PASS_FORMAT_COUNT] = {
     [PASS_MOQA] = "moqa", [PASS_GPTQ] = "gptq", [PASS_GPTQ_V2] = "gptq_v2", [PASS_HF] = "hf"};
 
+size_t pass_steps(const struct pass *p)
+{
+    return PASS_STEPS + (p->o.plan->settings.learn ? PASS_LEARNING_STEPS : 0);
+}
+
 static void set_rule(struct pass *p)
 {
     const struct settings *s = &p->o.plan->settings;
@@ -55,7 +60,7 @@ bool pass_forward_needed(const struct pass *p)
 static int make_original(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
-    if (!pass_shifts(o))
+    if (!pass_pairs(o))
         return 0;
     int rc = forward_new(&p->original, o->model, o->backend, o->ids, o->starts, o->windows,
                          o->window, err);
@@ -118,8 +123,8 @@ static int open_run(struct pass *p, struct err *err)
         rc = pass_check_space(&p->o, &e, p->next, err);
     p->needs_forward = pass_forward_needed(p);
     p->prefetch = prefetch_new(p->o.model->checkpoint);
-    progress_start(p->o.progress, (p->config->layers + 1) * PASS_STEPS);
-    progress_skip(p->o.progress, p->next * PASS_STEPS);
+    progress_start(p->o.progress, (p->config->layers + 1) * pass_steps(p));
+    progress_skip(p->o.progress, p->next * pass_steps(p));
     return rc;
 }
 
@@ -177,7 +182,7 @@ static int step_layer(struct pass *p, struct err *err)
     if (rc == 0 && p->forward)
         rc = pass_layer_run(p, &list, &result, err);
     else if (rc == 0)
-        progress_step(p->o.progress, PASS_STEPS - PASS_WRITING_STEPS);
+        progress_step(p->o.progress, pass_steps(p) - PASS_WRITING_STEPS);
     if (rc == 0)
         rc = lane_wait(p->lane, err); /* the layer before */
     if (rc == 0)
@@ -190,6 +195,7 @@ static int step_layer(struct pass *p, struct err *err)
     }
     writer_list_release(&list);
     free(result.expert);
+    free(result.learn.unit_kept);
     return rc;
 }
 
@@ -307,7 +313,7 @@ static int finish(struct pass *p, struct err *err)
     }
     if (rc == 0)
         rc = journal_remove(&p->journal, err);
-    progress_step(o->progress, PASS_STEPS);
+    progress_step(o->progress, pass_steps(p));
     p->finished = rc == 0;
     return rc;
 }
@@ -341,7 +347,7 @@ void pass_attach(struct pass *p, struct backend *backend, const char *note)
     p->o.backend = backend;
     str_appendf(&p->note, "%s%s", p->note.length ? "; " : "", note);
     p->broken = 0;
-    progress_back(p->o.progress, p->next * PASS_STEPS);
+    progress_back(p->o.progress, p->next * pass_steps(p));
 }
 
 void pass_snapshot(struct pass *p, struct pass_snapshot *out)

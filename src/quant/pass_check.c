@@ -124,6 +124,11 @@ static int check_windows(const struct pass_options *o, struct err *err)
     if (o->windows == 0 || o->window == 0)
         return err_set(err, ERR_USAGE, NULL, "%zu calibration windows of %zu tokens: none to use",
                        o->windows, o->window);
+    if (o->plan->settings.learn && o->windows < 2)
+        return err_set(err, ERR_USAGE, o->plan_path,
+                       "learn = %zu holds some windows out: found 1 calibration window, expected 2 "
+                       "or more",
+                       o->plan->settings.learn);
     if (!mem_mul(&hidden, o->windows, o->window) ||
         !mem_mul(&hidden, hidden, o->model->config->hidden * sizeof(float)))
         return err_set(err, ERR_USAGE, NULL, "%zu windows of %zu tokens overflow", o->windows,
@@ -283,7 +288,13 @@ static int add_linear(void *context, size_t layer, enum model_linear linear, siz
     return 0;
 }
 
-/* Does the pass run the original beside the quantized model? */
+bool pass_pairs(const struct pass_options *o)
+{
+    const struct settings *s = &o->plan->settings;
+    return pass_shifts(o) ||
+           (s->learn && s->propagation == PROPAGATION_QUANT && o->plan->quantizer != PLAN_NONE);
+}
+
 bool pass_shifts(const struct pass_options *o)
 {
     const struct settings *s = &o->plan->settings;
@@ -316,11 +327,13 @@ static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uin
     if (o->plan->settings.hessian_weight == WEIGHT_GATE)
         layer += chunk * c->top_k * (slot - c->expert_size) * sizeof(float);
     uint64_t embedding = (uint64_t)c->vocab * c->hidden * sizeof(float);
-    /* A second pass with its layer, and matrices of twice the side. */
-    if (pass_shifts(o)) {
-        layer += work + floats * sizeof(float) + 4 * hessians * sizeof(double);
+    /* A second pass with its layer; matrices of twice the side. */
+    if (pass_pairs(o)) {
+        layer += work + floats * sizeof(float);
         hidden *= 2;
     }
+    if (pass_shifts(o))
+        layer += 4 * hessians * sizeof(double);
     return hidden + (layer > embedding ? layer : embedding);
 }
 
@@ -331,7 +344,11 @@ static uint64_t peak_memory(const struct pass_options *o, uint64_t floats, uint6
     uint64_t hidden = (uint64_t)o->windows * o->window * c->hidden * sizeof(float);
     uint64_t batch = (uint64_t)1536 << 20;
     uint64_t all = (floats + hessians) * (sizeof(double) + sizeof(float));
-    return device_memory(o, floats, hessians) + hidden + floats + (all < batch ? all : batch);
+    uint64_t rest = hidden + floats + (all < batch ? all : batch);
+    /* Inputs and targets; weights and codes, and what learn_run() takes beside them. */
+    if (o->plan->settings.learn)
+        rest += 2 * hidden + floats * (sizeof(float) + 1 + 17);
+    return device_memory(o, floats, hessians) + rest;
 }
 
 int pass_estimate(struct pass_estimate *out, const struct pass_options *o, struct err *err)

@@ -8,18 +8,20 @@
 #include "src/quant/hessians.h"
 #include "src/quant/journal.h"
 #include "src/quant/lane.h"
+#include "src/quant/learn.h"
 #include "src/quant/pass.h"
 #include "src/quant/quantizer.h"
 #include "src/quant/writer.h"
 
-/* Steps of progress, a layer. */
+/* Steps of progress, a layer: see pass_steps(). */
 enum {
     PASS_ATTENTION_STEPS = 4,
     PASS_HESSIAN_STEPS = 12,
     PASS_ROUNDING_STEPS = 16, /* a multiple of the four kinds of Hessian */
     PASS_WRITING_STEPS = 2,
     PASS_STEPS =
-        PASS_ATTENTION_STEPS + PASS_HESSIAN_STEPS + PASS_ROUNDING_STEPS + PASS_WRITING_STEPS
+        PASS_ATTENTION_STEPS + PASS_HESSIAN_STEPS + PASS_ROUNDING_STEPS + PASS_WRITING_STEPS,
+    PASS_LEARNING_STEPS = 120 /* more, where the plan has `learn` */
 };
 
 struct pass {
@@ -28,7 +30,7 @@ struct pass {
     const struct quantizer *quantizer; /* NULL: nothing is quantized */
     struct quantizer_rule rule;
     struct forward *forward;  /* NULL where no layer needs it */
-    struct forward *original; /* the same tokens through the original, where `shift` is on */
+    struct forward *original; /* the same tokens through the original, where it runs beside */
     bool needs_forward;
     struct prefetch *prefetch; /* of the next layer's weights; may be NULL */
     struct str note;           /* of pass_attach(), for the layer in work */
@@ -68,8 +70,10 @@ typedef int (*pass_visit)(void *context, size_t layer, enum model_linear linear,
 ERR_CHECK int pass_each_linear(const struct pass_options *o, size_t layer, pass_visit visit,
                                void *context, struct err *err);
 
-/* Does the pass run the original beside the quantized model, to make up for shifts? */
+/* Do weights make up for shifts? */
 bool pass_shifts(const struct pass_options *o);
+/* Does the pass run the original beside the quantized model: for shifts, or to learn from it? */
+bool pass_pairs(const struct pass_options *o);
 
 /* Does any linear of the layer change? */
 bool pass_layer_quantized(const struct pass_options *o, size_t layer);
@@ -86,6 +90,8 @@ ERR_CHECK int pass_check_space(const struct pass_options *o, const struct pass_e
 
 /* --- pass.c --- */
 
+/* Steps of progress, a layer. */
+size_t pass_steps(const struct pass *p);
 /* The forward pass runs only while some layer from p->next on changes. */
 bool pass_forward_needed(const struct pass *p);
 
@@ -103,6 +109,8 @@ void pass_withdraw(struct pass *p, size_t layer);
 struct pass_layer_result {
     struct pass_expert *expert; /* [experts] */
     struct pass_expert shared, attention;
+    bool learned;
+    struct learn_result learn; /* unit_kept: [experts, and the shared one], owned */
 };
 
 /* Quantizes layer p->next, moves the hidden states on and fills `list` with its linears. */

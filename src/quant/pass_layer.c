@@ -10,6 +10,7 @@
 #include "data/base/parallel.h"
 #include "src/quant/channels.h"
 #include "src/quant/pass_internal.h"
+#include "src/quant/pass_learn.h"
 #include "src/quant/shifts.h"
 
 enum { GROUP_LINEARS_MAX = 3 };
@@ -43,9 +44,10 @@ static const size_t batch_bytes = (size_t)512 << 20, device_batch_bytes = (size_
 struct layer_job {
     struct pass *p;
     struct model_layer *layer;
-    struct model_layer *original; /* as it was, where shifts are made up for; else NULL */
+    struct model_layer *original; /* as it was, where the original runs beside; else NULL */
     struct hessians *hessians;
-    struct shifts *shifts; /* of the same kinds, or NULL */
+    struct shifts *shifts;       /* of the same kinds, or NULL */
+    struct pass_learner learner; /* what waits for learning; zeroed where nothing is learned */
     struct writer_list *list;
     struct pass_layer_result *result;
 };
@@ -61,6 +63,8 @@ struct part {
     double *absolute; /* [in] mean |x|, where channels are chosen by it; else NULL */
     struct packed_linear packed;
     struct pass_bits bits;
+    bool learned;   /* goes to the learner instead of the shard's list */
+    size_t place;   /* in that list */
     struct err err; /* of the thread that works on it */
 };
 
@@ -268,7 +272,6 @@ static void fill_packed(struct part *t, const struct quantizer_item *item)
 struct parts_job {
     struct layer_job *j;
     struct batch *b;
-    size_t first; /* of the batch's linears in the shard's list */
 };
 
 static void prepare_part(void *context, size_t i, size_t worker)
@@ -299,7 +302,9 @@ static void encode_part(void *context, size_t i, size_t worker)
     struct part *t = &job->b->parts[i];
     const struct pass *p = job->j->p;
     fill_packed(t, &job->b->items[i]);
-    if (writer_list_encode(job->j->list, job->first + i, p->o.format, &t->packed, t->name, t->dtype,
+    if (t->learned)
+        return;
+    if (writer_list_encode(job->j->list, t->place, p->o.format, &t->packed, t->name, t->dtype,
                            &t->err) == 0 &&
         propagates(p))
         packed_dequantize(&t->packed, t->weights);
@@ -323,12 +328,24 @@ static int run_parts(struct parts_job *job, parallel_fn fn, struct err *err)
 static int take_parts(struct layer_job *j, struct batch *b, struct err *err)
 {
     struct backend *device = j->p->o.backend;
-    struct parts_job job = {j, b, j->list->count};
-    int rc = writer_list_reserve(j->list, b->count, err);
+    struct parts_job job = {j, b};
+    size_t first = j->list->count, count = 0;
+    for (size_t i = 0; i < b->count; i++) {
+        struct part *t = &b->parts[i];
+        t->learned = pass_learner_takes(&j->learner, t->linear, t->bits.bits);
+        t->place = first + count;
+        count += !t->learned;
+    }
+    int rc = writer_list_reserve(j->list, count, err);
     if (rc == 0)
         rc = run_parts(&job, encode_part, err);
-    for (size_t i = 0; rc == 0 && propagates(j->p) && i < b->count; i++) {
-        const struct part *t = &b->parts[i];
+    for (size_t i = 0; rc == 0 && i < b->count; i++) {
+        struct part *t = &b->parts[i];
+        if (t->learned)
+            rc = pass_learner_add(&j->learner, t->linear, t->unit, t->name, t->dtype, &t->packed,
+                                  &t->weights, err);
+        if (rc < 0 || t->learned || !propagates(j->p))
+            continue;
         struct tensor *tensor = model_layer_linear(j->layer, t->linear, t->unit);
         rc = device->ops->upload(device, tensor, 0, t->out, SOURCE_F32, t->weights, err);
     }
@@ -383,7 +400,7 @@ static int finish_batch(struct layer_job *j, struct batch *b, const struct linea
     struct pass *p = j->p;
     if (progress_cancelled(p->o.progress))
         return err_set(err, ERR_CANCELLED, NULL, "stopped");
-    struct parts_job job = {j, b, 0};
+    struct parts_job job = {j, b};
     int rc = j->shifts ? factorize_shifts(j, b, err) : stays(j) ? read_diagonals(j, b, err) : 0;
     if (rc == 0)
         rc = run_parts(&job, prepare_part, err);
@@ -542,7 +559,7 @@ static int round_kinds(struct layer_job *j, unsigned wanted, unsigned turn, bool
     j->shifts = NULL;
     if (rc == 0)
         rc = forward_mlp(p->forward, j->layer, &tap, apply, err);
-    if (rc == 0 && j->original) {
+    if (rc == 0 && pass_shifts(&p->o)) {
         rc = shifts_init(&s, p->o.backend, p->config, wanted & turn,
                          forward_chunk_positions(p->forward), weights, err);
         struct forward_pair_tap pair = shifts_tap(&s);
@@ -569,19 +586,26 @@ static int run_mlp(struct layer_job *j, bool move, struct err *err)
     struct pass *p = j->p;
     unsigned wanted =
         j->layer->is_moe ? wanted_kinds(p, j->layer->index, mlp_groups, MLP_GROUPS) : 0;
-    bool moved = move && wanted && !propagates(p);
-    int rc = 0;
+    bool learns = pass_learns(p, j->layer->index);
+    bool shifts = pass_shifts(&p->o), moved = move && wanted && !propagates(p);
+    int rc = learns ? pass_learner_init(&j->learner, p, j->layer, err) : 0;
+    if (!learns)
+        progress_step(p->o.progress, pass_steps(p) - PASS_STEPS);
     if (!wanted)
         progress_step(p->o.progress, PASS_HESSIAN_STEPS + PASS_ROUNDING_STEPS);
-    else
-        rc = round_kinds(j, wanted, j->original ? first_kinds : all_kinds, moved, err);
+    else if (rc == 0)
+        rc = round_kinds(j, wanted, shifts ? first_kinds : all_kinds, moved && !learns, err);
     /* Down makes up for the rounding of gate and up, too. */
-    if (rc == 0 && wanted && j->original)
+    if (rc == 0 && wanted && shifts)
         rc = round_kinds(j, wanted, all_kinds & ~first_kinds, false, err);
+    if (rc == 0 && (move || learns) && j->original)
+        rc = forward_mlp(p->original, j->original, NULL, true, err);
+    if (rc == 0 && learns)
+        rc = pass_learner_run(&j->learner, j->original ? p->original : NULL, j->list, j->result,
+                              err);
     if (rc == 0 && move && !moved)
         rc = forward_mlp(p->forward, j->layer, NULL, true, err);
-    if (rc == 0 && move && j->original)
-        rc = forward_mlp(p->original, j->original, NULL, true, err);
+    pass_learner_release(&j->learner);
     return rc;
 }
 

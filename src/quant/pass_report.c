@@ -65,6 +65,21 @@ static json_t *expert_json(const struct pass *p, size_t layer, size_t expert,
     return o;
 }
 
+/* What learning has done: held-out losses a token, and the experts whose codes are new. */
+static json_t *learned_json(const struct pass *p, const struct learn_result *r)
+{
+    json_t *kept = json_array();
+    for (size_t e = 0; kept && e < p->config->experts; e++)
+        if (r->unit_kept[e] && json_array_append_new(kept, json_integer((json_int_t)e)) < 0) {
+            json_decref(kept);
+            kept = NULL;
+        }
+    return kept ? json_pack("{s:f,s:f,s:o,s:b}", "loss_before", r->before, "loss_after", r->after,
+                            "experts", kept, "shared",
+                            p->config->shared_size && r->unit_kept[p->config->experts])
+                : NULL;
+}
+
 int pass_report_layer(json_t **out, const struct pass *p, size_t layer,
                       const struct pass_layer_result *result, struct err *err)
 {
@@ -76,6 +91,9 @@ int pass_report_layer(json_t **out, const struct pass *p, size_t layer,
     int rc = o && experts ? 0 : no_memory(err);
     if (rc == 0 && p->note.length &&
         json_object_set_new(o, "note", json_string(str_get(&p->note))) < 0)
+        rc = no_memory(err);
+    if (rc == 0 && result->learned &&
+        json_object_set_new(o, "learned", learned_json(p, &result->learn)) < 0)
         rc = no_memory(err);
     unsigned attention = pass_bits_of(&p->o, layer, LINEAR_Q, 0).bits;
     if (rc == 0 && attention < 16 &&

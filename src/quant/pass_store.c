@@ -34,6 +34,7 @@ static void store_free(struct store *s)
 {
     writer_list_release(&s->list);
     free(s->result.expert);
+    free(s->result.learn.unit_kept);
     json_decref(s->report);
     free(s->hidden);
     free(s);

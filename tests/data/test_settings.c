@@ -41,6 +41,7 @@ static const struct {
     {"refine", "0", "2"},
     {"propagation", "quant", "fp"},
     {"shift", "off", "on"},
+    {"learn", "0", "100"},
     {"bits_high", "4", "16"},
     {"bits_low", "2", "3"},
     {"bits_shared", "8", "4"},
