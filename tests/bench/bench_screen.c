@@ -4,7 +4,8 @@
  * one core. The whole way through a pseudo-terminal: event, recomputation, drawing, and what
  * curses sends; bytes are counted at the other end. Then loading the same trace from a file.
  *
- *     bench_screen            one JSON line a case: median and 99th percentile
+ *     bench_screen            one JSON line a case: median and 99th percentile of the time, and of
+ *                             the processor time, which a busy machine does not change as much
  *     bench_screen budget     the cases of plans within a budget alone
  *     bench_screen bytes      a table: bytes a key on every screen, and seconds at 9,600 baud
  */
@@ -33,11 +34,16 @@
 
 enum { SAMPLES = 60, SAMPLES_MAX = 400, RESULTS = 24, FRAME_MS = 16, BAUD_BYTES = 960 };
 
-static double now(void)
+static double clock_ms(clockid_t clock)
 {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(clock, &t);
     return (double)t.tv_sec * 1e3 + (double)t.tv_nsec * 1e-6;
+}
+
+static double now(void)
+{
+    return clock_ms(CLOCK_MONOTONIC);
 }
 
 static void fail(const struct err *err)
@@ -230,10 +236,11 @@ static void measure(struct child *c, const uint32_t *keys, size_t count)
     frame(c);
     fprintf(c->tell, "ready\n");
     wait_counted(c);
-    double start = now();
+    double start = now(), cpu = clock_ms(CLOCK_PROCESS_CPUTIME_ID);
     key(c, keys[count - 1]);
     frame(c);
-    fprintf(c->tell, "frame %.4f\n", now() - start);
+    cpu = clock_ms(CLOCK_PROCESS_CPUTIME_ID) - cpu;
+    fprintf(c->tell, "frame %.4f %.4f\n", now() - start, cpu);
     wait_counted(c);
 }
 
@@ -396,7 +403,7 @@ static int child_main(const struct app_options *options, int tell, int go)
 
 struct tally {
     char screen[64], move[64], size[16];
-    double ms[SAMPLES_MAX], bytes[SAMPLES_MAX];
+    double ms[SAMPLES_MAX], cpu[SAMPLES_MAX], bytes[SAMPLES_MAX];
     size_t count;
     bool table;
 };
@@ -418,6 +425,7 @@ static void print_case(struct tally *t)
     if (t->count == 0)
         return;
     qsort(t->ms, t->count, sizeof *t->ms, compare);
+    qsort(t->cpu, t->count, sizeof *t->cpu, compare);
     qsort(t->bytes, t->count, sizeof *t->bytes, compare);
     double median = percentile(t->ms, t->count, 0.5), last = percentile(t->ms, t->count, 0.99);
     double bytes = percentile(t->bytes, t->count, 0.5), most = percentile(t->bytes, t->count, 0.99);
@@ -426,9 +434,10 @@ static void print_case(struct tally *t)
                bytes / BAUD_BYTES);
     else
         printf("{\"bench\":\"screen\",\"size\":\"%s\",\"screen\":\"%s\",\"move\":\"%s\","
-               "\"median_ms\":%.3f,\"p99_ms\":%.3f,\"of_frame\":%.2f,\"median_bytes\":%.0f,"
-               "\"p99_bytes\":%.0f}\n",
-               t->size, t->screen, t->move, median, last, last / FRAME_MS, bytes, most);
+               "\"median_ms\":%.3f,\"p99_ms\":%.3f,\"of_frame\":%.2f,\"cpu_median_ms\":%.3f,"
+               "\"cpu_p99_ms\":%.3f,\"median_bytes\":%.0f,\"p99_bytes\":%.0f}\n",
+               t->size, t->screen, t->move, median, last, last / FRAME_MS,
+               percentile(t->cpu, t->count, 0.5), percentile(t->cpu, t->count, 0.99), bytes, most);
     fflush(stdout);
     t->count = 0;
 }
@@ -450,11 +459,12 @@ static size_t drain(int master)
 /* One line of the child; false at its end. */
 static bool take_line(struct tally *t, const char *line, size_t bytes, int go)
 {
-    double ms;
+    double ms, cpu;
     if (sscanf(line, "case %63[^|]|%63[^\n]", t->screen, t->move) == 2)
         return true;
-    if (sscanf(line, "frame %lf", &ms) == 1 && t->count < SAMPLES_MAX) {
+    if (sscanf(line, "frame %lf %lf", &ms, &cpu) == 2 && t->count < SAMPLES_MAX) {
         t->ms[t->count] = ms;
+        t->cpu[t->count] = cpu;
         t->bytes[t->count++] = (double)bytes;
     }
     if (write(go, "g", 1) != 1)
