@@ -244,7 +244,9 @@ int losses_shelf_start(struct losses_shelf *s, const struct settings *settings, 
     int failed = pthread_create(&s->thread, NULL, measure_main, s);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (failed) {
+        pthread_mutex_lock(&s->lock);
         s->phase = APP_LOSSES_IDLE;
+        pthread_mutex_unlock(&s->lock);
         return err_set(err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed));
     }
     s->started = true;

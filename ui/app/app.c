@@ -132,14 +132,9 @@ static bool is_computing(const struct app *a)
     return asked || a->cosine_phase == APP_COSINE_RUNNING || a->front.provisional;
 }
 
-static bool is_measuring(const struct app *a)
-{
-    return a->measuring.phase == APP_LOSSES_RUNNING || a->measuring.phase == APP_LOSSES_CANCELLING;
-}
-
 bool app_busy(const struct app *a)
 {
-    return app_run_is_active(a) || is_measuring(a) || is_computing(a);
+    return app_run_is_active(a) || app_budget_measuring(a) || is_computing(a);
 }
 
 bool app_waiting(const struct app *a)

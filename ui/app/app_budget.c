@@ -292,7 +292,7 @@ void app_budget_switch(struct app *a)
                 app_budget_bits(&a->document.budget, a->front.weights), a->front.rise, before);
 }
 
-static bool is_measuring(const struct app *a)
+bool app_budget_measuring(const struct app *a)
 {
     return a->measuring.phase == APP_LOSSES_RUNNING || a->measuring.phase == APP_LOSSES_CANCELLING;
 }
@@ -303,7 +303,7 @@ void app_budget_measure(struct app *a)
     struct err err = {0};
     if (!h->losses_start)
         app_say(a, STYLE_WARN, "measuring needs the model: start with --model DIR");
-    else if (is_measuring(a))
+    else if (app_budget_measuring(a))
         app_say(a, STYLE_WARN, "losses are being measured; Ctrl-C cancels that");
     else if (a->front.losses)
         app_say(a, STYLE_TEXT_DIM, "measured for these settings already: %s", a->front.path);
@@ -320,7 +320,7 @@ void app_budget_measure(struct app *a)
 bool app_budget_cancel(struct app *a)
 {
     const struct app_host *h = &a->options->host;
-    if (!is_measuring(a) || !h->losses_cancel)
+    if (!app_budget_measuring(a) || !h->losses_cancel)
         return false;
     h->losses_cancel(h->context);
     h->losses_poll(h->context, &a->measuring);
@@ -345,10 +345,10 @@ static void tell_end(struct app *a)
 void app_budget_tick(struct app *a)
 {
     const struct app_host *h = &a->options->host;
-    bool before = is_measuring(a);
+    bool before = app_budget_measuring(a);
     if (h->losses_poll)
         h->losses_poll(h->context, &a->measuring);
-    if (before && !is_measuring(a))
+    if (before && !app_budget_measuring(a))
         tell_end(a);
     if (a->front.provisional && ++a->front.rest > TICKS_OF_REST)
         app_budget_finish(a);

@@ -91,6 +91,7 @@ void app_budget_move(struct app *a, double bits);
 void app_budget_switch(struct app *a);
 /* Measures losses for the settings on the screen, or goes on with that. */
 void app_budget_measure(struct app *a);
+bool app_budget_measuring(const struct app *a);
 /* False where nothing is measured. */
 bool app_budget_cancel(struct app *a);
 /* The best plan now, where one is shown that may not be it. */

@@ -4,11 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-static bool is_measuring(const struct app *a)
-{
-    return a->measuring.phase == APP_LOSSES_RUNNING || a->measuring.phase == APP_LOSSES_CANCELLING;
-}
-
 /* --- The chart --- */
 
 static void draw_measuring(struct app *a, struct cells *c, struct rect r)
@@ -38,7 +33,7 @@ void view_front_draw(struct app *a, struct cells *c, struct rect r)
 {
     struct figure f;
     a->other_map = (struct chart_map){0};
-    if (is_measuring(a)) {
+    if (app_budget_measuring(a)) {
         draw_measuring(a, c, r);
         return;
     }
@@ -62,7 +57,7 @@ static void losses_fact(struct view_facts *f)
 {
     const struct app *a = f->a;
     const char *path = a->front.path ? a->front.path : "", *slash = strrchr(path, '/');
-    if (is_measuring(a))
+    if (app_budget_measuring(a))
         view_fact(f, "losses", STYLE_ACCENT, "measuring, %.0f %%", 100 * a->measuring.progress);
     else if (a->front.losses)
         view_fact(f, "losses", STYLE_DEFAULT, "%s", slash ? slash + 1 : path);
@@ -93,7 +88,7 @@ void view_front_marks(struct view_facts *f)
     struct figure_mark mark[APP_MARKS_MAX];
     const struct app *a = f->a;
     size_t n = a->front.losses ? app_budget_marks(mark, a) : 0;
-    if (!a->front.losses && !is_measuring(a) && a->options->host.losses_start)
+    if (!a->front.losses && !app_budget_measuring(a) && a->options->host.losses_start)
         view_fact(f, "losses", STYLE_TEXT_DIM, "M measures them, for budgets");
     if (n == 0)
         return;

@@ -73,7 +73,7 @@ static void draw_averages(struct app *a, struct cells *c, struct rect r)
 static void split(const struct app *a, struct rect r, struct rect *grid, struct rect *front)
 {
     enum { HEAD = 2, LEGEND = 2, FRONT_MIN = 8 };
-    bool measured = a->front.losses || a->measuring.phase == APP_LOSSES_RUNNING;
+    bool measured = a->front.losses || app_budget_measuring(a);
     int rows = (int)a->plan.layers_count + HEAD + LEGEND;
     *grid = a->other_chart ? (struct rect){0} : r;
     *front = a->other_chart ? r : (struct rect){0};
