@@ -92,8 +92,8 @@ void chart_frame_hidden(const struct chart_frame *f, size_t hidden);
 void chart_frame_map(const struct chart_frame *f, size_t hidden, struct chart_map *map);
 
 /* A glyph over what is there: a bar (STYLE_SOLID) keeps showing as its background, and the glyph
- * then takes the colour that can be seen on it. Where it fills less than half of the cell, or has
- * a texture, the glyph replaces a part of the bar, but never its foot: low bars stay in sight. */
+ * then takes the colour that can be seen on it. Where it fills a small part of the cell, or has a
+ * texture, the glyph replaces that part, but never the bar's foot: low bars stay in sight. */
 void chart_overlay(struct cells *c, int x, int y, const char *glyph, struct style s);
 /* One centred line where there is nothing to draw. */
 void chart_nothing(struct cells *c, struct rect r, const struct style_look *look, const char *text);

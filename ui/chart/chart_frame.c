@@ -364,11 +364,13 @@ static int filled(const struct cell *cell)
 void chart_overlay(struct cells *c, int x, int y, const char *glyph, struct style s)
 {
     const struct cell *cell = cells_at(c, x, y);
-    int eighths = cell ? filled(cell) : 0;
-    bool hides = is_bar(cell) && cell->style.bg == STYLE_DEFAULT && eighths < 4;
-    if (!cell || (hides && !is_bar(cells_at(c, x, y + 1))))
+    if (!cell)
         return;
-    s.bg = eighths >= 4 ? cell->style.fg : cell->style.bg;
+    bool foot = is_bar(cell) && !is_bar(cells_at(c, x, y + 1));
+    int eighths = filled(cell), full = foot ? 4 : 6; /* from there it counts as full */
+    if (foot && cell->style.bg == STYLE_DEFAULT && eighths < full)
+        return;
+    s.bg = eighths >= full ? cell->style.fg : cell->style.bg;
     s.attr |= cell->style.attr & STYLE_SOLID;
     if (s.bg != STYLE_DEFAULT)
         s.fg = STYLE_ON_BAR;
