@@ -209,6 +209,8 @@ struct backend {
     /* How often chunks of tokens and batches of linears are halved, set by the owner after
      * ERR_DEVICE_MEMORY; those who cut work into chunks look at it. 0 at first. */
     unsigned halvings;
+    /* Tokens at a time with which the device has enough to do; 0: any number. */
+    size_t chunk_tokens;
 };
 
 static inline struct parallel *backend_pool(struct backend *b)

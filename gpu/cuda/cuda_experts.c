@@ -97,7 +97,8 @@ int cuda_grouped_matmul(struct backend *b, struct tensor *out, const struct tens
         rc = cuda_expect(c, out, "grouped_matmul: out", TENSOR_F32, slots, columns, err);
     for (size_t e = 0; rc == 0 && e < groups->experts; e++)
         rc = cuda_expect(c, w[e], "grouped_matmul: w", TENSOR_F32, columns, in, err);
-    /* An expert's product fills the device from some hundred tokens on. */
+    /* Chunks are so large that an expert's product fills the device (cuda_ops.c, chunk_tokens()).
+     */
     for (size_t e = 0; rc == 0 && e < groups->experts; e++) {
         size_t first = groups->offset[e];
         rc = cuda_product(c, out->f + first * columns, x->f + first * in, w[e]->f,

@@ -104,6 +104,15 @@ static int keep_memory(struct cuda_backend *c, struct err *err)
     return cuda_check(c, code, "memory pool", err);
 }
 
+/* An expert gets an eighth or so of a chunk's tokens, and its product alone shall fill the device:
+ * 132 multiprocessors with squares of 128 x 128. From the device's memory, so that its results do
+ * not depend on what else runs there. */
+static size_t chunk_tokens(uint64_t memory)
+{
+    const uint64_t gib = (uint64_t)1 << 30;
+    return memory >= 60 * gib ? 32768 : memory >= 30 * gib ? 16384 : memory >= 14 * gib ? 8192 : 0;
+}
+
 static int open_device(struct cuda_backend *c, const struct cuda_options *o, struct err *err)
 {
     struct cudaDeviceProp p;
@@ -120,6 +129,8 @@ static int open_device(struct cuda_backend *c, const struct cuda_options *o, str
     int rc = cuda_check(c, code, "start", err);
     if (rc < 0)
         return rc;
+    c->base.chunk_tokens =
+        chunk_tokens(o->memory_limit && o->memory_limit < total ? o->memory_limit : total);
     c->limit = o->memory_limit && o->memory_limit < free_bytes ? o->memory_limit : free_bytes;
     snprintf(c->description, sizeof c->description,
              "%.120s (device %d, compute capability %d.%d), %.1f GiB free, CUDA %d.%d, products "

@@ -131,9 +131,11 @@ static int embed_all(struct forward *f, struct err *err)
 }
 
 /* Tokens of a chunk: as many as give its slots the size of a layer's experts, since larger chunks
- * save no more of their traffic. */
-static size_t chunk_tokens(const struct model_config *c)
+ * save no more of their traffic; or as many as the device wants. */
+static size_t chunk_tokens(const struct model_config *c, const struct backend *b)
 {
+    if (b->chunk_tokens)
+        return b->chunk_tokens;
     size_t experts = 3 * c->experts * c->hidden * c->expert_size;
     size_t token = 2 * c->top_k * (c->hidden + c->expert_size);
     size_t tokens = token ? experts / token : CHUNK_TOKENS_MAX;
@@ -159,7 +161,7 @@ int forward_new(struct forward **out, const struct model *m, struct backend *b, 
     f->starts = starts;
     f->windows = windows;
     f->window = window;
-    size_t chunk = chunk_tokens(m->config) >> b->halvings;
+    size_t chunk = chunk_tokens(m->config, b) >> b->halvings;
     f->chunk_windows = window < chunk ? chunk / window : 1;
     f->chunks = (windows + f->chunk_windows - 1) / f->chunk_windows;
     f->hidden = mem_array(f->chunks, sizeof(struct tensor *), err);

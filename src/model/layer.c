@@ -52,6 +52,13 @@ static int load_attention(struct model_layer *l, struct weights *w, struct err *
     return rc;
 }
 
+static void name_linear(struct weights_linear *out, const struct model_config *c, size_t layer,
+                        enum model_linear linear, size_t expert)
+{
+    model_linear_name(out->name, c, layer, linear, expert);
+    model_linear_shape(c, linear, &out->columns, &out->rows);
+}
+
 static int load_experts(struct model_layer *l, struct weights *w, struct err *err)
 {
     size_t experts = w->model->config->experts;
@@ -61,11 +68,16 @@ static int load_experts(struct model_layer *l, struct weights *w, struct err *er
         if (!*sets[s])
             return ERR_NOMEM;
     }
-    int rc = 0;
-    for (size_t e = 0; rc == 0 && e < experts; e++)
-        for (size_t s = 0; rc == 0 && s < 3; s++)
-            rc = load_linear(&(*sets[s])[e], w, l->index, (enum model_linear)(LINEAR_GATE + s), e,
-                             err);
+    struct weights_linear *list = mem_array(3 * experts, sizeof *list, err);
+    if (!list)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < 3 * experts; i++) {
+        size_t e = i / 3, s = i % 3;
+        list[i].out = &(*sets[s])[e];
+        name_linear(&list[i], w->model->config, l->index, (enum model_linear)(LINEAR_GATE + s), e);
+    }
+    int rc = weights_load_linears(list, 3 * experts, w->model, w->backend, err);
+    free(list);
     return rc;
 }
 

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "data/base/mem.h"
+#include "data/base/parallel.h"
 
 void weights_release(struct weights *w)
 {
@@ -59,41 +60,104 @@ static int check_tensor(const struct weights *w, const struct tensor_info *info,
     return 0;
 }
 
-int weights_load(struct tensor **out, struct weights *w, const char *name, size_t rows,
-                 size_t columns, struct err *err)
+static const enum backend_source sources[] = {[DTYPE_F64] = SOURCE_F64,
+                                              [DTYPE_F32] = SOURCE_F32,
+                                              [DTYPE_F16] = SOURCE_F16,
+                                              [DTYPE_BF16] = SOURCE_BF16};
+
+/* As it is stored, into the buffer. */
+static int read_plain(struct weights *w, enum backend_source *source, const char *name, size_t rows,
+                      size_t columns, struct err *err)
 {
-    static const enum backend_source sources[] = {[DTYPE_F64] = SOURCE_F64,
-                                                  [DTYPE_F32] = SOURCE_F32,
-                                                  [DTYPE_F16] = SOURCE_F16,
-                                                  [DTYPE_BF16] = SOURCE_BF16};
     const struct tensor_info *info = checkpoint_find(w->model->checkpoint, name);
     int rc = check_tensor(w, info, name, rows, columns, err);
     if (rc == 0)
         rc = grow(w, info->bytes, err);
-    if (rc == 0)
-        rc = checkpoint_read(w->model->checkpoint, info, w->buffer, err);
-    if (rc == 0)
-        rc = upload_new(out, w, rows, columns, sources[info->dtype], err);
-    return rc;
+    if (rc < 0)
+        return rc;
+    *source = sources[info->dtype];
+    return checkpoint_read(w->model->checkpoint, info, w->buffer, err);
 }
 
-int weights_load_linear(struct tensor **out, struct weights *w, const char *linear, size_t rows,
-                        size_t columns, struct err *err)
+static int read_linear(struct weights *w, enum backend_source *source, const char *linear,
+                       size_t rows, size_t columns, struct err *err)
 {
     if (checkpoint_quantization(w->model->checkpoint) == CHECKPOINT_PLAIN) {
         char name[MODEL_NAME_MAX + sizeof ".weight"];
         snprintf(name, sizeof name, "%s.weight", linear);
-        return weights_load(out, w, name, rows, columns, err);
+        return read_plain(w, source, name, rows, columns, err);
     }
     size_t count, bytes;
     if (!mem_mul(&count, rows, columns) || !mem_mul(&bytes, count, sizeof(float)))
         return err_set(err, ERR_NOMEM, NULL, "%s of %zu x %zu does not fit in memory", linear, rows,
                        columns);
+    *source = SOURCE_F32;
     int rc = grow(w, bytes, err);
-    if (rc == 0)
-        rc = model_read_linear(w->model, linear, columns, rows, w->buffer, err);
-    if (rc == 0)
-        rc = upload_new(out, w, rows, columns, SOURCE_F32, err);
+    return rc == 0 ? model_read_linear(w->model, linear, columns, rows, w->buffer, err) : rc;
+}
+
+int weights_load(struct tensor **out, struct weights *w, const char *name, size_t rows,
+                 size_t columns, struct err *err)
+{
+    enum backend_source source = SOURCE_F32;
+    int rc = read_plain(w, &source, name, rows, columns, err);
+    return rc == 0 ? upload_new(out, w, rows, columns, source, err) : rc;
+}
+
+int weights_load_linear(struct tensor **out, struct weights *w, const char *linear, size_t rows,
+                        size_t columns, struct err *err)
+{
+    enum backend_source source = SOURCE_F32;
+    int rc = read_linear(w, &source, linear, rows, columns, err);
+    return rc == 0 ? upload_new(out, w, rows, columns, source, err) : rc;
+}
+
+/* --- Several at a time --- */
+
+enum { AT_ONCE = 16 };
+
+/* One of those that are read at a time. */
+struct slot {
+    struct weights w;
+    const struct weights_linear *linear;
+    enum backend_source source;
+    struct err err;
+};
+
+static void read_item(void *context, size_t item, size_t worker)
+{
+    (void)worker;
+    struct slot *l = (struct slot *)context + item;
+    (void)!read_linear(&l->w, &l->source, l->linear->name, l->linear->rows, l->linear->columns,
+                       &l->err);
+}
+
+int weights_load_linears(const struct weights_linear *list, size_t count, const struct model *m,
+                         struct backend *b, struct err *err)
+{
+    struct slot slots[AT_ONCE] = {0};
+    int rc = 0;
+    for (size_t i = 0; i < AT_ONCE; i++)
+        slots[i].w = (struct weights){.model = m, .backend = b};
+    for (size_t first = 0; rc == 0 && first < count; first += AT_ONCE) {
+        size_t now = count - first < AT_ONCE ? count - first : AT_ONCE;
+        for (size_t i = 0; i < now; i++)
+            slots[i].linear = &list[first + i];
+        parallel_for(backend_pool(b), now, read_item, slots);
+        for (size_t i = 0; rc == 0 && i < now; i++) {
+            struct slot *l = &slots[i];
+            if (l->err.code) {
+                rc = l->err.code;
+                if (err && !err->code)
+                    *err = l->err;
+            } else {
+                rc = upload_new(l->linear->out, &l->w, l->linear->rows, l->linear->columns,
+                                l->source, err);
+            }
+        }
+    }
+    for (size_t i = 0; i < AT_ONCE; i++)
+        weights_release(&slots[i].w);
     return rc;
 }
 

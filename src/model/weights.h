@@ -21,6 +21,15 @@ ERR_CHECK int weights_load(struct tensor **out, struct weights *w, const char *n
 ERR_CHECK int weights_load_linear(struct tensor **out, struct weights *w, const char *linear,
                                   size_t rows, size_t columns, struct err *err);
 
+/* Several linears: read, and unpacked, on all threads, a few at a time. */
+struct weights_linear {
+    struct tensor **out;
+    char name[MODEL_NAME_MAX]; /* without ".weight" */
+    size_t rows, columns;
+};
+ERR_CHECK int weights_load_linears(const struct weights_linear *list, size_t count,
+                                   const struct model *m, struct backend *b, struct err *err);
+
 /* Embedding, last norm and head of a model; the head is the embedding where they are tied. */
 ERR_CHECK int weights_load_embedding(struct tensor **out, const struct model *m, struct backend *b,
                                      struct err *err);

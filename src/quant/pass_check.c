@@ -319,7 +319,8 @@ static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uin
 {
     const struct model_config *c = o->model->config;
     uint64_t hidden = (uint64_t)o->windows * o->window * c->hidden * sizeof(float);
-    uint64_t chunk = o->window > 4096 ? o->window : 4096;
+    uint64_t chunk = o->backend->chunk_tokens ? o->backend->chunk_tokens : 4096;
+    chunk = o->window > chunk ? o->window : chunk;
     uint64_t slot = (uint64_t)c->hidden + 2 * (uint64_t)c->expert_size;
     uint64_t work = chunk * (6 * (uint64_t)c->hidden + c->top_k * slot) * sizeof(float);
     uint64_t layer = work + floats * sizeof(float) + hessians * sizeof(double) +
