@@ -21,7 +21,7 @@ enum {
     HEADS = 16,
     HEAD = 128,
     WINDOW = 2048,
-    CHUNK = 4096,
+    CHUNK_MIN = 4096,
     KINDS = 3
 };
 
@@ -35,12 +35,13 @@ static double seconds_now(void)
 struct bench {
     struct backend *b;
     struct err err;
-    size_t tokens, experts;
-    float *random;            /* HIDDEN * CHUNK of them */
+    size_t tokens, experts, chunk;
+    float *random;            /* HIDDEN * chunk of them */
     struct tensor **w[KINDS]; /* gate, up, down */
     struct tensor **h[2];     /* of gate and up, of down */
     struct tensor *attention[4];
-    double *matrix[2]; /* of the host: [expert][d][d] */
+    double *matrix[2];         /* of the host: [expert][d][d] */
+    struct tensor **factor[2]; /* or of the device: [expert] */
 };
 
 static void check(struct bench *s, int rc)
@@ -137,21 +138,22 @@ static void attention(struct bench *s, struct chunk *c)
     struct backend_attention shape = {
         .window = WINDOW, .heads = HEADS, .kv_heads = HEADS, .head_dim = HEAD};
     for (size_t i = 0; i < 3; i++)
-        check(s, ops->matmul(s->b, c->qkv[i], c->x, s->attention[i], NULL, CHUNK, &s->err));
+        check(s, ops->matmul(s->b, c->qkv[i], c->x, s->attention[i], NULL, s->chunk, &s->err));
     for (size_t i = 0; i < 2; i++)
-        check(s, ops->rope(s->b, c->qkv[i], CHUNK, HEADS, HEAD, WINDOW, 10000.0, &s->err));
-    check(s, ops->attention(s->b, c->out, c->qkv[0], c->qkv[1], c->qkv[2], CHUNK, &shape, &s->err));
-    check(s, ops->matmul(s->b, c->qkv[0], c->out, s->attention[3], NULL, CHUNK, &s->err));
+        check(s, ops->rope(s->b, c->qkv[i], s->chunk, HEADS, HEAD, WINDOW, 10000.0, &s->err));
+    check(s,
+          ops->attention(s->b, c->out, c->qkv[0], c->qkv[1], c->qkv[2], s->chunk, &shape, &s->err));
+    check(s, ops->matmul(s->b, c->qkv[0], c->out, s->attention[3], NULL, s->chunk, &s->err));
 }
 
 static void experts(struct bench *s, struct chunk *c, struct backend_groups *g, double *hessians)
 {
     const struct backend_ops *ops = s->b->ops;
-    check(s, ops->route(s->b, g, c->logits, CHUNK, TOP_K, false, &s->err));
+    check(s, ops->route(s->b, g, c->logits, s->chunk, TOP_K, false, &s->err));
     check(s, ops->gather(s->b, c->slots, c->x, g, &s->err));
     check(s, ops->grouped_matmul(s->b, c->gate, c->slots, s->w[0], g, &s->err));
     check(s, ops->grouped_matmul(s->b, c->up, c->slots, s->w[1], g, &s->err));
-    check(s, ops->swiglu(s->b, c->gate, c->gate, c->up, CHUNK * TOP_K, &s->err));
+    check(s, ops->swiglu(s->b, c->gate, c->gate, c->up, s->chunk * TOP_K, &s->err));
     if (hessians) {
         wait(s, c->gate);
         double started = seconds_now();
@@ -174,18 +176,18 @@ static void run_forward(struct bench *s)
     struct chunk c = {0};
     struct backend_groups g = {0};
     const struct backend_ops *ops = s->b->ops;
-    size_t chunks = (s->tokens + CHUNK - 1) / CHUNK;
-    double n = (double)chunks * CHUNK, hessians = 0.0, d = HIDDEN, m = INNER;
-    c.x = new_tensor(s, TENSOR_F32, CHUNK, HIDDEN);
-    c.out = new_tensor(s, TENSOR_F32, CHUNK, HIDDEN);
+    size_t chunks = (s->tokens + s->chunk - 1) / s->chunk;
+    double n = (double)chunks * s->chunk, hessians = 0.0, d = HIDDEN, m = INNER;
+    c.x = new_tensor(s, TENSOR_F32, s->chunk, HIDDEN);
+    c.out = new_tensor(s, TENSOR_F32, s->chunk, HIDDEN);
     for (size_t i = 0; i < 3; i++)
-        c.qkv[i] = new_tensor(s, TENSOR_F32, CHUNK, HIDDEN);
-    c.logits = new_tensor(s, TENSOR_F32, CHUNK, s->experts);
-    c.slots = new_tensor(s, TENSOR_F32, CHUNK * TOP_K, HIDDEN);
-    c.gate = new_tensor(s, TENSOR_F32, CHUNK * TOP_K, INNER);
-    c.up = new_tensor(s, TENSOR_F32, CHUNK * TOP_K, INNER);
-    check(s, ops->upload(s->b, c.x, 0, CHUNK, SOURCE_F32, s->random, &s->err));
-    check(s, ops->upload(s->b, c.logits, 0, CHUNK, SOURCE_F32, s->random, &s->err));
+        c.qkv[i] = new_tensor(s, TENSOR_F32, s->chunk, HIDDEN);
+    c.logits = new_tensor(s, TENSOR_F32, s->chunk, s->experts);
+    c.slots = new_tensor(s, TENSOR_F32, s->chunk * TOP_K, HIDDEN);
+    c.gate = new_tensor(s, TENSOR_F32, s->chunk * TOP_K, INNER);
+    c.up = new_tensor(s, TENSOR_F32, s->chunk * TOP_K, INNER);
+    check(s, ops->upload(s->b, c.x, 0, s->chunk, SOURCE_F32, s->random, &s->err));
+    check(s, ops->upload(s->b, c.logits, 0, s->chunk, SOURCE_F32, s->random, &s->err));
     attention(s, &c); /* the first use of a kernel loads it */
     experts(s, &c, &g, NULL);
     wait(s, c.out);
@@ -252,6 +254,58 @@ static void factorize(struct bench *s)
     free(h);
 }
 
+/* The way of a pass: shrunk to their mean, damped, permuted and factorized on the device. */
+static void factorize_there(struct bench *s)
+{
+    const struct backend_ops *ops = s->b->ops;
+    struct backend_hessian *h = get(s->experts * sizeof *h);
+    struct backend_factor *f = get(s->experts * sizeof *f);
+    uint32_t order[HIDDEN];
+    bool *failed = get(s->experts * sizeof *failed);
+    double **diagonal = get(s->experts * sizeof *diagonal), flop = 0.0, prepared = 0.0, whole = 0.0;
+    for (uint32_t i = 0; i < HIDDEN; i++)
+        order[i] = i;
+    for (size_t k = 0; k < 2; k++) {
+        size_t d = k ? INNER : HIDDEN;
+        struct tensor *mean = new_tensor(s, TENSOR_F64, d, d);
+        double started = seconds_now();
+        check(s, ops->hessian_mean(s->b, mean, s->h[k], s->experts, (double)s->tokens * TOP_K,
+                                   &s->err));
+        s->factor[k] = get(s->experts * sizeof(struct tensor *));
+        for (size_t e = 0; e < s->experts; e++) {
+            h[e] = (struct backend_hessian){d, s->h[k][e], mean, (double)d, 32768.0};
+            diagonal[e] = get(d * sizeof **diagonal);
+            s->factor[k][e] = new_tensor(s, TENSOR_F64, d, d);
+        }
+        check(s, ops->hessian_diagonals(s->b, diagonal, h, s->experts, &s->err));
+        prepared += seconds_now() - started;
+        for (size_t e = 0; e < s->experts; e++) {
+            double total = 1e-6;
+            for (size_t i = 0; i < d; i++)
+                total += diagonal[e][i];
+            for (size_t i = 0; i < d; i++)
+                diagonal[e][i] += 0.01 * total / (double)d;
+            f[e] = (struct backend_factor){&h[e], order, diagonal[e], s->factor[k][e]};
+            flop += (double)d * (double)d * (double)d / 3.0;
+        }
+        started = seconds_now();
+        check(s, ops->hessian_factorize(s->b, f, s->experts, failed, &s->err));
+        whole += seconds_now() - started;
+        for (size_t e = 0; e < s->experts; e++) {
+            if (failed[e])
+                fprintf(stderr, "bench_gpu: Hessian %zu has no factor\n", e);
+            free(diagonal[e]);
+        }
+        ops->tensor_free(s->b, mean);
+    }
+    printf("{\"stage\": \"means and diagonals\", \"seconds\": %.5f}\n", prepared);
+    print("factorization", whole, flop, 60.0);
+    free(diagonal);
+    free(failed);
+    free(f);
+    free(h);
+}
+
 static void sweep(struct bench *s)
 {
     enum { GROUP = 128, LEVELS = 15 };
@@ -276,8 +330,11 @@ static void sweep(struct bench *s)
         p[i] = (struct backend_sweep){.rows = rows,
                                       .columns = d,
                                       .grids = d / GROUP,
-                                      .weights = s->random,
-                                      .factor = s->matrix[down] + e * d * d,
+                                      .weights = s->factor[0] ? NULL : s->random,
+                                      .factor = s->factor[0] ? NULL : s->matrix[down] + e * d * d,
+                                      .device_weights =
+                                          s->factor[0] ? s->w[down ? 2 : i % 2][e] : NULL,
+                                      .device_factor = s->factor[0] ? s->factor[down][e] : NULL,
                                       .order = order,
                                       .grid = grid,
                                       .max_code = max_code,
@@ -306,8 +363,11 @@ static void free_tensors(struct bench *s)
     for (size_t e = 0; e < s->experts; e++) {
         for (size_t k = 0; k < KINDS; k++)
             ops->tensor_free(s->b, s->w[k][e]);
-        for (size_t k = 0; k < 2; k++)
+        for (size_t k = 0; k < 2; k++) {
             ops->tensor_free(s->b, s->h[k][e]);
+            if (s->factor[k])
+                ops->tensor_free(s->b, s->factor[k][e]);
+        }
     }
     for (size_t i = 0; i < 4; i++)
         ops->tensor_free(s->b, s->attention[i]);
@@ -330,8 +390,9 @@ int main(int argc, char **argv)
     }
     check(&s, rc);
     s.b = device.backend;
-    s.random = get(sizeof *s.random * HIDDEN * CHUNK);
-    fill(s.random, (size_t)HIDDEN * CHUNK, 7);
+    s.chunk = s.b->chunk_tokens ? s.b->chunk_tokens : CHUNK_MIN;
+    s.random = get(sizeof *s.random * HIDDEN * s.chunk);
+    fill(s.random, (size_t)HIDDEN * s.chunk, 7);
     for (size_t k = 0; k < KINDS; k++)
         s.w[k] = get(s.experts * sizeof(struct tensor *));
     load_weights(&s);
@@ -342,8 +403,12 @@ int main(int argc, char **argv)
             s.h[k][e] = new_tensor(&s, TENSOR_F64, d, d);
     }
     run_forward(&s);
-    fetch_hessians(&s);
-    factorize(&s);
+    if (s.b->ops->hessian_factorize) {
+        factorize_there(&s);
+    } else {
+        fetch_hessians(&s);
+        factorize(&s);
+    }
     sweep(&s);
     free_tensors(&s);
     for (size_t k = 0; k < KINDS; k++)
@@ -351,6 +416,7 @@ int main(int argc, char **argv)
     for (size_t k = 0; k < 2; k++) {
         free(s.h[k]);
         free(s.matrix[k]);
+        free(s.factor[k]);
     }
     free(s.random);
     device_close(&device);
