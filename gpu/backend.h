@@ -60,20 +60,22 @@ struct backend_sweep {
     const float *weights; /* [rows][input] */
     const double *factor; /* L, [columns][columns], lower triangle, the upper one zero; linears
                              that share one lie beside each other in a batch */
-    const struct tensor
-        *device_weights;                /* F32, in place of weights; and F64, in place of factor: */
-    const struct tensor *device_factor; /* where the table has hessian_factorize(); else NULL */
-    const uint32_t *order;              /* [columns] position -> input */
-    const uint32_t *grid;               /* [input] -> grid */
-    const uint8_t *max_code;            /* [grid] 2^bits - 1 */
-    const double *scale;                /* [rows][grids], > 0 */
-    const uint8_t *zero;                /* [rows][grids] */
-    uint8_t *codes;                     /* out: [rows][input] */
-    bool nearest;           /* no compensation: plain rounding; the losses are those of H */
-    double *loss;           /* out: tr(E H E^T) */
-    double *square;         /* out: sum of e^2 */
-    double *nearest_loss;   /* out: both for plain rounding, whatever `nearest` is; may be NULL, */
-    double *nearest_square; /* then both are */
+    /* Where the table has hessian_factorize(): F32 in place of weights, F64 in place of factor. */
+    const struct tensor *device_weights, *device_factor;
+    /* There: F32 [rows][input], out: scale * (code - zero) in single precision; may be
+     * device_weights; NULL: not wanted. */
+    struct tensor *restored;
+    const uint32_t *order;   /* [columns] position -> input */
+    const uint32_t *grid;    /* [input] -> grid */
+    const uint8_t *max_code; /* [grid] 2^bits - 1 */
+    const double *scale;     /* [rows][grids], > 0 */
+    const uint8_t *zero;     /* [rows][grids] */
+    uint8_t *codes;          /* out: [rows][input] */
+    bool nearest;            /* no compensation: plain rounding; the losses are those of H */
+    double *loss;            /* out: tr(E H E^T) */
+    double *square;          /* out: sum of e^2 */
+    double *nearest_loss;    /* out: both for plain rounding, whatever `nearest` is; may be NULL, */
+    double *nearest_square;  /* then both are */
 };
 
 /* A Hessian on the device, where it was summed: (sum + borrowed * mean) / divisor. */

@@ -120,6 +120,7 @@ struct cuda_sweep_problem {
     const uint8_t *zero;   /* [rows][grids] */
     double *sums;          /* [4][rows]: loss, square, and both of plain rounding */
     uint8_t *codes;        /* out [rows][input] */
+    float *restored;       /* out [rows][input]: what the codes stand for; may be NULL */
     int compensate, plain; /* what is asked for */
 };
 
@@ -150,7 +151,7 @@ cudaError_t cuda_k_sweep_squares(cudaStream_t s, const struct cuda_sweep_batch *
  * add. */
 cudaError_t cuda_k_sweep_block(cudaStream_t s, const struct cuda_sweep_batch *b, size_t first,
                                size_t width);
-/* The problems' codes from those of the batch. */
+/* The problems' codes from those of the batch, and what they stand for. */
 cudaError_t cuda_k_sweep_store(cudaStream_t s, const struct cuda_sweep_batch *b);
 
 #ifdef __cplusplus

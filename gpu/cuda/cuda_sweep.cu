@@ -83,9 +83,17 @@ static __global__ void __launch_bounds__(SQUARE *SQUARE_ROWS) store(cuda_sweep_b
         if (row0 + across < p.rows && input0 + i < b.d)
             s.a[across][i] = codes[p.place[input0 + i] * b.rows + across];
     __syncthreads();
-    for (unsigned r = down; r < SQUARE; r += SQUARE_ROWS)
-        if (row0 + r < p.rows && input0 + across < b.d)
-            p.codes[(row0 + r) * b.d + input0 + across] = s.a[r][across];
+    for (unsigned r = down; r < SQUARE; r += SQUARE_ROWS) {
+        size_t row = row0 + r, input = input0 + across;
+        if (row >= p.rows || input >= b.d)
+            continue;
+        uint8_t code = s.a[r][across];
+        size_t cell = row * p.grids + p.grid[input];
+        p.codes[row * b.d + input] = code;
+        if (p.restored)
+            p.restored[row * b.d + input] =
+                (float)p.scale[cell] * (float)((int)code - (int)p.zero[cell]);
+    }
 }
 
 cudaError_t cuda_k_sweep_store(cudaStream_t s, const struct cuda_sweep_batch *b)

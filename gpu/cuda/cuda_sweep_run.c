@@ -117,6 +117,7 @@ static void fill_problem(struct table_cursor *t, struct cuda_sweep_problem *out,
     out->top = take(t, p->max_code, grids_used(p));
     out->scale = take(t, p->scale, cells * sizeof *p->scale);
     out->zero = take(t, p->zero, cells);
+    out->restored = p->restored ? p->restored->f : NULL;
     out->compensate = !p->nearest;
     out->plain = p->nearest || p->nearest_loss;
 }
@@ -265,6 +266,10 @@ static int load_factor(struct cuda_batch *batch, size_t group, const struct back
 static int load(struct cuda_batch *batch, struct err *err)
 {
     int rc = 0;
+    for (size_t i = 0; rc == 0 && i < batch->count; i++)
+        if (batch->p[i].restored)
+            rc = cuda_expect(batch->c, batch->p[i].restored, "sweep: restored", TENSOR_F32,
+                             batch->p[i].rows, batch->p[i].columns, err);
     for (size_t i = 0, group = 0; rc == 0 && i < batch->count; i++) {
         rc = load_weights(batch, i, err);
         if (rc == 0 && (i == 0 || !same_factor(&batch->p[i], &batch->p[i - 1])))

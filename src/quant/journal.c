@@ -226,20 +226,20 @@ static char *hidden_path(const struct journal *j, size_t layers, struct err *err
     return str_path(j->dir, name, err);
 }
 
-enum {
-    HIDDEN_PIECE = 1 << 20
-}; /* floats that are hashed and written while they are in the cache */
-
-static int write_hidden(struct atomic_file *f, struct hash *h, const float *hidden, size_t count,
+static int write_hidden(struct atomic_file *f, struct hash *h, const struct journal_hidden *hidden,
                         struct err *err)
 {
-    int rc = 0;
-    for (size_t at = 0; rc == 0 && at < count; at += HIDDEN_PIECE) {
-        size_t bytes = (count - at < HIDDEN_PIECE ? count - at : HIDDEN_PIECE) * sizeof *hidden;
-        rc = hash_update(h, hidden + at, bytes, err);
+    float *part = mem_aligned(hidden->part_count, sizeof *part, err);
+    int rc = part ? 0 : ERR_NOMEM;
+    for (size_t i = 0; rc == 0 && i < hidden->parts; i++) {
+        size_t count = 0;
+        rc = hidden->read(hidden->context, i, part, &count, err);
         if (rc == 0)
-            rc = atomic_file_write(f, hidden + at, bytes, err);
+            rc = hash_update(h, part, count * sizeof *part, err);
+        if (rc == 0)
+            rc = atomic_file_write(f, part, count * sizeof *part, err);
     }
+    free(part);
     return rc;
 }
 
@@ -250,7 +250,7 @@ size_t journal_hidden_layers(const struct journal *j)
     return count < journal_layers(j) ? count : journal_layers(j);
 }
 
-int journal_save_hidden(struct journal *j, size_t layers, const float *hidden, size_t count,
+int journal_save_hidden(struct journal *j, size_t layers, const struct journal_hidden *hidden,
                         struct err *err)
 {
     char sum[HASH_HEX_SIZE];
@@ -261,7 +261,7 @@ int journal_save_hidden(struct journal *j, size_t layers, const float *hidden, s
     if (rc == 0)
         rc = atomic_file_open(&f, path, err);
     if (rc == 0) {
-        rc = write_hidden(&f, h, hidden, count, err);
+        rc = write_hidden(&f, h, hidden, err);
         if (rc == 0)
             rc = hash_finish(h, sum, err);
         if (rc == 0)

@@ -39,10 +39,16 @@ const json_t *journal_layer(const struct journal *j, size_t index); /* report, b
 /* Array of all reports, borrowed. */
 const json_t *journal_reports(const struct journal *j);
 
+/* Hidden states in parts of at most part_count floats; `read` gives the count of each. */
+struct journal_hidden {
+    size_t parts, part_count;
+    void *context;
+    int (*read)(void *context, size_t part, float *out, size_t *count, struct err *err);
+};
 /* Hidden states behind layer number `layers` - 1; from the next journal_commit() on they are the
  * ones to go on from. Load verifies the checksum. */
-ERR_CHECK int journal_save_hidden(struct journal *j, size_t layers, const float *hidden,
-                                  size_t count, struct err *err);
+ERR_CHECK int journal_save_hidden(struct journal *j, size_t layers,
+                                  const struct journal_hidden *hidden, struct err *err);
 /* Finished layers behind which the hidden states are those on disk; 0: none are. */
 size_t journal_hidden_layers(const struct journal *j);
 /* Forgets finished layers from number `layers` on, which will be done again. */

@@ -119,8 +119,8 @@ ERR_CHECK int pass_layer_run(struct pass *p, struct writer_list *list,
 
 /* --- pass_store.c, continued --- */
 
-/* Hands layer p->next to the lane, which must be idle: hidden states, shard, journal. `list` and
- * `result` are taken over, unless it fails. */
+/* Saves hidden states, where they are due, and hands layer p->next to the lane, which must be idle:
+ * shard and journal. `list` and `result` are taken over, unless it fails. */
 ERR_CHECK int pass_store(struct pass *p, struct writer_list *list, struct pass_layer_result *result,
                          struct err *err);
 /* p->next and the snapshot from the journal. */

@@ -176,6 +176,11 @@ static int pick_channels(const struct layer_job *j, struct part *t,
     return rc;
 }
 
+static bool propagates(const struct pass *p)
+{
+    return p->o.plan->settings.propagation == PROPAGATION_QUANT;
+}
+
 /* Do the Hessians stay on the device? Only where nothing on the host needs more than diagonals. */
 static bool stays(const struct layer_job *j)
 {
@@ -206,8 +211,10 @@ static int add_part(struct layer_job *j, struct batch *b, const struct linear_gr
         .hessian = b->units - 1,
         .bits = {t->bits.bits, t->bits.channel_bits, t->bits.channels, t->packed.channel_index},
         .codes = t->packed.codes};
-    if (stays(j)) /* until take_parts() it has the checkpoint's weights */
+    if (stays(j)) { /* until it is rounded it has the checkpoint's weights */
         item->device_weights = model_layer_linear(j->layer, linear, unit);
+        item->restore = propagates(j->p) && !pass_learner_takes(&j->learner, linear, t->bits.bits);
+    }
     return rc;
 }
 
@@ -290,11 +297,6 @@ static void prepare_part(void *context, size_t i, size_t worker)
         (void)!pick_channels(job->j, t, &job->b->hessians[unit], &t->err);
 }
 
-static bool propagates(const struct pass *p)
-{
-    return p->o.plan->settings.propagation == PROPAGATION_QUANT;
-}
-
 static void encode_part(void *context, size_t i, size_t worker)
 {
     (void)worker;
@@ -306,7 +308,7 @@ static void encode_part(void *context, size_t i, size_t worker)
         return;
     if (writer_list_encode(job->j->list, t->place, p->o.format, &t->packed, t->name, t->dtype,
                            &t->err) == 0 &&
-        propagates(p))
+        propagates(p) && !job->b->items[i].restored)
         packed_dequantize(&t->packed, t->weights);
 }
 
@@ -344,7 +346,7 @@ static int take_parts(struct layer_job *j, struct batch *b, struct err *err)
         if (t->learned)
             rc = pass_learner_add(&j->learner, t->linear, t->unit, t->name, t->dtype, &t->packed,
                                   &t->weights, err);
-        if (rc < 0 || t->learned || !propagates(j->p))
+        if (rc < 0 || t->learned || b->items[i].restored || !propagates(j->p))
             continue;
         struct tensor *tensor = model_layer_linear(j->layer, t->linear, t->unit);
         rc = device->ops->upload(device, tensor, 0, t->out, SOURCE_F32, t->weights, err);

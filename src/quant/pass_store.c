@@ -1,5 +1,5 @@
-/* A finished layer on its way to the disk, in the lane that writes: hidden states, shard, journal,
- * in this order (see journal.h), while the next layer is computed. */
+/* A finished layer on its way to the disk: hidden states, then in the lane that writes shard and
+ * journal (in this order, see journal.h), while the next layer is computed. */
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -27,7 +27,6 @@ struct store {
     struct writer_list list;
     struct pass_layer_result result;
     json_t *report;
-    float *hidden; /* [positions][hidden] behind the layer; NULL: not saved */
 };
 
 static void store_free(struct store *s)
@@ -36,7 +35,6 @@ static void store_free(struct store *s)
     free(s->result.expert);
     free(s->result.learn.unit_kept);
     json_decref(s->report);
-    free(s->hidden);
     free(s);
 }
 
@@ -61,25 +59,27 @@ static bool hidden_due(const struct pass *p)
            pass_clock() - p->hidden_saved >= share * took;
 }
 
-/* The hidden states as they are now, for the lane to save. */
-static int take_hidden(struct store *s, struct err *err)
+static int read_hidden(void *context, size_t part, float *out, size_t *count, struct err *err)
 {
-    struct pass *p = s->p;
-    size_t count = p->positions * p->config->hidden;
-    if (!hidden_due(p))
-        return 0;
-    s->hidden = mem_aligned(count, sizeof *s->hidden, err);
-    return s->hidden ? forward_get_hidden(p->forward, s->hidden, err) : ERR_NOMEM;
+    struct pass *p = context;
+    int rc = forward_get_chunk(p->forward, part, out, count, err);
+    *count *= p->config->hidden;
+    return rc;
 }
 
-static int save_hidden(const struct store *s, struct err *err)
+/* Not in the lane: a copy for it to save would be as large as they are. */
+static int save_hidden(struct pass *p, struct err *err)
 {
-    struct pass *p = s->p;
     double started = pass_clock();
-    if (!s->hidden)
+    if (!hidden_due(p))
         return 0;
-    int rc = journal_save_hidden(&p->journal, s->layer + 1, s->hidden,
-                                 p->positions * p->config->hidden, err);
+    struct journal_hidden hidden = {.parts = forward_chunks(p->forward),
+                                    .part_count =
+                                        forward_chunk_positions(p->forward) * p->config->hidden,
+                                    .context = p,
+                                    .read = read_hidden};
+    progress_stage(p->o.progress, "layer %zu of %zu: writing", p->next + 1, p->config->layers);
+    int rc = journal_save_hidden(&p->journal, p->next + 1, &hidden, err);
     p->hidden_saved = pass_clock();
     p->hidden_seconds = p->hidden_saved - started;
     return rc;
@@ -153,9 +153,7 @@ static int run_store(void *context, struct err *err)
 {
     struct store *s = context;
     struct pass *p = s->p;
-    int rc = save_hidden(s, err);
-    if (rc == 0)
-        rc = writer_shard(p->o.model->checkpoint, p->o.out, s->layer, &s->list, err);
+    int rc = writer_shard(p->o.model->checkpoint, p->o.out, s->layer, &s->list, err);
     if (rc == 0) {
         rc = journal_commit(&p->journal, s->report, err);
         s->report = NULL;
@@ -175,7 +173,7 @@ int pass_store(struct pass *p, struct writer_list *list, struct pass_layer_resul
     if (!s)
         return ERR_NOMEM;
     *s = (struct store){.p = p, .layer = p->next};
-    int rc = take_hidden(s, err);
+    int rc = save_hidden(p, err);
     if (rc == 0)
         rc = pass_report_layer(&s->report, p, p->next, result, err);
     if (rc < 0) {

@@ -37,9 +37,11 @@ struct quantizer_hessian {
 
 struct quantizer_item {
     size_t rows;
-    const float *weights;                /* [rows][d] */
-    const struct tensor *device_weights; /* the same; NULL unless the Hessian lies there, too */
-    size_t hessian;                      /* index; rises or stays from item to item */
+    const float *weights;          /* [rows][d] */
+    struct tensor *device_weights; /* the same; NULL unless the Hessian lies there, too */
+    bool restore;   /* asks for the rounded weights in device_weights, in place of those */
+    bool restored;  /* out: they are there */
+    size_t hessian; /* index; rises or stays from item to item */
     struct grid_bits bits;
     struct grid grid; /* out: owned by the caller (grid_release) */
     uint8_t *codes;   /* [rows][d], the caller's memory */

@@ -416,6 +416,7 @@ static struct backend_sweep problem_of(struct work *w, enum rounding rounding)
         .factor = w->f->l,
         .device_weights = w->live ? NULL : w->item->device_weights,
         .device_factor = w->f->device,
+        .restored = w->item->restore ? w->item->device_weights : NULL,
         .order = w->f->column,
         .grid = g->column,
         .max_code = g->max_code,
@@ -448,6 +449,7 @@ static int round_items(struct slice *s, enum rounding rounding, struct err *err)
         struct work *w = &s->works[i];
         if (w->f->failed)
             continue;
+        w->item->restored = w->item->restore;
         w->item->loss = w->loss - w->f->absolute * w->square;
         w->item->loss_rtn = rounding == ROUNDING_NEAREST
                                 ? w->item->loss

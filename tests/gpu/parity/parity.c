@@ -652,6 +652,7 @@ static void stay_sweep(struct trial *t, const struct stay *s, const double *fact
                               .factor = stays ? NULL : factor,
                               .device_weights = w,
                               .device_factor = stays ? s->factor[0] : NULL,
+                              .restored = w,
                               .order = s->order,
                               .grid = grid,
                               .max_code = &top,
@@ -661,8 +662,14 @@ static void stay_sweep(struct trial *t, const struct stay *s, const double *fact
                               .loss = &loss,
                               .square = &square};
     (void)!RUN(OPS->sweep(t->b, &p, 1, BACKEND_FP64, &t->err));
-    for (size_t i = 0; i < rows * d; i++)
+    if (stays)
+        (void)!RUN(OPS->download(t->b, w, 0, rows, weights, &t->err));
+    for (size_t i = 0; i < rows * d; i++) {
         label(t, codes[i]);
+        /* What the code stands for, which takes the weight's place. */
+        float value = (float)scale[i / d] * (float)((int)codes[i] - (int)zero[i / d]);
+        emit(t, stays ? weights[i] == value : 1.0);
+    }
     emit(t, loss);
     emit(t, square);
     drop(t, w);
