@@ -6,8 +6,8 @@
 #include "analysis/planner.h"
 #include "data/base/mem.h"
 #include "src/cli/cli_similarity.h"
-#include "src/original.h"
-#include "src/runs.h"
+#include "src/runs/original.h"
+#include "src/runs/runs.h"
 
 int cli_source_open(struct cli_source *out, const char *trace_path, const char *model_dir,
                     const struct settings *settings, struct err *err)

@@ -5,7 +5,7 @@
 #include <unistd.h>
 
 #include "src/cli/cli.h"
-#include "src/open_load.h"
+#include "src/workbench/open_load.h"
 #include "ui/app/walk.h"
 
 struct arguments {

@@ -5,7 +5,7 @@
 #include "src/cli/cli_device.h"
 #include "src/cli/cli_progress.h"
 #include "src/job.h"
-#include "src/run_keeper.h"
+#include "src/runs/run_keeper.h"
 
 struct arguments {
     const char *plan, *model, *out, *format, *progress;

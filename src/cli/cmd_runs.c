@@ -8,7 +8,7 @@
 #include "data/base/jsonio.h"
 #include "data/base/sanitize.h"
 #include "src/cli/cli.h"
-#include "src/run_record.h"
+#include "src/runs/run_record.h"
 
 struct arguments {
     const char *cancel, *forget;

@@ -15,7 +15,7 @@
 #include "src/compare/compare_internal.h"
 #include "src/eval/eval_json.h"
 #include "src/job.h"
-#include "src/runs.h"
+#include "src/runs/runs.h"
 
 static double seconds_now(void)
 {

@@ -5,8 +5,8 @@
 #include "data/losses.h"
 #include "src/calibration.h"
 #include "src/compare/compare.h"
-#include "src/original.h"
-#include "src/run_result.h"
+#include "src/runs/original.h"
+#include "src/runs/run_result.h"
 #include "src/session.h"
 
 /* One draw of the calibration. */

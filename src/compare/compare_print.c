@@ -10,7 +10,7 @@
 #include "data/base/sanitize.h"
 #include "data/base/unicode.h"
 #include "src/compare/compare_data.h"
-#include "src/runs.h"
+#include "src/runs/runs.h"
 
 const char *const compare_format_names[COMPARE_FORMATS] = {"text", "markdown", "csv", "json"};
 

@@ -9,7 +9,7 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/model/texts.h"
-#include "src/original.h"
+#include "src/runs/original.h"
 
 static const char ending[] = ".txt";
 

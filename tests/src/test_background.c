@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-#include "src/ask.h"
+#include "src/workbench/ask.h"
 
 static void nap(void)
 {

@@ -14,8 +14,8 @@
 #include "quant_run.h"
 #include "src/eval/eval_json.h"
 #include "src/job.h"
-#include "src/runs.h"
-#include "src/runs_report.h"
+#include "src/runs/runs.h"
+#include "src/runs/runs_report.h"
 
 static const char trace[] = TEST_GOLDEN "/tiny-olmoe/trace.h5";
 static const char *const calib[] = {trace};

@@ -16,9 +16,9 @@
 #include "data/base/atomic_file.h"
 #include "data/base/str.h"
 #include "quant_run.h"
-#include "src/original.h"
-#include "src/results.h"
-#include "src/runs.h"
+#include "src/runs/original.h"
+#include "src/runs/results.h"
+#include "src/runs/runs.h"
 
 static const char model_dir[] = TEST_SAMPLE "/tiny-olmoe";
 static const char *const text[] = {TEST_SAMPLE "/text/evaluation/letters-1.txt"};

@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "src/run_record.h"
+#include "src/runs/run_record.h"
 
 enum { LAYERS = 3, EXPERTS = 5 };
 

@@ -3,10 +3,10 @@
  * longer than a frame. The folder is looked at while somebody asks, and read again when it has
  * changed.
  */
-#ifndef MOQA_SRC_RUNS_WATCH_H
-#define MOQA_SRC_RUNS_WATCH_H
+#ifndef MOQA_SRC_RUNS_RUNS_WATCH_H
+#define MOQA_SRC_RUNS_RUNS_WATCH_H
 
-#include "src/runs.h"
+#include "src/runs/runs.h"
 
 struct runs_watch;
 

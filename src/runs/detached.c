@@ -1,4 +1,4 @@
-#include "src/detached.h"
+#include "src/runs/detached.h"
 
 #include <errno.h>
 #include <fcntl.h>

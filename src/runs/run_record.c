@@ -1,4 +1,4 @@
-#include "src/run_record.h"
+#include "src/runs/run_record.h"
 
 #include <dirent.h>
 #include <errno.h>

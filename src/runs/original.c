@@ -1,4 +1,4 @@
-#include "src/original.h"
+#include "src/runs/original.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,7 +11,7 @@
 #include "src/device.h"
 #include "src/eval/eval_json.h"
 #include "src/model/texts.h"
-#include "src/runs.h"
+#include "src/runs/runs.h"
 
 enum { VERSION = 1, FILE_LIMIT = 1 << 20, TEXT_LIMIT = 1 << 30, NAME_MAX_LENGTH = 64 };
 

@@ -1,4 +1,4 @@
-#include "src/run_result.h"
+#include "src/runs/run_result.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "src/run_keeper.h"
+#include "src/runs/run_keeper.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -3,8 +3,8 @@
  * text and a window and kept in a small file beside the runs (docs/formats.md, "Original"), under
  * the checkpoint's fingerprint, the texts' hash and the window.
  */
-#ifndef MOQA_SRC_ORIGINAL_H
-#define MOQA_SRC_ORIGINAL_H
+#ifndef MOQA_SRC_RUNS_ORIGINAL_H
+#define MOQA_SRC_RUNS_ORIGINAL_H
 
 #include "data/base/hash.h"
 #include "src/eval/perplexity.h"

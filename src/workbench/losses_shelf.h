@@ -3,8 +3,8 @@
  * runs or beside it, and a thread that measures more, whose file lies in the folder of the runs.
  * All but losses_shelf_open() return at once.
  */
-#ifndef MOQA_SRC_LOSSES_SHELF_H
-#define MOQA_SRC_LOSSES_SHELF_H
+#ifndef MOQA_SRC_WORKBENCH_LOSSES_SHELF_H
+#define MOQA_SRC_WORKBENCH_LOSSES_SHELF_H
 
 #include "data/model_config.h"
 #include "ui/app/app_host.h"

@@ -3,8 +3,8 @@
  * evaluated, its perplexity. What stands on disk is the record; nothing else is kept. A run whose
  * weights were removed, but not its result (run_result.h), counts as finished.
  */
-#ifndef MOQA_SRC_RUNS_H
-#define MOQA_SRC_RUNS_H
+#ifndef MOQA_SRC_RUNS_RUNS_H
+#define MOQA_SRC_RUNS_RUNS_H
 
 #include "data/plan.h"
 #include "ui/app/app_host.h"

@@ -1,6 +1,6 @@
 /* What a finished run lost, expert by expert: its moqa_report.json (docs/formats.md). */
-#ifndef MOQA_SRC_RUNS_REPORT_H
-#define MOQA_SRC_RUNS_REPORT_H
+#ifndef MOQA_SRC_RUNS_RUNS_REPORT_H
+#define MOQA_SRC_RUNS_RUNS_REPORT_H
 
 #include "data/base/err.h"
 #include "ui/app/app_host.h"

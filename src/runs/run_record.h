@@ -4,8 +4,8 @@
  * running process holds, so that a record that says "running" can be told from one whose process
  * has died. `moqa open` and `moqa runs` read the records; only the running process writes.
  */
-#ifndef MOQA_SRC_RUN_RECORD_H
-#define MOQA_SRC_RUN_RECORD_H
+#ifndef MOQA_SRC_RUNS_RUN_RECORD_H
+#define MOQA_SRC_RUNS_RUN_RECORD_H
 
 #include <sys/types.h>
 

@@ -2,8 +2,8 @@
  * The program around the workbench: computes similarity and runs jobs in threads of its own, and
  * answers the screen's questions at once (ui/app/app_host.h).
  */
-#ifndef MOQA_SRC_OPEN_HOST_H
-#define MOQA_SRC_OPEN_HOST_H
+#ifndef MOQA_SRC_WORKBENCH_OPEN_HOST_H
+#define MOQA_SRC_WORKBENCH_OPEN_HOST_H
 
 #include "src/session.h"
 #include "ui/app/app_host.h"

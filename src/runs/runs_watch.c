@@ -1,4 +1,4 @@
-#include "src/runs_watch.h"
+#include "src/runs/runs_watch.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -12,8 +12,8 @@
 
 #include "data/base/mem.h"
 #include "src/eval/eval_json.h"
-#include "src/original.h"
-#include "src/runs_report.h"
+#include "src/runs/original.h"
+#include "src/runs/runs_report.h"
 
 enum { AGAIN_MS = 1000 };
 

@@ -1,12 +1,12 @@
 /*
  * Passes that outlive the screen: `moqa quantize` in a process of its own, watched through its
- * record (src/run_record.h). A thread starts, watches and reads; all functions but
+ * record (src/runs/run_record.h). A thread starts, watches and reads; all functions but
  * detached_new(), which reads the records, return at once.
  */
-#ifndef MOQA_SRC_DETACHED_H
-#define MOQA_SRC_DETACHED_H
+#ifndef MOQA_SRC_RUNS_DETACHED_H
+#define MOQA_SRC_RUNS_DETACHED_H
 
-#include "src/run_record.h"
+#include "src/runs/run_record.h"
 
 struct detached;
 

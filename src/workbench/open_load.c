@@ -1,4 +1,4 @@
-#include "src/open_load.h"
+#include "src/workbench/open_load.h"
 
 #include <pthread.h>
 #include <signal.h>

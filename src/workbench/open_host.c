@@ -1,4 +1,4 @@
-#include "src/open_host.h"
+#include "src/workbench/open_host.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -10,13 +10,13 @@
 
 #include "data/base/log.h"
 #include "data/base/mem.h"
-#include "src/ask.h"
+#include "src/workbench/ask.h"
 #include "src/command_line.h"
-#include "src/detached.h"
+#include "src/runs/detached.h"
 #include "src/job.h"
-#include "src/losses_shelf.h"
-#include "src/results.h"
-#include "src/runs.h"
+#include "src/workbench/losses_shelf.h"
+#include "src/runs/results.h"
+#include "src/runs/runs.h"
 #include "src/similarity.h"
 #include "ui/app/app_budget.h"
 

@@ -2,8 +2,8 @@
  * What is known of a run: what it was made from, how large it is, and every evaluation of it. A
  * small file in its folder (docs/formats.md, "Result"), which stays when the weights are removed.
  */
-#ifndef MOQA_SRC_RUN_RESULT_H
-#define MOQA_SRC_RUN_RESULT_H
+#ifndef MOQA_SRC_RUNS_RUN_RESULT_H
+#define MOQA_SRC_RUNS_RUN_RESULT_H
 
 #include "data/base/hash.h"
 #include "src/eval/perplexity.h"

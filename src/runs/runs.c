@@ -1,4 +1,4 @@
-#include "src/runs.h"
+#include "src/runs/runs.h"
 
 #include <dirent.h>
 #include <fcntl.h>
@@ -11,8 +11,8 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/eval/eval_json.h"
-#include "src/original.h"
-#include "src/run_result.h"
+#include "src/runs/original.h"
+#include "src/runs/run_result.h"
 
 int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err)
 {

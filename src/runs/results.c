@@ -1,4 +1,4 @@
-#include "src/results.h"
+#include "src/runs/results.h"
 
 #include <pthread.h>
 #include <signal.h>
@@ -8,8 +8,8 @@
 
 #include "data/base/mem.h"
 #include "data/trace_h5.h"
-#include "src/original.h"
-#include "src/runs_watch.h"
+#include "src/runs/original.h"
+#include "src/runs/runs_watch.h"
 
 struct results {
     struct results_options options;

@@ -3,8 +3,8 @@
  * which always has a row. Where texts are given and the original was not measured on them, a
  * thread does it (original.h) and the row says how far it is.
  */
-#ifndef MOQA_SRC_RESULTS_H
-#define MOQA_SRC_RESULTS_H
+#ifndef MOQA_SRC_RUNS_RESULTS_H
+#define MOQA_SRC_RUNS_RESULTS_H
 
 #include "ui/app/app_host.h"
 

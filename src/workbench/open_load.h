@@ -2,10 +2,10 @@
  * What `moqa open` needs before the screen can work: trace, model, analysis, plan and the host.
  * Loaded in a thread, watched by the screen (ui/app/app_host.h), or in one go without a screen.
  */
-#ifndef MOQA_SRC_OPEN_LOAD_H
-#define MOQA_SRC_OPEN_LOAD_H
+#ifndef MOQA_SRC_WORKBENCH_OPEN_LOAD_H
+#define MOQA_SRC_WORKBENCH_OPEN_LOAD_H
 
-#include "src/open_host.h"
+#include "src/workbench/open_host.h"
 
 struct open_request {
     struct open_host_options host;

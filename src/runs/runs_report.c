@@ -1,4 +1,4 @@
-#include "src/runs_report.h"
+#include "src/runs/runs_report.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-#include "src/ask.h"
+#include "src/workbench/ask.h"
 
 #include <pthread.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-#include "src/losses_shelf.h"
+#include "src/workbench/losses_shelf.h"
 
 #include <dirent.h>
 #include <pthread.h>

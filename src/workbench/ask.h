@@ -2,8 +2,8 @@
  * A question about a plan, answered in a thread of its own while the screen goes on. The newest
  * question wins: an answer to an older one is never shown.
  */
-#ifndef MOQA_SRC_ASK_H
-#define MOQA_SRC_ASK_H
+#ifndef MOQA_SRC_WORKBENCH_ASK_H
+#define MOQA_SRC_WORKBENCH_ASK_H
 
 #include "data/base/str.h"
 #include "data/plan.h"
