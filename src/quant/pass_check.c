@@ -288,17 +288,20 @@ static int add_linear(void *context, size_t layer, enum model_linear linear, siz
     return 0;
 }
 
+bool pass_propagates(const struct pass_options *o)
+{
+    return o->plan->settings.propagation == PROPAGATION_QUANT;
+}
+
 bool pass_pairs(const struct pass_options *o)
 {
-    const struct settings *s = &o->plan->settings;
     return pass_shifts(o) ||
-           (s->learn && s->propagation == PROPAGATION_QUANT && o->plan->quantizer != PLAN_NONE);
+           (o->plan->settings.learn && pass_propagates(o) && o->plan->quantizer != PLAN_NONE);
 }
 
 bool pass_shifts(const struct pass_options *o)
 {
-    const struct settings *s = &o->plan->settings;
-    return s->shift && s->propagation == PROPAGATION_QUANT && o->plan->quantizer == PLAN_GPTQ;
+    return o->plan->settings.shift && pass_propagates(o) && o->plan->quantizer == PLAN_GPTQ;
 }
 
 /* A batch of factors, and of linears that are rounded. */

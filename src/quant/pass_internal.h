@@ -70,6 +70,8 @@ typedef int (*pass_visit)(void *context, size_t layer, enum model_linear linear,
 ERR_CHECK int pass_each_linear(const struct pass_options *o, size_t layer, pass_visit visit,
                                void *context, struct err *err);
 
+/* Is a layer calibrated on the quantized layers before it (propagation = quant)? */
+bool pass_propagates(const struct pass_options *o);
 /* Do weights make up for shifts? */
 bool pass_shifts(const struct pass_options *o);
 /* Does the pass run the original beside the quantized model: for shifts, or to learn from it? */

@@ -84,11 +84,6 @@ static struct tensor *tensor_of(const struct pass_learner *l, size_t i)
     return model_layer_linear(l->layer, linear_of(l, i), i / LEARN_LINEARS);
 }
 
-static bool propagates(const struct pass_learner *l)
-{
-    return l->p->o.plan->settings.propagation == PROPAGATION_QUANT;
-}
-
 int pass_learner_add(struct pass_learner *l, enum model_linear linear, size_t unit,
                      const char *name, enum dtype dtype, struct packed_linear *packed,
                      float **weights, struct err *err)
@@ -99,7 +94,7 @@ int pass_learner_add(struct pass_learner *l, enum model_linear linear, size_t un
     memcpy(e->name, name, sizeof e->name);
     *packed = (struct packed_linear){0};
     *weights = NULL;
-    if (!propagates(l))
+    if (!pass_propagates(&l->p->o))
         return 0;
     float *rounded = mem_aligned(e->packed.out * e->packed.in, sizeof *rounded, err);
     if (!rounded)
@@ -311,7 +306,7 @@ static int write_all(struct pass_learner *l, struct writer_list *list, struct er
         rc = job.error[i].code;
         if (rc < 0 && err)
             *err = job.error[i];
-        if (rc == 0 && propagates(l))
+        if (rc == 0 && pass_propagates(&l->p->o))
             rc = b->ops->upload(b, tensor_of(l, job.item[i]), 0, e->packed.out, SOURCE_F32,
                                 e->weights, err);
     }

@@ -1,6 +1,6 @@
 /*
- * Keeps the record of a pass (src/runs/run_record.h) while it runs: a thread looks at the job now and
- * then and writes what it sees, so that the pass itself never waits for that.
+ * Keeps the record of a pass (src/runs/run_record.h) while it runs: a thread looks at the job now
+ * and then and writes what it sees, so that the pass itself never waits for that.
  */
 #ifndef MOQA_SRC_RUNS_RUN_KEEPER_H
 #define MOQA_SRC_RUNS_RUN_KEEPER_H

@@ -10,14 +10,14 @@
 
 #include "data/base/log.h"
 #include "data/base/mem.h"
-#include "src/workbench/ask.h"
 #include "src/command_line.h"
-#include "src/runs/detached.h"
 #include "src/job.h"
-#include "src/workbench/losses_shelf.h"
+#include "src/runs/detached.h"
 #include "src/runs/results.h"
 #include "src/runs/runs.h"
 #include "src/similarity.h"
+#include "src/workbench/ask.h"
+#include "src/workbench/losses_shelf.h"
 #include "ui/app/app_budget.h"
 
 /* A thread of the host and what it tells. All but `progress` is guarded by the host's lock. */

@@ -1,7 +1,7 @@
 /*
  * What the workbench needs from the program around it, as callbacks: the screen never sees a
- * quantizer, a device or a model file. src/workbench/open_host.c provides them. All are called from the UI
- * thread and return at once; long work happens in the host's own threads.
+ * quantizer, a device or a model file. src/workbench/open_host.c provides them. All are called from
+ * the UI thread and return at once; long work happens in the host's own threads.
  */
 #ifndef MOQA_UI_APP_APP_HOST_H
 #define MOQA_UI_APP_APP_HOST_H
