@@ -62,20 +62,6 @@ int losses_save(const struct losses *l, const char *path, struct err *err)
 
 /* --- Reading --- */
 
-static int read_text(char *out, size_t size, const json_t *object, const char *key,
-                     struct jsonio_at at, struct err *err)
-{
-    const char *text;
-    int rc = jsonio_string(&text, object, key, at, err);
-    if (rc < 0)
-        return rc;
-    if (strlen(text) >= size)
-        return err_set(err, ERR_INPUT, at.file, "%s.%s: longer than %zu bytes", at.path, key,
-                       size - 1);
-    snprintf(out, size, "%s", text);
-    return 0;
-}
-
 /* Some number of at least 0. */
 static int read_amount(double *out, const json_t *object, const char *key, struct jsonio_at at,
                        struct err *err)
@@ -175,17 +161,18 @@ static int read_head(struct losses *l, const json_t *root, const char *file, str
     if (rc == 0)
         rc = jsonio_object(&model, root, "model", top, err);
     if (rc == 0)
-        rc = read_text(l->model_name, sizeof l->model_name, model, "name", in_model, err);
+        rc = jsonio_text(l->model_name, sizeof l->model_name, model, "name", in_model, err);
     if (rc == 0)
-        rc = read_text(l->model_type, sizeof l->model_type, model, "type", in_model, err);
+        rc = jsonio_text(l->model_type, sizeof l->model_type, model, "type", in_model, err);
     if (rc == 0)
-        rc = read_text(l->config_sha256, HASH_HEX_SIZE, model, "config_sha256", in_model, err);
+        rc = jsonio_text(l->config_sha256, HASH_HEX_SIZE, model, "config_sha256", in_model, err);
     if (rc == 0)
-        rc = read_text(l->model_sha256, HASH_HEX_SIZE, model, "sha256", in_model, err);
+        rc = jsonio_text(l->model_sha256, HASH_HEX_SIZE, model, "sha256", in_model, err);
     if (rc == 0)
         rc = jsonio_object(&calibration, root, "calibration", top, err);
     if (rc == 0)
-        rc = read_text(l->calibration_sha256, HASH_HEX_SIZE, calibration, "sha256", in_calib, err);
+        rc =
+            jsonio_text(l->calibration_sha256, HASH_HEX_SIZE, calibration, "sha256", in_calib, err);
     if (rc == 0)
         rc = jsonio_size(&l->positions, calibration, "positions", INT64_MAX, in_calib, err);
     if (rc == 0)

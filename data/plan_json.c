@@ -132,20 +132,6 @@ int plan_save(const struct plan *p, const char *path, struct err *err)
 
 /* --- Reading --- */
 
-static int read_text(char *out, size_t size, const json_t *object, const char *key,
-                     struct jsonio_at at, struct err *err)
-{
-    const char *text;
-    int rc = jsonio_string(&text, object, key, at, err);
-    if (rc < 0)
-        return rc;
-    if (strlen(text) >= size)
-        return err_set(err, ERR_INPUT, at.file, "%s%s%s: longer than %zu bytes", at.path,
-                       at.path[0] ? "." : "", key, size - 1);
-    snprintf(out, size, "%s", text);
-    return 0;
-}
-
 static int read_choice(int *out, const char *const *names, size_t count, const json_t *object,
                        const char *key, struct jsonio_at at, struct err *err)
 {
@@ -316,18 +302,18 @@ static int read_origin(struct plan *p, const json_t *root, const char *file, str
     json_t *model, *trace = NULL;
     int rc = jsonio_object(&model, root, "model", top, err);
     if (rc == 0)
-        rc = read_text(p->model_name, sizeof p->model_name, model, "name", in_model, err);
+        rc = jsonio_text(p->model_name, sizeof p->model_name, model, "name", in_model, err);
     if (rc == 0)
-        rc = read_text(p->model_type, sizeof p->model_type, model, "type", in_model, err);
+        rc = jsonio_text(p->model_type, sizeof p->model_type, model, "type", in_model, err);
     if (rc == 0)
-        rc = read_text(p->config_sha256, sizeof p->config_sha256, model, "config_sha256", in_model,
-                       err);
+        rc = jsonio_text(p->config_sha256, sizeof p->config_sha256, model, "config_sha256",
+                         in_model, err);
     if (rc == 0)
         rc = jsonio_object(&trace, root, "trace", top, err);
     if (rc == 0)
-        rc = read_text(p->trace_name, sizeof p->trace_name, trace, "file", in_trace, err);
+        rc = jsonio_text(p->trace_name, sizeof p->trace_name, trace, "file", in_trace, err);
     if (rc == 0)
-        rc = read_text(p->trace_sha256, sizeof p->trace_sha256, trace, "sha256", in_trace, err);
+        rc = jsonio_text(p->trace_sha256, sizeof p->trace_sha256, trace, "sha256", in_trace, err);
     if (rc == 0)
         rc = jsonio_size(&p->positions, trace, "positions", INT64_MAX, in_trace, err);
     return rc;
@@ -360,7 +346,7 @@ static int read_plan(struct plan *p, const json_t *root, const char *file, struc
     int quantizer = 0,
         rc = jsonio_check_schema(root, "moqa.plan", linears ? VERSION_LINEARS : VERSION, file, err);
     if (rc == 0)
-        rc = read_text(p->method, sizeof p->method, root, "method", at, err);
+        rc = jsonio_text(p->method, sizeof p->method, root, "method", at, err);
     if (rc == 0)
         rc = read_choice(&quantizer, quantizer_names, 3, root, "quantizer", at, err);
     p->quantizer = (enum plan_quantizer)quantizer;

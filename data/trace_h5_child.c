@@ -19,6 +19,8 @@
 
 #include "data/trace_h5_wire.h"
 
+#include "data/base/clock.h"
+
 enum { SHARED_FD = 3, FILES_MAX = 16, SEAL_SECONDS = 2 };
 
 /* Address space beyond what the program has mapped already (which may be terabytes, where a
@@ -104,13 +106,6 @@ static _Noreturn void run_child(int fd, pid_t parent, wire_reader reader, const 
     _exit(0);
 }
 
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
 /* Bytes that the child has read so far, as the kernel counts them; 0 where it does not tell. */
 static uint64_t bytes_read(pid_t child)
 {
@@ -144,7 +139,7 @@ static int wait_for(pid_t child, int *status, const char *path, const struct wir
                     const struct watch *watch)
 {
     uint64_t size = file_size(path);
-    double deadline = now() + limits->wall_seconds + 1;
+    double deadline = clock_seconds() + limits->wall_seconds + 1;
     bool cancelled = false;
     long pause = 200000;
     for (;;) {
@@ -155,7 +150,7 @@ static int wait_for(pid_t child, int *status, const char *path, const struct wir
             return ERR_IO;
         cancelled = cancelled || watch_cancelled(watch);
         tell(watch, child, size);
-        if (cancelled || now() > deadline)
+        if (cancelled || clock_seconds() > deadline)
             kill(child, SIGKILL);
         nanosleep(&(struct timespec){.tv_nsec = pause}, NULL);
         pause = pause < 4000000 ? pause * 5 / 4 : pause;
@@ -194,9 +189,9 @@ static int check_end(int status, int fd, const char *path, const struct wire_lim
 static int seal(int fd, const char *path, struct err *err)
 {
     const int seals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE | F_SEAL_SEAL;
-    double deadline = now() + SEAL_SECONDS;
+    double deadline = clock_seconds() + SEAL_SECONDS;
     int rc = fcntl(fd, F_ADD_SEALS, seals);
-    while (rc < 0 && errno == EBUSY && now() < deadline) {
+    while (rc < 0 && errno == EBUSY && clock_seconds() < deadline) {
         nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
         rc = fcntl(fd, F_ADD_SEALS, seals);
     }

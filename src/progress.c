@@ -1,15 +1,9 @@
 #include "src/progress.h"
 
+#include "data/base/clock.h"
+
 #include <stdarg.h>
 #include <stdio.h>
-#include <time.h>
-
-static double now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 void progress_init(struct progress *p)
 {
@@ -28,7 +22,7 @@ static struct progress_state refreshed_parts(const struct progress *p)
     struct progress_state s = {.total = p->parts * PROGRESS_PART_STEPS, .seconds_left = -1};
     double part = p->state.total ? (double)p->state.done / (double)p->state.total : 0;
     s.done = p->part * PROGRESS_PART_STEPS + (size_t)(part * PROGRESS_PART_STEPS);
-    s.seconds = now() - p->parts_started;
+    s.seconds = clock_seconds() - p->parts_started;
     if (s.done && s.total >= s.done)
         s.seconds_left = s.seconds / (double)s.done * (double)(s.total - s.done);
     snprintf(s.stage, sizeof s.stage, "%s%s%.*s", p->part_name, p->state.stage[0] ? ": " : "",
@@ -42,7 +36,7 @@ static struct progress_state refreshed(struct progress *p)
     struct progress_state *s = &p->state;
     if (p->parts)
         return refreshed_parts(p);
-    s->seconds = p->started > 0 ? now() - p->started : 0;
+    s->seconds = p->started > 0 ? clock_seconds() - p->started : 0;
     size_t fresh = s->done - p->skipped;
     s->seconds_left = fresh > 0 && s->total >= s->done
                           ? s->seconds / (double)fresh * (double)(s->total - s->done)
@@ -63,7 +57,7 @@ void progress_start(struct progress *p, size_t total)
     if (!p)
         return;
     pthread_mutex_lock(&p->lock);
-    p->started = now();
+    p->started = clock_seconds();
     p->skipped = 0;
     p->state = (struct progress_state){.total = total, .seconds_left = -1};
     publish(p);
@@ -117,7 +111,7 @@ void progress_parts(struct progress *p, size_t parts)
     p->parts = parts;
     p->part = 0;
     p->part_name[0] = '\0';
-    p->parts_started = now();
+    p->parts_started = clock_seconds();
     p->state = (struct progress_state){.seconds_left = -1};
     pthread_mutex_unlock(&p->lock);
 }

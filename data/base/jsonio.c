@@ -90,6 +90,20 @@ int jsonio_string(const char **out, const json_t *object, const char *key, struc
     return 0;
 }
 
+int jsonio_text(char *out, size_t size, const json_t *object, const char *key, struct jsonio_at at,
+                struct err *err)
+{
+    const char *text;
+    int rc = jsonio_string(&text, object, key, at, err);
+    if (rc < 0)
+        return rc;
+    if (strlen(text) >= size)
+        return err_set(err, ERR_INPUT, at.file, "%s%s%s: longer than %zu bytes", at.path,
+                       at.path[0] ? "." : "", key, size - 1);
+    snprintf(out, size, "%s", text);
+    return 0;
+}
+
 int jsonio_size(size_t *out, const json_t *object, const char *key, size_t max, struct jsonio_at at,
                 struct err *err)
 {

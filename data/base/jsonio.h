@@ -36,6 +36,9 @@ ERR_CHECK int jsonio_array(json_t **out, const json_t *object, const char *key, 
                            struct err *err);
 ERR_CHECK int jsonio_string(const char **out, const json_t *object, const char *key,
                             struct jsonio_at at, struct err *err);
+/* A copy in out[size]; one that does not fit is refused. */
+ERR_CHECK int jsonio_text(char *out, size_t size, const json_t *object, const char *key,
+                          struct jsonio_at at, struct err *err);
 ERR_CHECK int jsonio_size(size_t *out, const json_t *object, const char *key, size_t max,
                           struct jsonio_at at, struct err *err);
 ERR_CHECK int jsonio_real(double *out, const json_t *object, const char *key, struct jsonio_at at,

@@ -6,9 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "data/base/clock.h"
 #include "data/base/log.h"
 #include "data/base/mem.h"
 #include "data/base/str.h"
@@ -16,13 +16,6 @@
 #include "src/eval/eval_json.h"
 #include "src/job.h"
 #include "src/runs/runs.h"
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static bool is_there(const char *dir, const char *name)
 {
@@ -220,14 +213,14 @@ static int quantize(struct compare *c, struct compare_job *j, struct err *err)
     /* Other settings may have made the same plan; the pass goes on with those it began with. */
     bool resumed = is_plan_of(c, j, out, &begun);
     bool complete = resumed && is_there(out, "config.json");
-    double started = seconds_now();
+    double started = clock_seconds();
     int rc = complete ? 0 : run_pass(c, j, resumed ? &begun : &j->plan, out, err);
     if (rc == 0 && again)
         rc = replace(j, out, err);
     else if (rc == 0) {
         describe(c, j);
         j->result.has_seconds = !resumed;
-        j->result.seconds = seconds_now() - started;
+        j->result.seconds = clock_seconds() - started;
         j->has_result = true;
         rc = run_result_save(&j->result, j->folder, err);
     }

@@ -2,8 +2,8 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "data/base/clock.h"
 #include "data/base/mem.h"
 #include "src/model/forward.h"
 #include "src/model/prefetch.h"
@@ -20,13 +20,6 @@ struct batches {
     size_t windows, window, batch;
     struct progress *progress;
 };
-
-static double seconds_now(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 static int run_layers(const struct batches *j, struct forward *f, size_t first, size_t count,
                       struct err *err)
@@ -107,7 +100,7 @@ int perplexity_run(struct perplexity *out, const struct model *m, struct backend
                    const uint32_t *ids, size_t tokens, size_t window, size_t max_windows,
                    double *window_nll, struct progress *progress, struct err *err)
 {
-    double started = seconds_now();
+    double started = clock_seconds();
     size_t windows = window ? tokens / window : 0;
     windows = max_windows && max_windows < windows ? max_windows : windows;
     *out = (struct perplexity){.tokens = tokens, .windows = windows, .window = window};
@@ -131,7 +124,7 @@ int perplexity_run(struct perplexity *out, const struct model *m, struct backend
         rc = run_all(out, &job, window_nll, err);
     out->predicted = windows * (window - 1);
     out->value = exp(out->nll / (double)out->predicted);
-    out->seconds = seconds_now() - started;
+    out->seconds = clock_seconds() - started;
     free(job.starts);
     free(job.nll);
     return rc;

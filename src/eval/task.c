@@ -3,8 +3,8 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "data/base/clock.h"
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
 #include "data/base/str.h"
@@ -184,17 +184,10 @@ static void score(struct task *t)
         t->f1 = mean_f1(t, t->items[0].count);
 }
 
-static double seconds_now(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
-}
-
 int task_run(struct task *t, const struct model *m, struct backend *b, struct progress *progress,
              struct err *err)
 {
-    double started = seconds_now();
+    double started = clock_seconds();
     size_t count = 0, at = 0;
     for (size_t i = 0; i < t->count; i++)
         count += t->items[i].count;
@@ -213,7 +206,7 @@ int task_run(struct task *t, const struct model *m, struct backend *b, struct pr
             t->items[i].choices[c].result = results[at++];
     if (rc == 0)
         score(t);
-    t->seconds = seconds_now() - started;
+    t->seconds = clock_seconds() - started;
     free(pairs);
     free(results);
     return rc;

@@ -36,7 +36,7 @@ struct pass {
     struct str note;           /* of pass_attach(), for the layer in work */
     struct journal journal;    /* the lane's while that is at work */
     struct lane *lane;         /* stores the layer before the one in work */
-    double hidden_saved;   /* pass_clock() when hidden states were saved last, or the run began */
+    double hidden_saved; /* clock_seconds() when hidden states were saved last, or the run began */
     double hidden_seconds; /* that saving took; 0: not known yet */
     size_t positions;
     size_t next; /* layer to do */
@@ -98,8 +98,6 @@ size_t pass_steps(const struct pass *p);
 bool pass_forward_needed(const struct pass *p);
 
 /* --- pass_store.c --- */
-
-double pass_clock(void); /* seconds, monotonic */
 
 /* Shows an expert as done in the snapshot before its layer is; takes back what was shown. */
 void pass_publish_expert(struct pass *p, size_t layer, size_t expert, const struct pass_expert *e);

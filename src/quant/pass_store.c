@@ -2,8 +2,8 @@
  * journal (in this order, see journal.h), while the next layer is computed. */
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "data/base/clock.h"
 #include "data/base/log.h"
 #include "data/base/mem.h"
 #include "src/quant/pass_internal.h"
@@ -12,13 +12,6 @@
 static const uint64_t hidden_always = (uint64_t)256 << 20;
 static const double hidden_share = 10;
 static const double assumed_rate = 1e9; /* bytes a second, until one is measured */
-
-double pass_clock(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
 
 /* A layer that is computed; the lane owns it. */
 struct store {
@@ -56,7 +49,7 @@ static bool hidden_due(const struct pass *p)
     double took = p->hidden_seconds > 0 ? p->hidden_seconds : (double)bytes / assumed_rate;
     double share = o->hidden_share > 0 ? o->hidden_share : hidden_share;
     return bytes <= (o->hidden_always ? o->hidden_always : hidden_always) ||
-           pass_clock() - p->hidden_saved >= share * took;
+           clock_seconds() - p->hidden_saved >= share * took;
 }
 
 static int read_hidden(void *context, size_t part, float *out, size_t *count, struct err *err)
@@ -70,7 +63,7 @@ static int read_hidden(void *context, size_t part, float *out, size_t *count, st
 /* Not in the lane: a copy for it to save would be as large as they are. */
 static int save_hidden(struct pass *p, struct err *err)
 {
-    double started = pass_clock();
+    double started = clock_seconds();
     if (!hidden_due(p))
         return 0;
     struct journal_hidden hidden = {.parts = forward_chunks(p->forward),
@@ -80,7 +73,7 @@ static int save_hidden(struct pass *p, struct err *err)
                                     .read = read_hidden};
     progress_stage(p->o.progress, "layer %zu of %zu: writing", p->next + 1, p->config->layers);
     int rc = journal_save_hidden(&p->journal, p->next + 1, &hidden, err);
-    p->hidden_saved = pass_clock();
+    p->hidden_saved = clock_seconds();
     p->hidden_seconds = p->hidden_saved - started;
     return rc;
 }
@@ -211,6 +204,6 @@ int pass_restore(struct pass *p, struct err *err)
     pthread_mutex_unlock(&p->lock);
     for (size_t i = p->next; i < p->config->layers; i++)
         pass_withdraw(p, i);
-    p->hidden_saved = pass_clock();
+    p->hidden_saved = clock_seconds();
     return rc;
 }

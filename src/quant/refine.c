@@ -7,11 +7,11 @@
 #include "data/base/mem.h"
 #include "data/base/parallel.h"
 #include "data/base/simd.h"
+#include "src/quant/vectors.h"
 
 enum {
     ROWS = 32, /* of an item: they go through the columns together, so that H is read once */
-    LANES = 8,
-    STEP = 4 /* rows of H in one product: what they meet is read once */
+    STEP = 4   /* rows of H in one product: what they meet is read once */
 };
 
 /* Moves that gain less than this part of the loss are rounding errors of the gradient. */
@@ -55,35 +55,21 @@ struct block {
     bool done[ROWS];
 };
 
-SIMD_CLONES static double dot(const double *a, const double *b, size_t count)
-{
-    double lanes[LANES] = {0}, sum = 0.0;
-    size_t whole = count - count % LANES;
-    for (size_t j = 0; j < whole; j += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lanes[l] += a[j + l] * b[j + l];
-    for (size_t j = whole; j < count; j++)
-        lanes[j - whole] += a[j] * b[j];
-    for (size_t l = 0; l < LANES; l++)
-        sum += lanes[l];
-    return sum;
-}
-
-/* The same for STEP rows of h, `stride` apart, with b. */
+/* vectors_dot() of STEP rows of h, `stride` apart, with b. */
 SIMD_CLONES static void dots(double *out, const double *h, size_t stride, const double *b,
                              size_t count)
 {
-    double lanes[STEP][LANES] = {{0}};
-    size_t whole = count - count % LANES;
-    for (size_t j = 0; j < whole; j += LANES)
-        for (size_t l = 0; l < LANES; l++)
+    double lanes[STEP][VECTORS_LANES] = {{0}};
+    size_t whole = count - count % VECTORS_LANES;
+    for (size_t j = 0; j < whole; j += VECTORS_LANES)
+        for (size_t l = 0; l < VECTORS_LANES; l++)
             for (size_t i = 0; i < STEP; i++)
                 lanes[i][l] += h[i * stride + j + l] * b[j + l];
     for (size_t i = 0; i < STEP; i++) {
         for (size_t j = whole; j < count; j++)
             lanes[i][j - whole] += h[i * stride + j] * b[j];
         out[i] = 0.0;
-        for (size_t l = 0; l < LANES; l++)
+        for (size_t l = 0; l < VECTORS_LANES; l++)
             out[i] += lanes[i][l];
     }
 }
@@ -154,7 +140,7 @@ static void start_slopes(struct block *b, size_t r, size_t first, size_t count)
     if (count == STEP)
         dots(slope, h, b->d, error, b->d);
     for (size_t i = 0; count < STEP && i < count; i++)
-        slope[i] = dot(h + i * b->d, error, b->d);
+        slope[i] = vectors_dot(h + i * b->d, error, b->d);
     for (size_t i = 0; i < count; i++)
         slope[i] += damping_at(b, first + i) * error[first + i];
 }
@@ -165,7 +151,7 @@ static double plain_loss(const struct block *b, size_t r)
     double damping = 0;
     for (size_t j = 0; j < b->d; j++)
         damping += damping_at(b, j) * error[j] * error[j];
-    return dot(error, b->s->slope + r * b->d, b->d) - damping;
+    return vectors_dot(error, b->s->slope + r * b->d, b->d) - damping;
 }
 
 static void start(struct block *b)
@@ -178,7 +164,7 @@ static void start(struct block *b)
         for (size_t r = 0; r < b->rows; r++)
             start_slopes(b, r, i, d - i < STEP ? d - i : STEP);
     for (size_t r = 0; r < b->rows; r++) {
-        b->loss[r] = dot(s->error + r * d, s->slope + r * d, d);
+        b->loss[r] = vectors_dot(s->error + r * d, s->slope + r * d, d);
         b->before[r] = plain_loss(b, r);
     }
     memcpy(s->codes, codes_of(b, 0), b->rows * d);
@@ -304,7 +290,8 @@ static void sum_codes(struct block *b, size_t i, struct sums *sums)
     for (size_t k = 0; k < size; k++) {
         pick(b, i, member[k], b->s->h);
         for (size_t r = 0; r < b->rows; r++)
-            sums[r].chc += b->s->code[r * b->d + k] * dot(b->s->code + r * b->d, b->s->h, size);
+            sums[r].chc +=
+                b->s->code[r * b->d + k] * vectors_dot(b->s->code + r * b->d, b->s->h, size);
     }
 }
 

@@ -9,6 +9,7 @@
 #include "src/quant/hessians.h"
 #include "src/quant/quantizer.h"
 #include "src/quant/refine.h"
+#include "src/quant/vectors.h"
 
 /* Factors held at a time, by the host and by a device, which has room and fills itself with many.
  * Items are independent, so the cut does not change results. */
@@ -266,22 +267,6 @@ struct plain_rows {
     double *loss;  /* [rows] */
 };
 
-enum { LANES = 8 };
-
-SIMD_CLONES static double dot(const double *a, const double *b, size_t count)
-{
-    double lanes[LANES] = {0}, sum = 0.0;
-    size_t whole = count - count % LANES;
-    for (size_t j = 0; j < whole; j += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lanes[l] += a[j + l] * b[j + l];
-    for (size_t j = whole; j < count; j++)
-        lanes[j - whole] += a[j] * b[j];
-    for (size_t l = 0; l < LANES; l++)
-        sum += lanes[l];
-    return sum;
-}
-
 static void plain_row(void *context, size_t r, size_t worker)
 {
     const struct plain_rows *p = context;
@@ -297,7 +282,7 @@ static void plain_row(void *context, size_t r, size_t worker)
         error[j] = (code - g->zero[at]) * g->scale[at] - w;
     }
     for (size_t i = 0; i < d; i++)
-        p->loss[r] += dot(error, p->h + i * d, d) * error[i];
+        p->loss[r] += vectors_dot(error, p->h + i * d, d) * error[i];
 }
 
 static int round_plain(struct backend *b, struct quantizer_item *item, const struct factor *f,

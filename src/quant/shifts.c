@@ -6,6 +6,7 @@
 
 #include "data/base/mem.h"
 #include "data/base/simd.h"
+#include "src/quant/vectors.h"
 
 static bool is_routed(int kind)
 {
@@ -181,22 +182,6 @@ int shifts_take(struct shifts *s, enum hessians_kind kind, size_t unit, double s
 
 /* --- Applying --- */
 
-enum { LANES = 8 };
-
-SIMD_CLONES static double dot(const double *a, const double *b, size_t count)
-{
-    double lanes[LANES] = {0}, sum = 0.0;
-    size_t whole = count - count % LANES;
-    for (size_t j = 0; j < whole; j += LANES)
-        for (size_t l = 0; l < LANES; l++)
-            lanes[l] += a[j + l] * b[j + l];
-    for (size_t j = whole; j < count; j++)
-        lanes[j - whole] += a[j] * b[j];
-    for (size_t l = 0; l < LANES; l++)
-        sum += lanes[l];
-    return sum;
-}
-
 SIMD_CLONES static void subtract(double *y, const double *x, double factor, size_t count)
 {
     for (size_t j = 0; j < count; j++)
@@ -207,7 +192,7 @@ SIMD_CLONES static void subtract(double *y, const double *x, double factor, size
 static void solve(double *y, const double *factor, size_t d)
 {
     for (size_t i = 0; i < d; i++)
-        y[i] = (y[i] - dot(factor + i * d, y, i)) / factor[i * d + i];
+        y[i] = (y[i] - vectors_dot(factor + i * d, y, i)) / factor[i * d + i];
     for (size_t i = d; i > 0; i--) {
         y[i - 1] /= factor[(i - 1) * d + i - 1];
         subtract(y, factor + (i - 1) * d, y[i - 1], i - 1);
@@ -225,10 +210,10 @@ int shifts_apply(bool *applied, float *weights, size_t rows, size_t d, const dou
         for (size_t j = 0; j < d; j++)
             row[j] = (double)weights[r * d + j];
         for (size_t i = 0; i < d; i++)
-            y[i] = dot(row, shift + i * d, d);
+            y[i] = vectors_dot(row, shift + i * d, d);
         solve(y, factor, d);
-        moves += dot(y, y, d);
-        size += dot(row, row, d);
+        moves += vectors_dot(y, y, d);
+        size += vectors_dot(row, row, d);
         for (size_t j = 0; j < d; j++)
             moved[r * d + j] = (float)(row[j] + y[j]);
     }

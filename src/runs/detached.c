@@ -13,6 +13,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "data/base/clock.h"
 #include "data/base/mem.h"
 
 enum { INTERVAL_MS = 150, LOG_TAIL = 4096 };
@@ -258,21 +259,11 @@ static void adopt(struct detached *d)
     free(places);
 }
 
-static struct timespec next_time(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    t.tv_nsec += INTERVAL_MS * 1000000L;
-    t.tv_sec += t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
-
 static void *watch(void *argument)
 {
     struct detached *d = argument;
     for (;;) {
-        struct timespec end = next_time();
+        struct timespec end = clock_deadline(INTERVAL_MS);
         pthread_mutex_lock(&d->lock);
         while (!d->stop && !d->cancel && !d->waiting &&
                pthread_cond_timedwait(&d->wake, &d->lock, &end) == 0)

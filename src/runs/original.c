@@ -111,26 +111,17 @@ int original_save(const struct original *o, const char *dir, struct err *err)
     return rc;
 }
 
-static int load_text(char *out, size_t size, const json_t *object, const char *key,
-                     struct jsonio_at at, struct err *err)
-{
-    const char *text;
-    int rc = jsonio_string(&text, object, key, at, err);
-    if (rc == 0)
-        snprintf(out, size, "%s", text);
-    return rc;
-}
-
 static int load_model(struct original_model *m, const json_t *object, const char *file,
                       struct err *err)
 {
     struct jsonio_at at = {file, "model"};
     size_t bytes = 0;
-    int rc = load_text(m->name, sizeof m->name, object, "name", at, err);
+    int rc = jsonio_text(m->name, sizeof m->name, object, "name", at, err);
     if (rc == 0)
-        rc = load_text(m->config_sha256, sizeof m->config_sha256, object, "config_sha256", at, err);
+        rc = jsonio_text(m->config_sha256, sizeof m->config_sha256, object, "config_sha256", at,
+                         err);
     if (rc == 0)
-        rc = load_text(m->checkpoint, sizeof m->checkpoint, object, "checkpoint", at, err);
+        rc = jsonio_text(m->checkpoint, sizeof m->checkpoint, object, "checkpoint", at, err);
     if (rc == 0)
         rc = jsonio_real(&m->bits, object, "bits", at, err);
     if (rc == 0)
@@ -152,7 +143,7 @@ int original_load(struct original *out, const char *path, struct err *err)
     if (rc == 0)
         rc = load_model(&out->model, model, path, err);
     if (rc == 0)
-        rc = load_text(out->text_sha256, sizeof out->text_sha256, root, "text_sha256", at, err);
+        rc = jsonio_text(out->text_sha256, sizeof out->text_sha256, root, "text_sha256", at, err);
     if (rc == 0)
         rc = jsonio_object(&evaluation, root, "evaluation", at, err);
     if (rc == 0)

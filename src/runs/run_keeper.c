@@ -8,6 +8,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "data/base/clock.h"
 #include "data/base/log.h"
 #include "data/base/mem.h"
 
@@ -107,23 +108,13 @@ static void save(const struct run_keeper *k)
     (void)!run_record_save(&k->now, k->place, NULL);
 }
 
-static struct timespec next_time(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_REALTIME, &t);
-    t.tv_nsec += INTERVAL_MS * 1000000L;
-    t.tv_sec += t.tv_nsec / 1000000000;
-    t.tv_nsec %= 1000000000;
-    return t;
-}
-
 static void *keep(void *argument)
 {
     struct run_keeper *k = argument;
     for (bool stop = false; !stop;) {
         look(k);
         save(k);
-        struct timespec end = next_time();
+        struct timespec end = clock_deadline(INTERVAL_MS);
         pthread_mutex_lock(&k->mutex);
         while (!k->stop && pthread_cond_timedwait(&k->wake, &k->mutex, &end) == 0)
             continue;

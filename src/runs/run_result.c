@@ -135,16 +135,6 @@ int run_result_save(const struct run_result *r, const char *dir, struct err *err
 
 /* --- Reading --- */
 
-static int read_text(char *out, size_t size, const json_t *object, const char *key,
-                     struct jsonio_at at, struct err *err)
-{
-    const char *text;
-    int rc = jsonio_string(&text, object, key, at, err);
-    if (rc == 0)
-        snprintf(out, size, "%s", text);
-    return rc;
-}
-
 static int read_texts(struct run_result *r, const json_t *list, const char *file, struct err *err)
 {
     struct jsonio_at at = {file, "texts[]"};
@@ -154,7 +144,7 @@ static int read_texts(struct run_result *r, const json_t *list, const char *file
         struct perplexity p;
         char sha256[HASH_HEX_SIZE];
         json_t *evaluation;
-        rc = read_text(sha256, sizeof sha256, object, "text_sha256", at, err);
+        rc = jsonio_text(sha256, sizeof sha256, object, "text_sha256", at, err);
         if (rc == 0)
             rc = jsonio_object(&evaluation, object, "evaluation", at, err);
         if (rc == 0)
@@ -170,9 +160,9 @@ static int read_task(struct run_result_task *t, const json_t *object, const char
 {
     struct jsonio_at at = {file, "tasks[]"};
     *t = (struct run_result_task){.has_norm = jsonio_has(object, "acc_norm")};
-    int rc = read_text(t->name, sizeof t->name, object, "task", at, err);
+    int rc = jsonio_text(t->name, sizeof t->name, object, "task", at, err);
     if (rc == 0)
-        rc = read_text(t->sha256, sizeof t->sha256, object, "data_sha256", at, err);
+        rc = jsonio_text(t->sha256, sizeof t->sha256, object, "data_sha256", at, err);
     if (rc == 0)
         rc = jsonio_size(&t->questions, object, "n", SIZE_MAX, at, err);
     if (rc == 0)
@@ -202,11 +192,11 @@ static int read_root(struct run_result *r, const json_t *root, const char *file,
     size_t bytes = 0, experts = 0;
     int rc = jsonio_check_schema(root, schema, VERSION, file, err);
     if (rc == 0)
-        rc = read_text(r->key, sizeof r->key, root, "key", at, err);
+        rc = jsonio_text(r->key, sizeof r->key, root, "key", at, err);
     if (rc == 0)
-        rc = read_text(r->program, sizeof r->program, root, "program_sha256", at, err);
+        rc = jsonio_text(r->program, sizeof r->program, root, "program_sha256", at, err);
     if (rc == 0)
-        rc = read_text(r->method, sizeof r->method, root, "method", at, err);
+        rc = jsonio_text(r->method, sizeof r->method, root, "method", at, err);
     if (rc == 0)
         rc = jsonio_real(&r->nominal_bits, root, "nominal_bits", at, err);
     if (rc == 0)

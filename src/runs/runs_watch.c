@@ -8,8 +8,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
+#include "data/base/clock.h"
 #include "data/base/mem.h"
 #include "src/eval/eval_json.h"
 #include "src/runs/original.h"
@@ -37,13 +37,6 @@ struct runs_watch {
     unsigned long version;
     size_t count;
 };
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static uint64_t mixed(uint64_t h, uint64_t x)
 {
@@ -118,7 +111,7 @@ static void look(struct runs_watch *w, uint64_t *seen)
         *seen = now;
     }
     w->done = w->begun;
-    w->last_ms = now_ms();
+    w->last_ms = clock_ms();
     pthread_mutex_unlock(&w->lock);
 }
 
@@ -206,7 +199,7 @@ size_t runs_watch_get(struct runs_watch *w, const struct app_result **out, unsig
         w->version++;
     }
     *version = w->version;
-    if (!w->wanted && w->done == w->begun && now_ms() - w->last_ms > AGAIN_MS) {
+    if (!w->wanted && w->done == w->begun && clock_ms() - w->last_ms > AGAIN_MS) {
         w->wanted = true;
         pthread_cond_signal(&w->wake);
     }

@@ -4,8 +4,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "data/base/clock.h"
 #include "data/base/mem.h"
 
 enum { FORK_SECONDS = 2 };
@@ -156,9 +156,7 @@ static int finish_load(void *context, const struct app_options **out, struct err
  * for that moment, but not for a slow disk. */
 static void wait_for_fork(struct open_load *l)
 {
-    struct timespec end;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += FORK_SECONDS;
+    struct timespec end = clock_deadline(FORK_SECONDS * 1000);
     pthread_mutex_lock(&l->lock);
     while (!l->begun && pthread_cond_timedwait(&l->wake, &l->lock, &end) == 0)
         continue;

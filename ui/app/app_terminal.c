@@ -1,5 +1,5 @@
-#include <time.h>
 
+#include "data/base/clock.h"
 #include "ui/app/app.h"
 #include "ui/app/app_load.h"
 
@@ -24,13 +24,6 @@ struct loop {
     size_t ahead_count;
 };
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int fit(struct loop *l, struct err *err)
 {
     int w, h;
@@ -48,7 +41,7 @@ static bool leaves(uint32_t key)
 /* Shows how far the loader is until it has ended: 1; 0: the user has left. */
 static int show_loading(struct loop *l, const struct app_loader *loader, struct err *err)
 {
-    int64_t start = now_ms();
+    int64_t start = clock_ms();
     struct app_load load = {0};
     for (;;) {
         int rc = fit(l, err);
@@ -57,7 +50,8 @@ static int show_loading(struct loop *l, const struct app_loader *loader, struct 
         loader->poll(loader->context, &load);
         if (load.ended)
             return 1;
-        app_load_draw(&l->cells, &l->look, loader->trace_path, &load, now_ms() - start > QUIET_MS);
+        app_load_draw(&l->cells, &l->look, loader->trace_path, &load,
+                      clock_ms() - start > QUIET_MS);
         if (term_ready(l->term))
             term_present(l->term, &l->cells, &l->look);
         struct term_event e = term_read(l->term, POLL_LOAD_MS);
@@ -90,9 +84,9 @@ static bool take(struct loop *l, const struct term_event *e, bool stale)
 static bool take_events(struct loop *l, bool stale)
 {
     struct term_event e = term_read(l->term, app_busy(l->app) ? POLL_BUSY_MS : POLL_IDLE_MS);
-    int64_t end = now_ms() + BURST_MS;
+    int64_t end = clock_ms() + BURST_MS;
     while (take(l, &e, stale)) {
-        if (e.key == TERM_KEY_NONE || e.key == TERM_KEY_RESIZE || now_ms() > end)
+        if (e.key == TERM_KEY_NONE || e.key == TERM_KEY_RESIZE || clock_ms() > end)
             return true;
         stale = true;
         e = term_read(l->term, 0);

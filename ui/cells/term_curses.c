@@ -14,6 +14,8 @@
 
 #include "ui/cells/term.h"
 
+#include "data/base/clock.h"
+
 enum { CRASH_SIGNALS = 5, STOP_SIGNALS = 3, RESTORE_MAX = 256, NAP_MS = 200 };
 
 /* After a frame the terminal is asked for its status (DSR); the answer says that the frame has
@@ -53,13 +55,6 @@ static struct termios modes_before;
 static char restore_text[RESTORE_MAX];
 static size_t restore_size;
 static char crash_stack[1 << 16];
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 static void send_raw(const char *text)
 {
@@ -281,9 +276,9 @@ int term_open(struct term **out, struct style_look *look, struct err *err)
 /* Takes the answer that is still on its way, and what was typed meanwhile. */
 static void await_answer(struct term *t)
 {
-    int64_t end = now_ms() + (t->answered ? CLOSE_MS : CLOSE_UNKNOWN_MS);
-    while (t->asked && !quit_wanted && now_ms() < end)
-        term_read(t, (int)(end - now_ms()));
+    int64_t end = clock_ms() + (t->answered ? CLOSE_MS : CLOSE_UNKNOWN_MS);
+    while (t->asked && !quit_wanted && clock_ms() < end)
+        term_read(t, (int)(end - clock_ms()));
 }
 
 void term_close(struct term *t)
@@ -364,13 +359,13 @@ static void ask(struct term *t)
     if (!t->can_ask || t->asked)
         return;
     t->asked = true;
-    t->asked_at = now_ms();
+    t->asked_at = clock_ms();
     send_raw("\033[5n");
 }
 
 bool term_ready(const struct term *t)
 {
-    int64_t age = now_ms() - t->asked_at;
+    int64_t age = clock_ms() - t->asked_at;
     return !t->asked || !t->answered || (age < FREE_MS && !t->slow) || age > LOST_MS;
 }
 
@@ -396,7 +391,7 @@ void term_present(struct term *t, const struct cells *c, const struct style_look
         }
     wnoutrefresh(stdscr);
     doupdate();
-    if (t->asked && now_ms() - t->asked_at > LOST_MS)
+    if (t->asked && clock_ms() - t->asked_at > LOST_MS)
         t->answered = t->asked = false; /* another terminal may sit at the other end */
     ask(t);
 }
@@ -494,7 +489,7 @@ static bool read_now(struct term *t, struct term_event *e)
         e->key = TERM_KEY_CTRL_C;
         return true;
     }
-    bool owed = t->asked && now_ms() - t->asked_at < LOST_MS;
+    bool owed = t->asked && clock_ms() - t->asked_at < LOST_MS;
     set_escdelay(owed ? ESC_ASKED_MS : ESC_MS);
     int got = get_wch(&code);
     if (got == ERR)
@@ -502,7 +497,7 @@ static bool read_now(struct term *t, struct term_event *e)
     if (got == KEY_CODE_YES && code == KEY_ANSWER) {
         t->asked = false;
         t->answered = true;
-        t->slow = now_ms() - t->asked_at > FREE_MS;
+        t->slow = clock_ms() - t->asked_at > FREE_MS;
         return true;
     }
     if (got == KEY_CODE_YES && code == KEY_RESIZE)
@@ -519,11 +514,11 @@ static bool read_now(struct term *t, struct term_event *e)
 struct term_event term_read(struct term *t, int timeout_ms)
 {
     struct term_event e;
-    int64_t end = now_ms() + timeout_ms;
+    int64_t end = clock_ms() + timeout_ms;
     for (;;) {
         if (read_now(t, &e))
             return e;
-        int64_t left = timeout_ms < 0 ? NAP_MS : end - now_ms();
+        int64_t left = timeout_ms < 0 ? NAP_MS : end - clock_ms();
         if (left <= 0)
             return e;
         /* Short naps: a signal that comes between the look and the wait is not lost for long. */
