@@ -138,8 +138,10 @@ static void test_hessians_that_have_no_factor_are_fetched_for_plain_rounding(voi
     check_stay("gptq-2", "damping=0,shrink=0", 10);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_originals_perplexity_is_the_cpus_within_half_a_per_mille),
         cmocka_unit_test(test_a_quantized_model_is_as_good_within_half_a_per_cent),
