@@ -183,8 +183,8 @@ static int no_memory(struct err *err)
 int journal_begin(struct journal *j, const json_t *digest, struct err *err)
 {
     if (!j->root) {
-        j->root = json_pack("{s:s,s:i,s:O,s:[]}", "schema", schema, "schema_version",
-                            JOURNAL_VERSION, "digest", digest, "layers");
+        j->root = json_pack("{s:s,s:i,s:O,s:[],s:i}", "schema", schema, "schema_version",
+                            JOURNAL_VERSION, "digest", digest, "layers", "hidden_layers", 0);
         return j->root ? save_root(j, err) : no_memory(err);
     }
     struct str differ = {0};
@@ -254,6 +254,7 @@ int journal_save_hidden(struct journal *j, size_t layers, const struct journal_h
                         struct err *err)
 {
     char sum[HASH_HEX_SIZE];
+    size_t before = journal_hidden_layers(j);
     struct hash *h = NULL;
     struct atomic_file f = {.fd = -1};
     char *path = hidden_path(j, layers, err);
@@ -269,11 +270,12 @@ int journal_save_hidden(struct journal *j, size_t layers, const struct journal_h
         else
             atomic_file_abort(&f);
     }
-    j->hidden_before = journal_hidden_layers(j);
     if (rc == 0 &&
         (json_object_set_new(j->root, "hidden_sha256", json_string(sum)) < 0 ||
          json_object_set_new(j->root, "hidden_layers", json_integer((json_int_t)layers)) < 0))
         rc = no_memory(err);
+    if (rc == 0)
+        j->hidden_before = before;
     hash_free(h);
     free(path);
     return rc;

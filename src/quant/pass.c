@@ -113,15 +113,18 @@ static int open_run(struct pass *p, struct err *err)
                      journal_layers(&p->journal), p->config->layers);
     if (rc < 0)
         return rc;
+    size_t finished = journal_layers(&p->journal);
     rc = pass_restore(p, err);
     if (rc == 0 && p->next)
         log_write(LOG_INFO, "%s: going on behind layer %zu of %zu", p->o.out, p->next,
                   p->config->layers);
     if (rc == 0)
         rc = pass_estimate(&e, &p->o, err);
+    /* What lies there already counts; a shard that is made again stays until it is replaced. */
+    if (rc == 0 && journal_hidden_layers(&p->journal))
+        e.bytes_free += (uint64_t)p->positions * p->config->hidden * sizeof(float);
     if (rc == 0 && !p->journal.complete)
-        rc = pass_check_space(&p->o, &e, p->next, err);
-    p->needs_forward = pass_forward_needed(p);
+        rc = pass_check_space(&p->o, &e, finished > p->next ? finished - 1 : finished, err);
     p->prefetch = prefetch_new(p->o.model->checkpoint);
     progress_start(p->o.progress, (p->config->layers + 1) * pass_steps(p));
     progress_skip(p->o.progress, p->next * pass_steps(p));
@@ -177,8 +180,11 @@ static int step_layer(struct pass *p, struct err *err)
     int rc = result.expert ? 0 : ERR_NOMEM;
     if (rc == 0 && progress_cancelled(p->o.progress))
         rc = err_set(err, ERR_CANCELLED, NULL, "stopped");
-    if (rc == 0 && p->needs_forward && !p->forward)
-        rc = make_forward(p, err);
+    if (rc == 0 && p->needs_forward && !p->forward) {
+        rc = lane_wait(p->lane, err); /* hidden states are those of the journal */
+        if (rc == 0)
+            rc = make_forward(p, err);
+    }
     if (rc == 0 && p->forward)
         rc = pass_layer_run(p, &list, &result, err);
     else if (rc == 0)
@@ -342,11 +348,9 @@ void pass_attach(struct pass *p, struct backend *backend, const char *note)
 {
     struct err err = {0};
     /* What the lane still has comes into the journal, or its error out of the next step. */
-    if (lane_wait(p->lane, &err) == 0)
-        (void)!pass_restore(p, &err);
+    p->broken = lane_wait(p->lane, &err) == 0 ? pass_restore(p, &err) : 0;
     p->o.backend = backend;
     str_appendf(&p->note, "%s%s", p->note.length ? "; " : "", note);
-    p->broken = 0;
     progress_back(p->o.progress, p->next * pass_steps(p));
 }
 

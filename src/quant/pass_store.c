@@ -73,8 +73,10 @@ static int save_hidden(struct pass *p, struct err *err)
                                     .read = read_hidden};
     progress_stage(p->o.progress, "layer %zu of %zu: writing", p->next + 1, p->config->layers);
     int rc = journal_save_hidden(&p->journal, p->next + 1, &hidden, err);
-    p->hidden_saved = clock_seconds();
-    p->hidden_seconds = p->hidden_saved - started;
+    if (rc == 0) {
+        p->hidden_saved = clock_seconds();
+        p->hidden_seconds = p->hidden_saved - started;
+    }
     return rc;
 }
 
@@ -204,6 +206,7 @@ int pass_restore(struct pass *p, struct err *err)
     pthread_mutex_unlock(&p->lock);
     for (size_t i = p->next; i < p->config->layers; i++)
         pass_withdraw(p, i);
+    p->needs_forward = pass_forward_needed(p);
     p->hidden_saved = clock_seconds();
     return rc;
 }

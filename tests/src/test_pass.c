@@ -361,6 +361,25 @@ static void test_layers_without_hidden_states_behind_them_are_done_again(void **
     quant_run_close(&r);
 }
 
+static void test_a_run_cut_before_its_first_hidden_states_begins_again(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    char whole[HASH_HEX_SIZE], resumed[HASH_HEX_SIZE];
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-3", 2, 2);
+    quant_run_pass(&r);
+    quant_run_hash(whole, r.out);
+    quant_run_remove(r.out);
+    r.options.hidden_always = 1;
+    r.options.hidden_share = 1e12; /* never */
+    assert_int_equal(step_once(&r), 0);
+    assert_int_equal(step_once(&r), 0);
+    assert_int_equal(quant_run_try(&r, NULL), 0);
+    quant_run_hash(resumed, r.out);
+    assert_string_equal(whole, resumed);
+    quant_run_close(&r);
+}
+
 /* The kill may hit a child that has finished its run, but not yet left. */
 static bool is_finished(const struct quant_run *r)
 {
@@ -588,6 +607,7 @@ int main(void)
         cmocka_unit_test(test_bytes_do_not_depend_on_threads),
         cmocka_unit_test(test_cancelled_run_resumes_to_the_same_bytes),
         cmocka_unit_test(test_layers_without_hidden_states_behind_them_are_done_again),
+        cmocka_unit_test(test_a_run_cut_before_its_first_hidden_states_begins_again),
         cmocka_unit_test(test_killed_run_resumes_to_the_same_bytes),
         cmocka_unit_test(test_weight_that_is_not_finite_is_named),
         cmocka_unit_test(test_expert_without_tokens_gets_the_layers_mean),
