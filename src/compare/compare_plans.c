@@ -291,18 +291,20 @@ int compare_plans_make(struct compare *c, bool with_losses, struct err *err)
 
 /* --- Keys --- */
 
-/* Settings that a pass reads; the others speak through bits and channels. */
-static bool counts(const struct setting_info *info)
+/* Settings that a pass reads; the others speak through bits and channels. Learned rounding draws
+ * its positions by the seed, whether or not the calibration does. */
+static bool counts(const struct setting_info *info, const struct settings *s)
 {
     return info->stage == STAGE_QUANTIZE || strcmp(info->name, "bits_channel") == 0 ||
-           strcmp(info->name, "bits_attention") == 0;
+           strcmp(info->name, "bits_attention") == 0 ||
+           (s->learn && strcmp(info->name, "seed") == 0);
 }
 
 static void append_plan(struct str *text, const struct plan *p)
 {
     str_appendf(text, "%s, quantizer %d\n", p->method, (int)p->quantizer);
     for (size_t i = 0; i < settings_count(); i++)
-        if (counts(settings_info(i)))
+        if (counts(settings_info(i), &p->settings))
             append_setting(text, &p->settings, settings_info(i));
     for (size_t l = 0; l < p->layers_count; l++) {
         for (int k = 0; k < PLAN_LINEARS; k++)

@@ -57,6 +57,12 @@ expect 'other settings of the rounding are other runs' 0 '1 runs computed, 1 wer
     compare runs --text letters="$letters" --methods gptq-3 --damping 0.02
 expect 'settings that change no bit are not' 0 '0 runs computed, 2 were there' \
     compare runs --text letters="$letters" --methods gptq-3 --alpha 0.9
+expect 'nor is another seed of what draws nothing' 0 '0 runs computed, 2 were there' \
+    compare runs --text letters="$letters" --methods gptq-3 --seed 5
+expect 'learned rounding is another run' 0 '1 runs computed, 1 were there' \
+    compare runs --text letters="$letters" --methods gptq-3:learn=1
+expect 'and another one by each seed' 0 '1 runs computed, 1 were there' \
+    compare runs --text letters="$letters" --methods gptq-3:learn=1 --seed 5
 expect 'other windows are' 0 '1 runs computed, 1 were there' compare runs --text letters="$letters" --methods gptq-3 --samples 5
 
 # --- Draws, and results alone ---
