@@ -30,6 +30,48 @@ static bool is_original(const struct compare *c, const struct compare_job *j)
     return compare_is_original(c->result.row[j->row].method);
 }
 
+/* --- Removing --- */
+
+static int remove_in(const char *dir, const char *name, struct err *err)
+{
+    char *path = str_path(dir, name, err);
+    int rc = path ? 0 : ERR_NOMEM;
+    if (path && unlink(path) < 0 && access(path, F_OK) == 0)
+        rc = err_set_errno(err, ERR_IO, path, "cannot remove");
+    free(path);
+    return rc;
+}
+
+/* Files of a run's folder that begin with moqa_, or all others. config.json goes first: without it
+ * no tool mistakes the rest for a checkpoint. */
+static int remove_files(const char *dir, bool ours, struct err *err)
+{
+    DIR *d = opendir(dir);
+    int rc = d ? 0 : err_set_errno(err, ERR_IO, dir, "cannot read the folder");
+    if (rc == 0 && !ours)
+        rc = remove_in(dir, "config.json", err);
+    for (struct dirent *e; rc == 0 && (e = readdir(d));) {
+        struct stat st;
+        if (e->d_name[0] != '.' && (strncmp(e->d_name, "moqa_", 5) == 0) == ours &&
+            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
+            rc = remove_in(dir, e->d_name, err);
+    }
+    if (d)
+        closedir(d);
+    return rc;
+}
+
+/* All of them, of what may be left of a removal that was cut, too. */
+static int remove_folder(const char *dir, struct err *err)
+{
+    int rc = remove_files(dir, false, err);
+    if (rc == 0)
+        rc = remove_files(dir, true, err);
+    if (rc == 0 && rmdir(dir) < 0)
+        rc = err_set_errno(err, ERR_IO, dir, "cannot remove the folder");
+    return rc;
+}
+
 /* --- What is there --- */
 
 static void describe(struct compare *c, struct compare_job *j)
@@ -80,9 +122,14 @@ static char *again_path(const struct compare_job *j, struct err *err)
 static void finish_replacing(const struct compare_job *j)
 {
     char *again = again_path(j, NULL);
-    if (again && !is_there(j->folder, RUN_RESULT_FILE) && is_there(again, RUN_RESULT_FILE) &&
-        (rmdir(j->folder) == 0 || errno == ENOENT) && rename(again, j->folder) < 0)
-        log_write(LOG_WARN, "%s: cannot be renamed: %s", again, strerror(errno));
+    struct err err = {0};
+    if (again && !is_there(j->folder, RUN_RESULT_FILE) && is_there(again, RUN_RESULT_FILE)) {
+        int rc = access(j->folder, F_OK) == 0 ? remove_folder(j->folder, &err) : 0;
+        if (rc < 0)
+            log_write(LOG_WARN, "%s: %s", err.file, err.message);
+        else if (rename(again, j->folder) < 0)
+            log_write(LOG_WARN, "%s: cannot be renamed: %s", again, strerror(errno));
+    }
     free(again);
 }
 
@@ -138,35 +185,6 @@ static bool needs_pass(const struct compare *c, const struct compare_job *j)
 
 /* --- The pass --- */
 
-static int remove_in(const char *dir, const char *name, struct err *err)
-{
-    char *path = str_path(dir, name, err);
-    int rc = path ? 0 : ERR_NOMEM;
-    if (path && unlink(path) < 0 && access(path, F_OK) == 0)
-        rc = err_set_errno(err, ERR_IO, path, "cannot remove");
-    free(path);
-    return rc;
-}
-
-/* Files of a run's folder that begin with moqa_, or all others. config.json goes first: without it
- * no tool mistakes the rest for a checkpoint. */
-static int remove_files(const char *dir, bool ours, struct err *err)
-{
-    DIR *d = opendir(dir);
-    int rc = d ? 0 : err_set_errno(err, ERR_IO, dir, "cannot read the folder");
-    if (rc == 0 && !ours)
-        rc = remove_in(dir, "config.json", err);
-    for (struct dirent *e; rc == 0 && (e = readdir(d));) {
-        struct stat st;
-        if (e->d_name[0] != '.' && (strncmp(e->d_name, "moqa_", 5) == 0) == ours &&
-            fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode))
-            rc = remove_in(dir, e->d_name, err);
-    }
-    if (d)
-        closedir(d);
-    return rc;
-}
-
 static int run_pass(struct compare *c, struct compare_job *j, const struct plan *plan,
                     const char *out, struct err *err)
 {
@@ -194,8 +212,8 @@ static int replace(const struct compare_job *j, const char *made, struct err *er
 {
     int rc = run_result_save(&j->result, made, err);
     if (rc == 0)
-        rc = remove_files(j->folder, true, err);
-    if (rc == 0 && (rmdir(j->folder) < 0 || rename(made, j->folder) < 0))
+        rc = remove_folder(j->folder, err);
+    if (rc == 0 && rename(made, j->folder) < 0)
         rc = err_set_errno(err, ERR_IO, j->folder, "cannot replace it");
     return rc;
 }
