@@ -16,7 +16,9 @@ struct term;
 
 /* Keys: a Unicode code point, or one of these. */
 enum term_key {
-    TERM_KEY_NONE = 0, /* the timeout passed, or term_ready() may have changed */
+    /* The timeout passed, or the program was stopped and goes on, or term_ready() may have changed;
+     * present the frame again, it may have to be sent. */
+    TERM_KEY_NONE = 0,
     TERM_KEY_CTRL_C = 3,
     TERM_KEY_TAB = 9,
     TERM_KEY_ENTER = 10,
@@ -71,7 +73,7 @@ void term_present(struct term *t, const struct cells *c, const struct style_look
 /* False while the last frame is on its way: over a slow line frames would queue up in buffers and
  * the screen fall behind the keys. Terminals that do not tell are always ready. */
 bool term_ready(const struct term *t);
-void term_redraw(struct term *t); /* the next frame is sent whole (Ctrl-L) */
+void term_redraw(struct term *t); /* the next frame is sent whole, and waits for none (Ctrl-L) */
 
 /* Waits for a key at most `timeout_ms` (0: does not wait, negative: for ever). */
 struct term_event term_read(struct term *t, int timeout_ms);

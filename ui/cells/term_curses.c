@@ -1,9 +1,7 @@
 #define NCURSES_WIDECHAR 1
 #include <curses.h>
-#include <errno.h>
 #include <langinfo.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,10 +11,11 @@
 #include <utf8proc.h>
 
 #include "ui/cells/term.h"
+#include "ui/cells/term_signals.h"
 
 #include "data/base/clock.h"
 
-enum { CRASH_SIGNALS = 5, STOP_SIGNALS = 3, RESTORE_MAX = 256, NAP_MS = 200 };
+enum { NAP_MS = 200 };
 
 /* After a frame the terminal is asked for its status (DSR); the answer says that the frame has
  * arrived. */
@@ -30,83 +29,27 @@ enum {
     ESC_ASKED_MS = 250 /* the bytes of an answer may come one by one, and are not an Esc */
 };
 
-static const int crash_signal[CRASH_SIGNALS] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
-static const int stop_signal[STOP_SIGNALS] = {SIGTERM, SIGHUP, SIGINT};
-
 struct term {
     SCREEN *screen;
     bool utf8, mouse;
     int button;       /* held down, for drags */
     bool can_ask;     /* it understands ANSI's sequences */
-    bool asked;       /* and owes an answer */
+    bool asked;       /* and owes an answer; see set_asked() */
     bool answered;    /* it has answered before */
     bool slow;        /* its last answer took longer than FREE_MS */
     int64_t asked_at; /* ms */
+    int strays;       /* answers that may still come, and that no frame waits for */
+    int64_t stray_at; /* ms; when the last of them was given up */
     uint64_t shown;   /* hash of the last frame; 0: none, or it must be sent again */
     enum style_depth depth;
-    struct sigaction crash_before[CRASH_SIGNALS], stop_before[STOP_SIGNALS];
-    stack_t stack_before;
 };
 
-/* One terminal a process: what a signal handler must reach is static. */
-static struct term *open_term;
-static volatile sig_atomic_t quit_wanted, interrupt_wanted, modes_saved;
-static struct termios modes_before;
-static char restore_text[RESTORE_MAX];
-static size_t restore_size;
-static char crash_stack[1 << 16];
+static struct term *open_term; /* one a process */
 
 static void send_raw(const char *text)
 {
     fputs(text, stdout);
     fflush(stdout);
-}
-
-/* --- restoring --- */
-
-/* Only calls that a signal handler may make. */
-static void restore_raw(void)
-{
-    if (!modes_saved)
-        return;
-    for (size_t done = 0; done < restore_size;) {
-        ssize_t n = write(STDOUT_FILENO, restore_text + done, restore_size - done);
-        if (n <= 0)
-            break;
-        done += (size_t)n;
-    }
-    tcsetattr(STDIN_FILENO, TCSANOW, &modes_before);
-}
-
-static void on_crash(int number)
-{
-    restore_raw();
-    for (int i = 0; i < CRASH_SIGNALS; i++)
-        if (crash_signal[i] == number && open_term)
-            sigaction(number, &open_term->crash_before[i], NULL);
-    raise(number); /* delivered when this handler returns, to whoever had it before */
-}
-
-static void on_stop(int number)
-{
-    if (number == SIGINT)
-        interrupt_wanted = 1;
-    else
-        quit_wanted = 1;
-}
-
-/* Appends a capability without its padding ("$<5>"), which only tputs() would understand. */
-static void add_restore(const char *text)
-{
-    if (!text || text == (const char *)-1)
-        return;
-    while (*text && restore_size < RESTORE_MAX) {
-        const char *end = strncmp(text, "$<", 2) == 0 ? strchr(text, '>') : NULL;
-        if (end)
-            text = end + 1;
-        else
-            restore_text[restore_size++] = *text++;
-    }
 }
 
 static const char *capability(const char *name)
@@ -118,36 +61,11 @@ static const char *capability(const char *name)
 
 static void prepare_restore(void)
 {
-    restore_size = 0;
-    add_restore("\033[?1002l\033[?1006l\033[?1000l");
-    add_restore(capability("sgr0"));
-    add_restore(capability("rmkx"));
-    add_restore(capability("cnorm"));
-    add_restore(capability("rmcup"));
-    modes_saved = 1;
-}
-
-static void catch_signals(struct term *t)
-{
-    stack_t stack = {.ss_sp = crash_stack, .ss_size = sizeof crash_stack};
-    struct sigaction crash = {.sa_handler = on_crash, .sa_flags = SA_ONSTACK};
-    struct sigaction stop = {.sa_handler = on_stop};
-    sigemptyset(&crash.sa_mask);
-    sigemptyset(&stop.sa_mask);
-    sigaltstack(&stack, &t->stack_before);
-    for (int i = 0; i < CRASH_SIGNALS; i++)
-        sigaction(crash_signal[i], &crash, &t->crash_before[i]);
-    for (int i = 0; i < STOP_SIGNALS; i++)
-        sigaction(stop_signal[i], &stop, NULL);
-}
-
-static void release_signals(struct term *t)
-{
-    for (int i = 0; i < CRASH_SIGNALS; i++)
-        sigaction(crash_signal[i], &t->crash_before[i], NULL);
-    for (int i = 0; i < STOP_SIGNALS; i++)
-        sigaction(stop_signal[i], &t->stop_before[i], NULL);
-    sigaltstack(&t->stack_before, NULL);
+    term_signals_add_restore("\033[?1002l\033[?1006l\033[?1000l");
+    term_signals_add_restore(capability("sgr0"));
+    term_signals_add_restore(capability("rmkx"));
+    term_signals_add_restore(capability("cnorm"));
+    term_signals_add_restore(capability("rmcup"));
 }
 
 static void close_at_exit(void)
@@ -244,12 +162,11 @@ int term_open(struct term **out, struct style_look *look, struct err *err)
     struct term *t = calloc(1, sizeof *t);
     if (!t)
         return err_set(err, ERR_NOMEM, NULL, "no memory for the terminal");
-    if (tcgetattr(STDIN_FILENO, &modes_before) < 0) {
+    int rc = term_signals_save(err);
+    if (rc < 0) {
         free(t);
-        return err_set_errno(err, ERR_USAGE, NULL, "cannot read the terminal's modes");
+        return rc;
     }
-    for (int i = 0; i < STOP_SIGNALS; i++) /* before curses puts its own there */
-        sigaction(stop_signal[i], NULL, &t->stop_before[i]);
     t->screen = newterm(NULL, stdout, stdin);
     if (!t->screen) {
         free(t);
@@ -263,8 +180,7 @@ int term_open(struct term **out, struct style_look *look, struct err *err)
     t->can_ask = is_ansi();
     set_modes();
     prepare_restore();
-    quit_wanted = interrupt_wanted = 0;
-    catch_signals(t);
+    term_signals_catch();
     find_look(t, look);
     open_term = t;
     if (!registered)
@@ -273,12 +189,34 @@ int term_open(struct term **out, struct style_look *look, struct err *err)
     return 0;
 }
 
+static void set_asked(struct term *t, bool asked)
+{
+    t->asked = asked;
+    term_signals.owed = asked && t->answered;
+}
+
+static bool owes_stray(const struct term *t)
+{
+    return t->strays > 0 && clock_ms() - t->stray_at < LOST_MS;
+}
+
+static bool owes_answer(const struct term *t)
+{
+    return t->asked || owes_stray(t);
+}
+
 /* Takes the answer that is still on its way, and what was typed meanwhile. */
 static void await_answer(struct term *t)
 {
     int64_t end = clock_ms() + (t->answered ? CLOSE_MS : CLOSE_UNKNOWN_MS);
-    while (t->asked && !quit_wanted && clock_ms() < end)
+    while (owes_answer(t) && !term_signals.gone && clock_ms() < end) {
+        if ((term_signals.quit || !t->asked) && end > clock_ms() + TERM_HURRY_MS)
+            end = clock_ms() + TERM_HURRY_MS;
+        term_signals.quit = 0; /* which is all that term_read() would tell */
         term_read(t, (int)(end - clock_ms()));
+    }
+    if (owes_answer(t) && !term_signals.gone)
+        tcflush(STDIN_FILENO, TCIFLUSH); /* what has come of it in this moment */
 }
 
 void term_close(struct term *t)
@@ -288,8 +226,7 @@ void term_close(struct term *t)
     term_mouse(t, false);
     await_answer(t);
     endwin();
-    release_signals(t);
-    modes_saved = 0;
+    term_signals_release();
     delscreen(t->screen);
     open_term = NULL;
     free(t);
@@ -358,7 +295,7 @@ static void ask(struct term *t)
 {
     if (!t->can_ask || t->asked)
         return;
-    t->asked = true;
+    set_asked(t, true);
     t->asked_at = clock_ms();
     send_raw("\033[5n");
 }
@@ -391,13 +328,20 @@ void term_present(struct term *t, const struct cells *c, const struct style_look
         }
     wnoutrefresh(stdscr);
     doupdate();
-    if (t->asked && clock_ms() - t->asked_at > LOST_MS)
-        t->answered = t->asked = false; /* another terminal may sit at the other end */
+    if (t->asked && clock_ms() - t->asked_at > LOST_MS) {
+        t->answered = false; /* another terminal may sit at the other end */
+        set_asked(t, false);
+    }
     ask(t);
 }
 
 void term_redraw(struct term *t)
 {
+    if (t->asked) {
+        t->strays = owes_stray(t) ? t->strays + 1 : 1;
+        t->stray_at = clock_ms();
+        set_asked(t, false);
+    }
     t->shown = 0;
     clearok(curscr, TRUE);
 }
@@ -475,29 +419,53 @@ static struct term_event mouse_event(struct term *t)
     return e;
 }
 
+/* Answers come in the order of the questions, so one that came for a stray lets the next frame go
+ * a little early; were it not to, a lost answer would hold up every frame after Ctrl-L. */
+static void take_answer(struct term *t)
+{
+    if (t->asked)
+        t->slow = clock_ms() - t->asked_at > FREE_MS;
+    else if (t->strays > 0)
+        t->strays--;
+    t->answered = true;
+    set_asked(t, false);
+}
+
+/* After a stop: the shell has got the answer, and has written on the screen. */
+static void forget_screen(struct term *t)
+{
+    set_asked(t, false);
+    t->slow = false;
+    t->strays = 0;
+    term_redraw(t);
+}
+
 /* One key if there is one now. */
 static bool read_now(struct term *t, struct term_event *e)
 {
     wint_t code;
     *e = (struct term_event){.key = TERM_KEY_NONE};
-    if (quit_wanted) {
+    if (term_signals.quit) {
         e->key = TERM_KEY_QUIT;
         return true;
     }
-    if (interrupt_wanted) {
-        interrupt_wanted = 0;
+    if (term_signals.interrupt) {
+        term_signals.interrupt = 0;
         e->key = TERM_KEY_CTRL_C;
         return true;
     }
-    bool owed = t->asked && clock_ms() - t->asked_at < LOST_MS;
+    if (term_signals.resumed) {
+        term_signals.resumed = 0;
+        forget_screen(t);
+        return true;
+    }
+    bool owed = (t->asked && clock_ms() - t->asked_at < LOST_MS) || owes_stray(t);
     set_escdelay(owed ? ESC_ASKED_MS : ESC_MS);
     int got = get_wch(&code);
     if (got == ERR)
         return false;
     if (got == KEY_CODE_YES && code == KEY_ANSWER) {
-        t->asked = false;
-        t->answered = true;
-        t->slow = clock_ms() - t->asked_at > FREE_MS;
+        take_answer(t);
         return true;
     }
     if (got == KEY_CODE_YES && code == KEY_RESIZE)
@@ -525,7 +493,7 @@ struct term_event term_read(struct term *t, int timeout_ms)
         struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
         int ready = poll(&fd, 1, (int)(left < NAP_MS ? left : NAP_MS));
         if (ready > 0 && (fd.revents & (POLLHUP | POLLERR | POLLNVAL)) && !(fd.revents & POLLIN)) {
-            quit_wanted = 1; /* the terminal is gone */
+            term_signals.quit = term_signals.gone = 1;
         }
     }
 }
