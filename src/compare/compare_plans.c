@@ -201,6 +201,28 @@ int compare_losses_list(struct compare *c, size_t *missing, struct err *err)
     return rc;
 }
 
+/* A file that is there and cannot be understood would stop every measurement of these losses: it
+ * is kept under another name. */
+static int set_aside(const struct compare_losses *l, struct err *err)
+{
+    struct losses found = {0};
+    struct err why = {0};
+    struct str aside = {0};
+    int rc = access(l->path, F_OK) == 0 ? losses_load(&found, l->path, &why) : 0;
+    losses_release(&found);
+    if (rc != ERR_INPUT)
+        return 0; /* what else is wrong with it, the measurement says */
+    str_appendf(&aside, "%s.damaged", l->path);
+    rc = str_ok(&aside, err);
+    if (rc == 0 && rename(l->path, str_get(&aside)) < 0)
+        rc = err_set_errno(err, ERR_IO, l->path, "cannot be renamed");
+    if (rc == 0)
+        log_write(LOG_WARN, "%s: %s; it is kept as %s and measured again", l->path, why.message,
+                  str_get(&aside));
+    str_release(&aside);
+    return rc;
+}
+
 static int measure(struct compare *c, struct compare_losses *l, struct err *err)
 {
     const struct calibration *k = &c->draw[l->draw].calibration;
@@ -215,7 +237,9 @@ static int measure(struct compare *c, struct compare_losses *l, struct err *err)
                                 .out = l->path,
                                 .resume = true,
                                 .progress = c->o.progress};
-    int rc;
+    int rc = set_aside(l, err);
+    if (rc < 0)
+        return rc;
     do {
         o.backend = c->device.backend;
         rc = measure_run(&o, err);

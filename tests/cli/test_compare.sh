@@ -65,6 +65,13 @@ expect 'and another one by each seed' 0 '1 runs computed, 1 were there' \
     compare runs --text letters="$letters" --methods gptq-3:learn=1 --seed 5
 expect 'other windows are' 0 '1 runs computed, 1 were there' compare runs --text letters="$letters" --methods gptq-3 --samples 5
 
+damaged=$(echo runs/losses-*.json | cut -d ' ' -f 1)
+cp "$damaged" whole.json
+echo '{"schema":' >"$damaged"
+expect 'damaged losses are measured again' 0 'it is kept as .*\.damaged and measured again' \
+    compare runs --text letters="$letters" --methods gptq-3 budget@2.5
+check 'as they were' cmp -s "$damaged" whole.json
+
 # --- Draws, and results alone ---
 
 more=()
