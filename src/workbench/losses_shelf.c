@@ -12,8 +12,9 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/losses_run.h"
+#include "src/runs/original.h"
 
-enum { SHELF_MAX = 32, FILE_LIMIT = 64 << 20 };
+enum { FILE_LIMIT = 64 << 20 };
 
 struct volume {
     struct losses losses;
@@ -23,14 +24,16 @@ struct volume {
 struct losses_shelf {
     struct losses_shelf_options options;
     const struct model_config *config;
+    /* Its fingerprint, "" until a file asks for it: of losses_shelf_open(), then of the thread. */
+    char checkpoint[HASH_HEX_SIZE];
     struct settings settings; /* of the measurement */
     pthread_t thread;
     bool started; /* the thread exists and was not joined */
     struct progress progress;
     pthread_mutex_t lock;
     /* Under the lock: */
-    struct volume *volume[SHELF_MAX];
-    size_t count;
+    struct volume **volume; /* they stay where they are when the array grows */
+    size_t count, capacity;
     enum app_losses_phase phase;
     char out[512];
     struct err err;
@@ -73,6 +76,7 @@ void losses_shelf_free(struct losses_shelf *s)
     join(s);
     for (size_t i = 0; i < s->count; i++)
         volume_free(s->volume[i]);
+    free(s->volume);
     progress_release(&s->progress);
     pthread_mutex_destroy(&s->lock);
     free(s);
@@ -91,8 +95,41 @@ static bool has_path(const struct losses_shelf *s, const char *path)
     return false;
 }
 
+static int read_checkpoint(struct losses_shelf *s, struct err *err)
+{
+    struct original_model model;
+    if (s->checkpoint[0])
+        return 0;
+    int rc = original_model_read(&model, s->options.model_dir, err);
+    if (rc == 0)
+        memcpy(s->checkpoint, model.checkpoint, sizeof s->checkpoint);
+    return rc;
+}
+
+/* Losses of another model, or of a set of weights that has only the configuration in common. */
+static int check_model(struct losses_shelf *s, const struct volume *v, struct err *err)
+{
+    int rc = losses_check_model(&v->losses, v->path, s->config, err);
+    if (rc == 0)
+        rc = read_checkpoint(s, err);
+    if (rc == 0 && strcmp(v->losses.model_sha256, s->checkpoint) != 0)
+        rc = err_set(err, ERR_INPUT, v->path,
+                     "holds losses of other weights of the same shape than those in %s",
+                     s->options.model_dir);
+    return rc;
+}
+
+/* A volume that is asked for the same settings stands before it already. */
+static bool is_hidden(struct losses_shelf *s, const struct volume *v)
+{
+    const char *path;
+    return losses_shelf_find(s, &v->losses.settings, &path) != NULL;
+}
+
+enum which { EVERY, NEW_SETTINGS };
+
 /* Reads a file of this model, whole. */
-static int add(struct losses_shelf *s, const char *path, struct err *err)
+static int add(struct losses_shelf *s, const char *path, enum which which, struct err *err)
 {
     struct volume *v = mem_array(1, sizeof *v, err);
     int rc = v ? 0 : ERR_NOMEM;
@@ -101,9 +138,13 @@ static int add(struct losses_shelf *s, const char *path, struct err *err)
     if (rc == 0)
         rc = losses_load(&v->losses, path, err);
     if (rc == 0)
-        rc = losses_check_model(&v->losses, path, s->config, err);
+        rc = check_model(s, v, err);
+    bool wanted = rc == 0 && (which == EVERY || !is_hidden(s, v));
     pthread_mutex_lock(&s->lock);
-    if (rc == 0 && s->count < SHELF_MAX) {
+    if (wanted)
+        rc =
+            mem_grow((void **)&s->volume, &s->capacity, s->count + 1, sizeof(struct volume *), err);
+    if (wanted && rc == 0) {
         s->volume[s->count++] = v;
         v = NULL;
     }
@@ -130,7 +171,7 @@ static void look_into(struct losses_shelf *s, const char *folder)
         char *path = str_path(folder, list[i]->d_name, NULL);
         bool wanted = path && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
                       st.st_size <= FILE_LIMIT && !has_path(s, path);
-        int rc = wanted ? add(s, path, NULL) : 0;
+        int rc = wanted ? add(s, path, NEW_SETTINGS, NULL) : 0;
         if (rc < 0) /* of another model, or not whole: it is none of ours */
             log_write(LOG_DEBUG, "%s: passed over", path);
         free(path);
@@ -143,11 +184,13 @@ int losses_shelf_open(struct losses_shelf *s, const struct model_config *config,
 {
     char beside[512];
     s->config = config;
-    int rc = s->options.path ? add(s, s->options.path, err) : 0;
+    int rc = s->options.path ? add(s, s->options.path, EVERY, err) : 0;
     if (rc < 0)
         return rc;
     look_into(s, s->options.runs_dir);
     snprintf(beside, sizeof beside, "%s", s->options.runs_dir);
+    for (size_t n = strlen(beside); n > 1 && beside[n - 1] == '/'; n--)
+        beside[n - 1] = '\0';
     char *slash = strrchr(beside, '/');
     if (slash)
         slash[slash == beside] = '\0';
@@ -173,6 +216,41 @@ const struct losses *losses_shelf_find(struct losses_shelf *s, const struct sett
 
 static const unsigned widths[] = {2, 3, 4, 8};
 
+static void mix(uint64_t *hash, const char *text)
+{
+    for (; *text; text++)
+        *hash = (*hash ^ (unsigned char)*text) * 1099511628211u;
+    *hash = (*hash ^ 0xff) * 1099511628211u;
+}
+
+/* Another set of weights, calibration or rounding is another file. */
+static int name_file(struct losses_shelf *s, struct err *err)
+{
+    static const char *const chosen[] = {"windows", "seed", NULL}; /* the calibration */
+    const char *const *lists[] = {losses_settings(), chosen};
+    uint64_t hash = 14695981039346656037u;
+    char value[64], content[HASH_HEX_SIZE];
+    int rc = read_checkpoint(s, err);
+    mix(&hash, s->checkpoint);
+    for (size_t i = 0; rc == 0 && i < s->options.calib_count; i++) {
+        rc = hash_file(content, s->options.calib[i], err);
+        if (rc == 0)
+            mix(&hash, content);
+    }
+    if (rc < 0)
+        return rc;
+    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
+        for (const char *const *name = lists[i]; *name; name++) {
+            settings_get(&s->settings, settings_find(*name), value, sizeof value);
+            mix(&hash, value);
+        }
+    pthread_mutex_lock(&s->lock);
+    snprintf(s->out, sizeof s->out, "%s/losses-%08x.json", s->options.runs_dir,
+             (unsigned)(hash ^ hash >> 32));
+    pthread_mutex_unlock(&s->lock);
+    return 0;
+}
+
 static void *measure_main(void *argument)
 {
     struct losses_shelf *s = argument;
@@ -187,9 +265,11 @@ static void *measure_main(void *argument)
         .out = s->out,
         .resume = true,
         .progress = &s->progress};
-    int rc = losses_run(&r, &err);
+    int rc = name_file(s, &err);
     if (rc == 0)
-        rc = add(s, s->out, &err);
+        rc = losses_run(&r, &err);
+    if (rc == 0)
+        rc = add(s, s->out, EVERY, &err);
     pthread_mutex_lock(&s->lock);
     s->err = err;
     s->phase = rc == 0               ? APP_LOSSES_DONE
@@ -197,33 +277,6 @@ static void *measure_main(void *argument)
                                      : APP_LOSSES_FAILED;
     pthread_mutex_unlock(&s->lock);
     return NULL;
-}
-
-static void mix(uint64_t *hash, const char *text)
-{
-    for (; *text; text++)
-        *hash = (*hash ^ (unsigned char)*text) * 1099511628211u;
-    *hash = (*hash ^ 0xff) * 1099511628211u;
-}
-
-/* Another model, calibration or rounding is another file; whether the texts are still the same is
- * found out by the measurement itself. */
-static void name_file(struct losses_shelf *s)
-{
-    static const char *const chosen[] = {"windows", "seed", NULL}; /* the calibration */
-    const char *const *lists[] = {losses_settings(), chosen};
-    uint64_t hash = 14695981039346656037u;
-    char value[64];
-    mix(&hash, s->config->sha256);
-    for (size_t i = 0; i < s->options.calib_count; i++)
-        mix(&hash, s->options.calib[i]);
-    for (size_t i = 0; i < sizeof lists / sizeof *lists; i++)
-        for (const char *const *name = lists[i]; *name; name++) {
-            settings_get(&s->settings, settings_find(*name), value, sizeof value);
-            mix(&hash, value);
-        }
-    snprintf(s->out, sizeof s->out, "%s/losses-%08x.json", s->options.runs_dir,
-             (unsigned)(hash ^ hash >> 32));
 }
 
 int losses_shelf_start(struct losses_shelf *s, const struct settings *settings, struct err *err)
@@ -236,7 +289,6 @@ int losses_shelf_start(struct losses_shelf *s, const struct settings *settings, 
     mkdir(s->options.runs_dir, 0777); /* if it fails, writing says why */
     atomic_store(&s->progress.cancel, false);
     pthread_mutex_lock(&s->lock);
-    name_file(s);
     s->phase = APP_LOSSES_RUNNING;
     pthread_mutex_unlock(&s->lock);
     sigfillset(&all);

@@ -37,13 +37,35 @@ expect 'the same as the command' 0 '^$' bash -c \
     "\"$MOQA\" losses ${common[*]} --calib \"$trace\" -o l.json 2>/dev/null; cmp l.json moqa-runs/losses-*.json; echo"
 rm l.json
 expect 'found by the next session' 0 'measured for these settings already' open --keys '5 M'
-mv moqa-runs/losses-*.json tiny.losses.json
+expect 'and as many others' 0 'the best plan of 2\.92' bash -c "
+    for i in {10..50}; do
+        sed 's/\"damping\": *[0-9.]*/\"damping\": 0.1'\$i'/' '$losses' >moqa-runs/losses-a\$i.json
+    done
+    rm moqa-runs/losses-????????.json
+    \"$MOQA\" open '$trace' ${common[*]} --keys '5 M wait b'"
+rm moqa-runs/losses-a*.json
+expect 'beside a folder with a slash at its end' 0 'measured for these settings already: ./tiny.losses' \
+    bash -c "mv moqa-runs/losses-*.json tiny.losses.json
+        \"$MOQA\" open '$trace' ${common[*]} --runs moqa-runs/ --keys '5 M' --size 120x24"
 expect 'and beside the folder of the runs' 0 'measured for these settings already: ./tiny.losses' \
     open --keys '5 M' --size 120x24
 rm tiny.losses.json
 expect 'cancelled' 0 'measuring is cancelled|losses are measured' open --keys '5 M Ctrl-C wait'
 expect 'and gone on with' 0 'the best plan of 2\.92' open --keys '5 M wait b'
 rm -rf moqa-runs
+cp "${calibration[0]}" text.txt
+expect 'by a text' 0 'the best plan of 2\.92' open --calib text.txt --keys '5 M wait b'
+first=$(echo moqa-runs/losses-*.json)
+mv "$first" kept
+echo 'More of it.' >>text.txt
+expect 'by a text that was changed' 0 'the best plan of 2\.92' open --calib text.txt --keys '5 M wait b'
+check 'into another file' [ ! -e "$first" -a -e moqa-runs/losses-*.json ]
+rm -rf moqa-runs kept
+cp -r "$sample_model" tuned
+printf '\1\1' | dd of=tuned/model.safetensors bs=1 conv=notrunc status=none \
+    seek=$(($(stat -c %s tuned/model.safetensors) - 2))
+expect 'losses of other weights' 3 'other weights of the same shape' \
+    "$MOQA" open "$trace" --model tuned --group-size 64 --losses "$losses" --keys 5
 
 # The same as files and numbers.
 for ending in svg pdf png; do
