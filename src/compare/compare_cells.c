@@ -287,10 +287,12 @@ static int run_task(struct compare *c, struct compare_job *j, const struct model
 {
     const struct compare_task *t = &c->o.texts->task[task];
     struct task work = {0};
+    struct model asked = *m; /* in the tokens of the original, as it is with texts */
+    asked.tokenizer = c->model.tokenizer;
     int rc = task_load(&work, t->info, t->path, err);
     if (rc == 0)
         do
-            rc = task_run(&work, m, c->device.backend, c->o.progress, err);
+            rc = task_run(&work, &asked, c->device.backend, c->o.progress, err);
         while (rc < 0 && device_recover(&c->device, rc, err));
     if (rc == 0)
         rc = run_result_add_task(&j->result, t->sha256, &work, err);

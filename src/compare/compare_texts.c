@@ -181,7 +181,7 @@ static int load_text(struct compare_text *t, const struct model *m, size_t windo
                      struct err *err)
 {
     const char *const *paths = (const char *const *)t->paths;
-    int rc = original_text_hash(t->sha256, paths, t->count, err);
+    int rc = original_text_hash(t->sha256, checkpoint_dir(m->checkpoint), paths, t->count, err);
     if (rc == 0)
         rc = texts_encode(&t->ids, m->tokenizer, paths, t->count, err);
     if (rc < 0)
@@ -206,7 +206,8 @@ int compare_texts_load(struct compare_texts *t, const struct model *m, size_t wi
     for (size_t i = 0; rc == 0 && i < t->texts; i++)
         rc = load_text(&t->text[i], m, window, samples, err);
     for (size_t i = 0; rc == 0 && i < t->tasks; i++)
-        rc = hash_file(t->task[i].sha256, t->task[i].path, err);
+        rc = original_text_hash(t->task[i].sha256, checkpoint_dir(m->checkpoint), &t->task[i].path,
+                                1, err);
     return rc;
 }
 

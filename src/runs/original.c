@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "data/base/jsonio.h"
 #include "data/base/str.h"
@@ -34,26 +35,35 @@ int original_model_read(struct original_model *out, const char *dir, struct err 
     return 0;
 }
 
-int original_text_hash(char out[HASH_HEX_SIZE], const char *const *texts, size_t count,
-                       struct err *err)
+static int hash_content(struct hash *h, const char *path, struct err *err)
+{
+    char *content = NULL;
+    size_t size;
+    int rc = str_read_file(&content, &size, path, TEXT_LIMIT, err);
+    if (rc == 0) {
+        uint64_t length = size;
+        rc = hash_update(h, &length, sizeof length, err);
+    }
+    if (rc == 0)
+        rc = hash_update(h, content, size, err);
+    free(content);
+    return rc;
+}
+
+int original_text_hash(char out[HASH_HEX_SIZE], const char *model_dir, const char *const *texts,
+                       size_t count, struct err *err)
 {
     struct hash *h = NULL;
-    int rc = hash_new(&h, err);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        char *text = NULL;
-        size_t size;
-        rc = str_read_file(&text, &size, texts[i], TEXT_LIMIT, err);
-        if (rc == 0) {
-            uint64_t length = size;
-            rc = hash_update(h, &length, sizeof length, err);
-        }
-        if (rc == 0)
-            rc = hash_update(h, text, size, err);
-        free(text);
-    }
+    char *tokenizer = str_path(model_dir, "tokenizer.json", err);
+    int rc = tokenizer ? hash_new(&h, err) : ERR_NOMEM;
+    if (rc == 0 && access(tokenizer, F_OK) == 0)
+        rc = hash_content(h, tokenizer, err);
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = hash_content(h, texts[i], err);
     if (rc == 0)
         rc = hash_finish(h, out, err);
     hash_free(h);
+    free(tokenizer);
     return rc;
 }
 
@@ -201,7 +211,7 @@ static int find_key(struct original *o, struct model *m, const struct original_r
     *o = (struct original){0};
     int rc = original_model_read(&o->model, r->model_dir, err);
     if (rc == 0)
-        rc = original_text_hash(o->text_sha256, r->texts, r->texts_count, err);
+        rc = original_text_hash(o->text_sha256, r->model_dir, r->texts, r->texts_count, err);
     if (rc == 0)
         rc = model_open(m, r->model_dir, err);
     if (rc == 0)

@@ -26,9 +26,10 @@ struct original {
 };
 
 ERR_CHECK int original_model_read(struct original_model *out, const char *dir, struct err *err);
-/* Over the texts' sizes and bytes, in their order. */
-ERR_CHECK int original_text_hash(char out[HASH_HEX_SIZE], const char *const *texts, size_t count,
-                                 struct err *err);
+/* What an evaluation depends on beside the weights: over the sizes and bytes of the model's
+ * tokenizer.json, if it has one, and of the texts, in their order. */
+ERR_CHECK int original_text_hash(char out[HASH_HEX_SIZE], const char *model_dir,
+                                 const char *const *texts, size_t count, struct err *err);
 
 /* True for the name of a record: "original-1a2b3c4d.json". */
 bool original_is_record(const char *name);

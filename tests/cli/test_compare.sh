@@ -65,6 +65,15 @@ expect 'and another one by each seed' 0 '1 runs computed, 1 were there' \
     compare runs --text letters="$letters" --methods gptq-3:learn=1 --seed 5
 expect 'other windows are' 0 '1 runs computed, 1 were there' compare runs --text letters="$letters" --methods gptq-3 --samples 5
 
+sample=$sample_model
+cp -r "$sample" copy
+sample_model=copy
+expect 'a copy of the model is the same model' 0 '0 runs computed, 2 were there' \
+    compare runs --text letters="$letters" --methods gptq-3
+echo >>copy/tokenizer.json
+expect 'with another tokenizer it is evaluated again' 0 '2 runs computed, 0 were there' \
+    compare runs --text letters="$letters" --methods gptq-3
+sample_model=$sample
 damaged=$(echo runs/losses-*.json | cut -d ' ' -f 1)
 cp "$damaged" whole.json
 echo '{"schema":' >"$damaged"

@@ -144,7 +144,7 @@ static void test_a_part_of_a_text_does_not_stand_for_all_of_it(void **state)
     free(rows);
 }
 
-static void copy_model(const char *to)
+static void copy_model(const char *to, bool tuned)
 {
     static const char *const files[] = {"config.json", "model.safetensors", "tokenizer.json"};
     char from[1024], path[1024], *bytes;
@@ -155,7 +155,7 @@ static void copy_model(const char *to)
         snprintf(from, sizeof from, "%s/%s", model_dir, files[i]);
         snprintf(path, sizeof path, "%s/%s", to, files[i]);
         assert_int_equal(str_read_file(&bytes, &size, from, 1 << 28, &err), 0);
-        if (i == 1)
+        if (i == 1 && tuned)
             for (size_t k = size / 2; k < size; k++)
                 bytes[k] ^= k % 2 == 0; /* the lowest bit of the fraction */
         assert_int_equal(atomic_file_save(path, bytes, size, &err), 0);
@@ -173,7 +173,7 @@ static void test_other_weights_of_the_same_shape_are_another_model(void **state)
     measure(&p->request);
     forge(p, 7.5);
     snprintf(tuned, sizeof tuned, "%s/tuned", p->folder);
-    copy_model(tuned);
+    copy_model(tuned, true);
     struct original_request r = p->request;
     r.model_dir = tuned;
     assert_true(measure(&r) != 7.5);
@@ -183,6 +183,26 @@ static void test_other_weights_of_the_same_shape_are_another_model(void **state)
     assert_int_equal(list(&rows, p, m.checkpoint), 1);
     assert_string_equal(rows[0].name, "tuned");
     free(rows);
+}
+
+static void test_another_tokenizer_is_another_evaluation(void **state)
+{
+    struct place *p = *state;
+    char copy[96], path[128];
+    measure(&p->request);
+    forge(p, 7.5);
+    snprintf(copy, sizeof copy, "%s/copy", p->folder);
+    copy_model(copy, false);
+    struct original_request r = p->request;
+    r.model_dir = copy;
+    assert_true(measure(&r) == 7.5);
+    snprintf(path, sizeof path, "%s/tokenizer.json", copy);
+    FILE *f = fopen(path, "a");
+    assert_non_null(f);
+    fputs("\n", f);
+    assert_int_equal(fclose(f), 0);
+    assert_true(measure(&r) != 7.5);
+    assert_true(measure(&p->request) == 7.5);
 }
 
 static void test_a_broken_record_is_measured_again(void **state)
@@ -334,6 +354,7 @@ int main(void)
         WITH(test_another_text_or_window_is_measured_for_itself),
         WITH(test_a_part_of_a_text_does_not_stand_for_all_of_it),
         WITH(test_other_weights_of_the_same_shape_are_another_model),
+        WITH(test_another_tokenizer_is_another_evaluation),
         WITH(test_a_broken_record_is_measured_again),
         WITH(test_a_text_that_is_not_there_is_named),
         WITH(test_the_original_has_a_row_measured_or_not),
