@@ -22,7 +22,7 @@ struct compare_text {
 
 struct compare_task {
     const struct task_info *info;
-    const char *path; /* borrowed */
+    const char *path;           /* borrowed */
     char sha256[HASH_HEX_SIZE]; /* original_text_hash(), once loaded */
 };
 
