@@ -166,8 +166,7 @@ static void set_expert(struct plan_expert *x, const uint8_t bits[PLAN_LINEARS])
     memset(x->linear_bits, 0, sizeof x->linear_bits);
     if (!same)
         memcpy(x->linear_bits, bits, sizeof x->linear_bits);
-    x->channels_gate_up = 0;
-    x->channels_down = 0;
+    memset(x->channels, 0, sizeof x->channels);
 }
 
 static void fill_plan(const struct budget *b, struct plan *p)

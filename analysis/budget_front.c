@@ -28,7 +28,7 @@ static bool add_linear(double *sum, const struct losses *l, const struct losses_
                        const struct plan *p, const struct plan_expert *planned,
                        enum plan_linear linear, size_t inputs)
 {
-    size_t channels = linear == PLAN_DOWN ? planned->channels_down : planned->channels_gate_up;
+    size_t channels = planned->channels[linear];
     double part = inputs ? (double)channels / (double)inputs : 0, narrow, wide = 0;
     if (!loss_at(&narrow, l, x, linear, plan_expert_bits(planned, linear)) ||
         (channels && !loss_at(&wide, l, x, linear, p->settings.bits_channel)))

@@ -213,8 +213,9 @@ static void assign_channels(const struct planner_job *j)
             double share = j->result->layer[l].channel_share[e];
             if (x->bits >= s->bits_channel)
                 continue;
-            x->channels_gate_up = (size_t)nearbyint((double)j->config->hidden * share);
-            x->channels_down = (size_t)nearbyint((double)j->config->expert_size * share);
+            x->channels[PLAN_GATE] = (size_t)nearbyint((double)j->config->hidden * share);
+            x->channels[PLAN_UP] = x->channels[PLAN_GATE];
+            x->channels[PLAN_DOWN] = (size_t)nearbyint((double)j->config->expert_size * share);
         }
 }
 

@@ -19,10 +19,9 @@ static double expert_error(const struct plan *p, const struct plan_expert *x,
 {
     double sum = 0;
     for (int i = 0; i < PLAN_LINEARS; i++) {
-        bool down = i == PLAN_DOWN;
+        size_t inputs = i == PLAN_DOWN ? config->expert_size : config->hidden;
         sum += linear_error(plan_expert_bits(x, (enum plan_linear)i), p->settings.bits_channel,
-                            down ? x->channels_down : x->channels_gate_up,
-                            down ? config->expert_size : config->hidden);
+                            x->channels[i], inputs);
     }
     return sum / PLAN_LINEARS;
 }

@@ -10,8 +10,6 @@
 
 enum { LOSSES_BYTES_MAX = 1 << 28, VERSION = 1 };
 
-static const char *const linear_names[PLAN_LINEARS] = {"gate", "up", "down"};
-
 /* --- Writing --- */
 
 static json_t *expert_json(const struct losses *l, const struct losses_expert *x)
@@ -21,7 +19,7 @@ static json_t *expert_json(const struct losses *l, const struct losses_expert *x
         json_t *list = json_array();
         for (size_t w = 0; w < l->widths_count; w++)
             json_array_append_new(list, json_real(x->loss[i][w]));
-        json_object_set_new(o, linear_names[i], list);
+        json_object_set_new(o, plan_linear_names[i], list);
     }
     return o;
 }
@@ -100,7 +98,7 @@ static int read_expert(struct losses_expert *x, size_t widths, const json_t *obj
     if (rc == 0)
         rc = read_amount(&x->outlier, object, "outlier", at, err);
     for (size_t i = 0; rc == 0 && i < PLAN_LINEARS; i++)
-        rc = read_losses(x->loss[i], widths, object, linear_names[i], at, err);
+        rc = read_losses(x->loss[i], widths, object, plan_linear_names[i], at, err);
     return rc;
 }
 

@@ -10,6 +10,8 @@
 #include "data/model_config.h"
 #include "data/trace.h"
 
+const char *const plan_linear_names[PLAN_LINEARS] = {"gate", "up", "down"};
+
 int plan_alloc(struct plan *p, size_t layers, size_t experts, struct err *err)
 {
     p->layers_count = layers;
@@ -61,11 +63,25 @@ unsigned plan_shared_bits(const struct plan *p, const struct plan_layer *l, enum
     return l->shared_bits[linear] ? l->shared_bits[linear] : p->settings.bits_shared;
 }
 
+bool plan_expert_has_channels(const struct plan_expert *x)
+{
+    return x->channels[PLAN_GATE] || x->channels[PLAN_UP] || x->channels[PLAN_DOWN];
+}
+
+bool plan_has_channels(const struct plan *p)
+{
+    for (size_t l = 0; l < p->layers_count; l++)
+        for (size_t e = 0; e < p->experts; e++)
+            if (plan_expert_has_channels(&p->layers[l].experts[e]))
+                return true;
+    return false;
+}
+
 static bool equal_experts(const struct plan_expert *a, const struct plan_expert *b)
 {
     return a->bits == b->bits && a->pinned == b->pinned &&
            memcmp(a->linear_bits, b->linear_bits, sizeof a->linear_bits) == 0 &&
-           a->channels_gate_up == b->channels_gate_up && a->channels_down == b->channels_down;
+           memcmp(a->channels, b->channels, sizeof a->channels) == 0;
 }
 
 bool plan_equal(const struct plan *a, const struct plan *b)
@@ -165,10 +181,20 @@ static int check_linears(const struct check *c, const char *at, const struct pla
     if (x->bits != bits[PLAN_GATE] && x->bits != bits[PLAN_UP] && x->bits != bits[PLAN_DOWN])
         return err_set(c->err, ERR_INPUT, c->file, "%s.bits: found %u, expected one of linear_bits",
                        at, x->bits);
-    if (x->channels_gate_up || x->channels_down)
-        return err_set(c->err, ERR_INPUT, c->file,
-                       "%s.channels: found %zu and %zu, expected none beside linear_bits", at,
-                       x->channels_gate_up, x->channels_down);
+    return 0;
+}
+
+static int check_channels(const struct check *c, const char *at, const struct plan_expert *x)
+{
+    unsigned most = c->plan->settings.bits_channel;
+    for (int i = 0; i < PLAN_LINEARS; i++) {
+        unsigned bits = plan_expert_bits(x, (enum plan_linear)i);
+        if (x->channels[i] && bits >= most)
+            return err_set(c->err, ERR_INPUT, c->file,
+                           "%s.channels: found %zu in %s of %u bits, expected none: bits_channel "
+                           "is %u",
+                           at, x->channels[i], plan_linear_names[i], bits, most);
+    }
     return 0;
 }
 
@@ -224,13 +250,8 @@ static int check_expert(const struct check *c, size_t layer, size_t e)
     if (p->quantizer == PLAN_NONE && x->bits != 16)
         return err_set(c->err, ERR_INPUT, c->file,
                        "%s.bits: found %u, expected 16, since quantizer is none", at, x->bits);
-    if ((x->channels_gate_up || x->channels_down) && x->bits >= p->settings.bits_channel)
-        return err_set(c->err, ERR_INPUT, c->file,
-                       "%s.channels: found %zu and %zu for an expert of %u bits, expected none: "
-                       "bits_channel is %u",
-                       at, x->channels_gate_up, x->channels_down, x->bits,
-                       p->settings.bits_channel);
-    return check_linears(c, at, x);
+    int rc = check_linears(c, at, x);
+    return rc == 0 ? check_channels(c, at, x) : rc;
 }
 
 static int check_summary(const struct check *c)
@@ -305,20 +326,19 @@ static void differ_layers(struct str *s, const struct plan *p, const struct mode
     }
 }
 
-static int check_channels(const struct plan *p, const char *file, const struct model_config *config,
-                          struct err *err)
+static int check_inputs(const struct plan *p, const char *file, const struct model_config *config,
+                        struct err *err)
 {
     for (size_t l = 0; l < p->layers_count; l++)
-        for (size_t e = 0; e < p->experts; e++) {
-            const struct plan_expert *x = &p->layers[l].experts[e];
-            bool down = x->channels_gate_up <= config->hidden;
-            size_t found = down ? x->channels_down : x->channels_gate_up;
-            size_t inputs = down ? config->expert_size : config->hidden;
+        for (size_t i = 0; i < p->experts * PLAN_LINEARS; i++) {
+            size_t e = i / PLAN_LINEARS, k = i % PLAN_LINEARS;
+            size_t found = p->layers[l].experts[e].channels[k];
+            size_t inputs = k == PLAN_DOWN ? config->expert_size : config->hidden;
             if (found > inputs)
                 return err_set(err, ERR_INPUT, file,
-                               "layers[%zu].experts[%zu].channels.%s: found %zu, but the linear "
+                               "layers[%zu].experts[%zu].channels: found %zu in %s, but the linear "
                                "layer has %zu inputs",
-                               l, e, down ? "down" : "gate_up", found, inputs);
+                               l, e, found, plan_linear_names[k], inputs);
         }
     return 0;
 }
@@ -339,5 +359,5 @@ int plan_check_model(const struct plan *p, const char *file, const struct model_
     else
         rc = str_ok(&fields, err);
     str_release(&fields);
-    return rc == 0 ? check_channels(p, file, config, err) : rc;
+    return rc == 0 ? check_inputs(p, file, config, err) : rc;
 }

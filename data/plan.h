@@ -15,14 +15,15 @@
 
 enum plan_linear { PLAN_GATE, PLAN_UP, PLAN_DOWN, PLAN_LINEARS };
 
+extern const char *const plan_linear_names[PLAN_LINEARS]; /* "gate", "up", "down" */
+
 struct plan_expert {
     double significance;
     size_t group;  /* 1: highest class */
     unsigned bits; /* 2, 3, 4, 8, 16; where linears differ, the width of most of its weights */
     bool pinned;
-    size_t channels_gate_up; /* inputs of gate and up at settings.bits_channel */
-    size_t channels_down;
     uint8_t linear_bits[PLAN_LINEARS]; /* of gate, up and down; all 0: each has `bits` */
+    size_t channels[PLAN_LINEARS];     /* how many of their inputs have settings.bits_channel */
 };
 
 struct plan_layer {
@@ -70,6 +71,10 @@ ERR_CHECK int plan_copy(struct plan *out, const struct plan *p, struct err *err)
 unsigned plan_expert_bits(const struct plan_expert *x, enum plan_linear linear);
 unsigned plan_shared_bits(const struct plan *p, const struct plan_layer *l,
                           enum plan_linear linear);
+
+/* Has any linear of the expert, or of the plan, mixed channels? */
+bool plan_expert_has_channels(const struct plan_expert *x);
+bool plan_has_channels(const struct plan *p);
 
 /* The same decisions: method, settings, model, bits, channels and pins; where they came from (the
  * trace's name) and what was measured (significance) may differ. */

@@ -7,8 +7,9 @@
 #include "data/plan.h"
 #include "data/trace.h"
 
-/* Version 2 has widths of single linears; what has none is written as version 1. */
-enum { PLAN_BYTES_MAX = 1 << 28, VERSION = 1, VERSION_LINEARS = 2 };
+/* Version 2 has widths of single linears, version 3 also their numbers of channels. A plan is
+ * written in the first that holds it: older programs read what they can carry out. */
+enum { PLAN_BYTES_MAX = 1 << 28, VERSION = 1, VERSION_LINEARS = 2, VERSION_CHANNELS = 3 };
 
 static const char *const quantizer_names[] = {"gptq", "rtn", "none"};
 
@@ -39,28 +40,50 @@ static void set_linear_bits(struct builder *b, json_t *object, const char *key,
     set(b, object, key, list);
 }
 
-static bool has_linear_bits(const struct plan *p)
+/* Do gate and up have other channels than version 2 can tell? */
+static bool has_own_channels(const struct plan_expert *x)
 {
+    return x->channels[PLAN_GATE] != x->channels[PLAN_UP] ||
+           (x->linear_bits[0] && plan_expert_has_channels(x));
+}
+
+static int version_of(const struct plan *p)
+{
+    int version = VERSION;
     for (size_t l = 0; l < p->layers_count; l++) {
         if (p->layers[l].shared_bits[0])
-            return true;
-        for (size_t e = 0; e < p->experts; e++)
+            version = VERSION_LINEARS;
+        for (size_t e = 0; e < p->experts; e++) {
+            if (has_own_channels(&p->layers[l].experts[e]))
+                return VERSION_CHANNELS;
             if (p->layers[l].experts[e].linear_bits[0])
-                return true;
+                version = VERSION_LINEARS;
+        }
     }
-    return false;
+    return version;
+}
+
+static json_t *channels_json(struct builder *b, const struct plan_expert *x)
+{
+    json_t *o = json_object();
+    if (has_own_channels(x)) {
+        for (size_t i = 0; i < PLAN_LINEARS; i++)
+            set(b, o, plan_linear_names[i], json_integer((json_int_t)x->channels[i]));
+        return o;
+    }
+    set(b, o, "gate_up", json_integer((json_int_t)x->channels[PLAN_GATE]));
+    set(b, o, "down", json_integer((json_int_t)x->channels[PLAN_DOWN]));
+    return o;
 }
 
 static json_t *expert_json(struct builder *b, const struct plan_expert *x)
 {
-    json_t *channels = json_object(), *o = json_object();
-    set(b, channels, "gate_up", json_integer((json_int_t)x->channels_gate_up));
-    set(b, channels, "down", json_integer((json_int_t)x->channels_down));
+    json_t *o = json_object();
     set(b, o, "significance", json_real(x->significance));
     set(b, o, "group", json_integer((json_int_t)x->group));
     set(b, o, "bits", json_integer(x->bits));
     set_linear_bits(b, o, "linear_bits", x->linear_bits);
-    set(b, o, "channels", channels);
+    set(b, o, "channels", channels_json(b, x));
     set(b, o, "pinned", json_boolean(x->pinned));
     return o;
 }
@@ -89,7 +112,7 @@ static json_t *head_json(struct builder *b, const struct plan *p, json_t *settin
 {
     json_t *o = json_object(), *model = json_object(), *trace = json_object();
     set(b, o, "schema", json_string("moqa.plan"));
-    set(b, o, "schema_version", json_integer(has_linear_bits(p) ? VERSION_LINEARS : VERSION));
+    set(b, o, "schema_version", json_integer(version_of(p)));
     set(b, o, "method", json_string(p->method));
     set(b, o, "quantizer", json_string(quantizer_names[p->quantizer]));
     set(b, model, "name", json_string(p->model_name));
@@ -181,6 +204,22 @@ static int read_linear_bits(uint8_t out[PLAN_LINEARS], const json_t *object, con
     return 0;
 }
 
+/* Of gate and up together, or of each linear. */
+static int read_channels(struct plan_expert *x, const json_t *object, struct jsonio_at at,
+                         struct err *err)
+{
+    const size_t most = 1u << 30;
+    int rc = 0;
+    if (!jsonio_has(object, "gate_up")) {
+        for (int i = 0; rc == 0 && i < PLAN_LINEARS; i++)
+            rc = jsonio_size(&x->channels[i], object, plan_linear_names[i], most, at, err);
+        return rc;
+    }
+    rc = jsonio_size(&x->channels[PLAN_GATE], object, "gate_up", most, at, err);
+    x->channels[PLAN_UP] = x->channels[PLAN_GATE];
+    return rc == 0 ? jsonio_size(&x->channels[PLAN_DOWN], object, "down", most, at, err) : rc;
+}
+
 static int read_expert(struct plan_expert *x, const json_t *object, struct jsonio_at at,
                        struct err *err)
 {
@@ -204,8 +243,7 @@ static int read_expert(struct plan_expert *x, const json_t *object, struct jsoni
         return rc;
     snprintf(path, sizeof path, "%s.channels", at.path);
     at.path = path;
-    rc = jsonio_size(&x->channels_gate_up, channels, "gate_up", 1u << 30, at, err);
-    return rc == 0 ? jsonio_size(&x->channels_down, channels, "down", 1u << 30, at, err) : rc;
+    return read_channels(x, channels, at, err);
 }
 
 static int read_breaks(struct plan_layer *l, const json_t *object, struct jsonio_at at,
@@ -342,9 +380,10 @@ static int read_plan(struct plan *p, const json_t *root, const char *file, struc
 {
     struct jsonio_at at = {file, ""};
     json_t *settings = NULL;
-    bool linears = json_integer_value(json_object_get(root, "schema_version")) == VERSION_LINEARS;
-    int quantizer = 0,
-        rc = jsonio_check_schema(root, "moqa.plan", linears ? VERSION_LINEARS : VERSION, file, err);
+    json_int_t found = json_integer_value(json_object_get(root, "schema_version"));
+    bool known = found >= VERSION && found <= VERSION_CHANNELS;
+    int quantizer = 0, rc = jsonio_check_schema(root, "moqa.plan",
+                                                known ? (int)found : VERSION_CHANNELS, file, err);
     if (rc == 0)
         rc = jsonio_text(p->method, sizeof p->method, root, "method", at, err);
     if (rc == 0)

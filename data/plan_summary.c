@@ -30,10 +30,11 @@ static void add_linear(struct tally *t, size_t in, size_t out, unsigned bits, si
 static void add_expert(struct tally *t, size_t hidden, size_t size, const struct plan_expert *x,
                        const struct settings *s, size_t original)
 {
-    size_t in = x->channels_gate_up;
-    add_linear(t, hidden, size, plan_expert_bits(x, PLAN_GATE), in, s, original);
-    add_linear(t, hidden, size, plan_expert_bits(x, PLAN_UP), in, s, original);
-    add_linear(t, size, hidden, plan_expert_bits(x, PLAN_DOWN), x->channels_down, s, original);
+    for (int i = 0; i < PLAN_LINEARS; i++) {
+        size_t in = i == PLAN_DOWN ? size : hidden, out = i == PLAN_DOWN ? hidden : size;
+        add_linear(t, in, out, plan_expert_bits(x, (enum plan_linear)i), x->channels[i], s,
+                   original);
+    }
 }
 
 double plan_expert_mean_bits(const struct plan *p, const struct plan_expert *x,

@@ -127,23 +127,13 @@ static void take_evaluations(struct compare_cell *cell, const struct compare *c,
     }
 }
 
-static bool has_channels(const struct plan *p)
-{
-    for (size_t i = 0; i < p->layers_count * p->experts; i++) {
-        const struct plan_expert *x = &p->layers[i / p->experts].experts[i % p->experts];
-        if (x->channels_gate_up || x->channels_down)
-            return true;
-    }
-    return false;
-}
-
 /* Losses are those of GPTQ with the same calibration and rounding, and without mixed channels. */
 static void predict(struct compare_cell *cell, const struct compare *c, const struct compare_job *j)
 {
     const struct compare_method *m = c->result.row[j->row].method;
     const struct compare_losses *l =
         m->info->quantizer == PLAN_GPTQ ? compare_losses_find(c, m, j->draw) : NULL;
-    cell->has_predicted = l && !has_channels(&j->plan) &&
+    cell->has_predicted = l && !plan_has_channels(&j->plan) &&
                           budget_predict(&cell->predicted, &j->plan, &l->losses, c->model.config);
 }
 

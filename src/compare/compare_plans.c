@@ -337,7 +337,9 @@ static void append_plan(struct str *text, const struct plan *p)
             const struct plan_expert *x = &p->layers[l].experts[e];
             for (int k = 0; k < PLAN_LINEARS; k++)
                 str_appendf(text, "%u ", plan_expert_bits(x, (enum plan_linear)k));
-            str_appendf(text, "%zu %zu\n", x->channels_gate_up, x->channels_down);
+            if (x->channels[PLAN_UP] != x->channels[PLAN_GATE])
+                str_appendf(text, "up %zu ", x->channels[PLAN_UP]);
+            str_appendf(text, "%zu %zu\n", x->channels[PLAN_GATE], x->channels[PLAN_DOWN]);
         }
     }
 }

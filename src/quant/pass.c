@@ -232,8 +232,9 @@ static void add_expert(struct module_list *list, size_t layer, const char *name,
     for (size_t i = 0; i < PLAN_LINEARS; i++)
         bits[i] = pass_bits_of(&list->p->o, layer, (enum model_linear)(first + i), expert);
     if (bits[PLAN_GATE].bits == bits[PLAN_UP].bits && bits[PLAN_UP].bits == bits[PLAN_DOWN].bits) {
-        if (bits[PLAN_DOWN].channels)
-            bits[PLAN_GATE].channel_bits = bits[PLAN_DOWN].channel_bits;
+        for (size_t i = 0; i < PLAN_LINEARS; i++)
+            if (bits[i].channels)
+                bits[PLAN_GATE].channel_bits = bits[i].channel_bits;
         add_module(list, name, NULL, bits[PLAN_GATE]);
         return;
     }

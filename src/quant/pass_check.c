@@ -45,7 +45,7 @@ struct pass_bits pass_bits_of(const struct pass_options *o, size_t layer, enum m
     const struct plan_expert *e = &l->experts[expert];
     b.bits = plan_expert_bits(e, (enum plan_linear)(linear - LINEAR_GATE));
     if (b.bits < 16 && writer_formats[o->format].channels) {
-        b.channels = linear == LINEAR_DOWN ? e->channels_down : e->channels_gate_up;
+        b.channels = e->channels[linear - LINEAR_GATE];
         b.channel_bits = b.channels ? s->bits_channel : 0;
     }
     return b;
@@ -134,15 +134,6 @@ static int check_windows(const struct pass_options *o, struct err *err)
         return err_set(err, ERR_USAGE, NULL, "%zu windows of %zu tokens overflow", o->windows,
                        o->window);
     return 0;
-}
-
-static bool plan_has_channels(const struct plan *p)
-{
-    for (size_t i = 0; i < p->layers_count; i++)
-        for (size_t e = 0; e < p->experts; e++)
-            if (p->layers[i].experts[e].channels_gate_up || p->layers[i].experts[e].channels_down)
-                return true;
-    return false;
 }
 
 static int check_plan(const struct pass_options *o, struct err *err)

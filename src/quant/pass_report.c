@@ -49,16 +49,30 @@ static json_t *expert_unit(const struct pass *p, size_t layer, enum model_linear
     return o;
 }
 
+static int set_count(json_t *object, const char *key, size_t count)
+{
+    return json_object_set_new(object, key, json_integer((json_int_t)count));
+}
+
+/* Of gate and up together, where they have as many. */
+static int set_channels(json_t *object, const struct pass *p, size_t layer, size_t expert)
+{
+    size_t count[PLAN_LINEARS];
+    for (size_t i = 0; i < PLAN_LINEARS; i++)
+        count[i] =
+            pass_bits_of(&p->o, layer, (enum model_linear)(LINEAR_GATE + i), expert).channels;
+    int rc = count[PLAN_GATE] == count[PLAN_UP]
+                 ? set_count(object, "channels_gate_up", count[PLAN_GATE])
+                 : set_count(object, "channels_gate", count[PLAN_GATE]) |
+                       set_count(object, "channels_up", count[PLAN_UP]);
+    return rc | set_count(object, "channels_down", count[PLAN_DOWN]);
+}
+
 static json_t *expert_json(const struct pass *p, size_t layer, size_t expert,
                            const struct pass_expert *e)
 {
-    struct pass_bits in = pass_bits_of(&p->o, layer, LINEAR_GATE, expert);
-    struct pass_bits mid = pass_bits_of(&p->o, layer, LINEAR_DOWN, expert);
     json_t *o = expert_unit(p, layer, LINEAR_GATE, expert, e);
-    if (o &&
-        (json_object_set_new(o, "expert", json_integer((json_int_t)expert)) < 0 ||
-         json_object_set_new(o, "channels_gate_up", json_integer((json_int_t)in.channels)) < 0 ||
-         json_object_set_new(o, "channels_down", json_integer((json_int_t)mid.channels)) < 0)) {
+    if (o && (set_count(o, "expert", expert) < 0 || set_channels(o, p, layer, expert) < 0)) {
         json_decref(o);
         o = NULL;
     }

@@ -37,8 +37,11 @@ int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err)
             rc = hash_update(h, shared, PLAN_LINEARS, err);
         for (size_t e = 0; rc == 0 && e < plan->experts; e++) {
             const struct plan_expert *x = &plan->layers[l].experts[e];
-            uint64_t parts[3] = {x->bits, x->channels_gate_up, x->channels_down};
+            uint64_t parts[3] = {x->bits, x->channels[PLAN_GATE], x->channels[PLAN_DOWN]};
+            uint64_t up = x->channels[PLAN_UP];
             rc = hash_update(h, parts, sizeof parts, err);
+            if (rc == 0 && up != parts[1])
+                rc = hash_update(h, &up, sizeof up, err);
             if (rc == 0 && x->linear_bits[0])
                 rc = hash_update(h, x->linear_bits, sizeof x->linear_bits, err);
         }

@@ -254,8 +254,8 @@ static void test_prediction_counts_channels_by_their_share(void **state)
     double before = predicted(&p);
     struct plan_expert *x = &p.layers[2].experts[7];
     const double(*loss)[LOSSES_WIDTHS_MAX] = losses.layers[2].experts[7].loss;
-    x->channels_gate_up = config.hidden / 2;
-    x->channels_down = config.expert_size;
+    x->channels[PLAN_GATE] = x->channels[PLAN_UP] = config.hidden / 2;
+    x->channels[PLAN_DOWN] = config.expert_size;
     double change = (loss[PLAN_GATE][3] - loss[PLAN_GATE][1]) / 2 +
                     (loss[PLAN_UP][3] - loss[PLAN_UP][1]) / 2 + loss[PLAN_DOWN][3] -
                     loss[PLAN_DOWN][1];

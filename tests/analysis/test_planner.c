@@ -293,9 +293,9 @@ static void test_channels_round_half_to_even_and_only_below_channel_bits(void **
         for (size_t e = 0; e < p.experts; e++) {
             const struct plan_expert *x = &p.layers[l].experts[e];
             double share = r->layer[l].channel_share[e];
-            assert_true(fabs((double)x->channels_gate_up - 128 * share) <= 0.5);
-            assert_true(fabs((double)x->channels_down - 64 * share) <= 0.5);
-            with += x->channels_gate_up > 0;
+            assert_true(fabs((double)x->channels[PLAN_GATE] - 128 * share) <= 0.5);
+            assert_true(fabs((double)x->channels[PLAN_DOWN] - 64 * share) <= 0.5);
+            with += x->channels[PLAN_GATE] > 0;
         }
     assert_true(with > 10);
     plan_release(&p);
@@ -304,7 +304,7 @@ static void test_channels_round_half_to_even_and_only_below_channel_bits(void **
     make(&p, &olmoe, &request, &s);
     for (size_t l = 0; l < p.layers_count; l++)
         for (size_t e = 0; e < p.experts; e++)
-            assert_int_equal(p.layers[l].experts[e].channels_gate_up, 0);
+            assert_int_equal(p.layers[l].experts[e].channels[PLAN_GATE], 0);
     plan_release(&p);
 }
 
@@ -408,10 +408,10 @@ static void test_plan_of_another_model_is_refused_by_field(void **state)
     assert_non_null(strstr(err.message, "experts a layer (plan 32, model 24)"));
     assert_non_null(strstr(err.message, "config_sha256 (plan 6550296cabb29f69"));
     err_clear(&err);
-    p.layers[2].experts[9].channels_down = 65;
+    p.layers[2].experts[9].channels[PLAN_DOWN] = 65;
     assert_int_equal(plan_check_model(&p, "p.json", &olmoe.config, &err), ERR_INPUT);
-    assert_string_equal(err.message, "layers[2].experts[9].channels.down: found 65, but the linear "
-                                     "layer has 64 inputs");
+    assert_string_equal(err.message, "layers[2].experts[9].channels: found 65 in down, but the "
+                                     "linear layer has 64 inputs");
     plan_release(&p);
 }
 

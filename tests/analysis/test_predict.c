@@ -113,7 +113,8 @@ static void test_channels_and_single_linears_are_weighted_by_their_weights(void 
     set_all(4);
     for (size_t e = 0; e < EXPERTS; e++) {
         plan.layers[0].experts[e].bits = 2;
-        plan.layers[0].experts[e].channels_gate_up = HIDDEN / 4;
+        for (int k = PLAN_GATE; k <= PLAN_UP; k++)
+            plan.layers[0].experts[e].channels[k] = HIDDEN / 4;
     }
     double eight = predict_error(8), gate = 0.75 * 25 + 0.25 * eight;
     assert_true(fabs(predict_plan_loss(&plan, &config) - ((2 * gate + 25) / 3 + 1) / 2) < 1e-12);

@@ -63,8 +63,10 @@ static void make_plan(struct plan *p)
                                  .gvf = uniform(),
                                  .experts = experts};
         for (size_t e = 0; e < 5; e++)
-            experts[e] = (struct plan_expert){
-                uniform(), 1 + e % 2, widths[e], e == 3, e < 3 ? 6 * e : 0, e < 3 ? 3 * e : 0, {0}};
+            experts[e] = (struct plan_expert){uniform(), 1 + e % 2, widths[e], e == 3, {0}, {0}};
+        for (size_t e = 0; e < 3; e++)
+            for (size_t k = 0; k < PLAN_LINEARS; k++)
+                experts[e].channels[k] = k == PLAN_DOWN ? 3 * e : 6 * e;
     }
     p->summary.nominal_bits = 2.9204644097222223;
     p->summary.effective_bits = 1 / 3.0 + 3;
@@ -117,8 +119,7 @@ static void assert_same_plan(const struct plan *a, const struct plan *b)
             const struct plan_expert *u = &x->experts[e], *v = &y->experts[e];
             assert_true(u->significance == v->significance && u->pinned == v->pinned);
             assert_true(u->group == v->group && u->bits == v->bits);
-            assert_true(u->channels_gate_up == v->channels_gate_up);
-            assert_true(u->channels_down == v->channels_down);
+            assert_memory_equal(u->channels, v->channels, sizeof u->channels);
             assert_memory_equal(u->linear_bits, v->linear_bits, PLAN_LINEARS);
         }
     }
@@ -188,6 +189,36 @@ static void test_widths_of_single_linears_come_back_under_a_version_of_their_own
     plan_release(&b);
 }
 
+/* Those that gate and up share, beside one width, are as older programs have them. */
+static void test_channels_of_single_linears_come_back_under_a_version_of_their_own(void **state)
+{
+    (void)state;
+    static const uint8_t wide[PLAN_LINEARS] = {2, 4, 16};
+    struct plan a, b;
+    make_plan(&a);
+    a.layers[1].experts[2].channels[PLAN_UP] = 0;
+    assert_int_equal(plan_save(&a, path, NULL), 0);
+    assert_int_equal(version_of(path), 3);
+    assert_int_equal(plan_load(&b, path, NULL), 0);
+    assert_same_plan(&a, &b);
+    assert_true(plan_equal(&a, &b));
+    plan_release(&b);
+    a.layers[1].experts[2].channels[PLAN_UP] = a.layers[1].experts[2].channels[PLAN_GATE];
+    memcpy(a.layers[0].experts[4].linear_bits, wide, sizeof wide);
+    assert_int_equal(plan_save(&a, path, NULL), 0);
+    assert_int_equal(version_of(path), 2);
+    a.layers[0].experts[4].channels[PLAN_UP] = 7;
+    assert_int_equal(plan_save(&a, path, NULL), 0);
+    assert_int_equal(version_of(path), 3);
+    assert_int_equal(plan_load(&b, path, NULL), 0);
+    assert_same_plan(&a, &b);
+    assert_true(plan_has_channels(&b) && plan_expert_has_channels(&b.layers[0].experts[4]));
+    a.layers[0].experts[4].channels[PLAN_DOWN] = 1; /* at 16 bits */
+    assert_int_equal(plan_save(&a, path, NULL), ERR_INPUT);
+    plan_release(&a);
+    plan_release(&b);
+}
+
 static void test_a_copy_is_equal_and_of_its_own(void **state)
 {
     (void)state;
@@ -200,9 +231,9 @@ static void test_a_copy_is_equal_and_of_its_own(void **state)
     copy.layers[2].experts[4].pinned = !copy.layers[2].experts[4].pinned;
     assert_false(plan_equal(&p, &copy));
     copy.layers[2].experts[4].pinned = p.layers[2].experts[4].pinned;
-    copy.layers[0].experts[1].channels_down++;
+    copy.layers[0].experts[1].channels[PLAN_UP]++;
     assert_false(plan_equal(&p, &copy));
-    copy.layers[0].experts[1].channels_down--;
+    copy.layers[0].experts[1].channels[PLAN_UP]--;
     copy.settings.damping *= 2;
     assert_false(plan_equal(&p, &copy));
     copy.settings.damping = p.settings.damping;
@@ -274,8 +305,8 @@ static const struct {
 } edits[] = {
     {"schema", "\"moqa.trace\"", ERR_INPUT, "schema: found \"moqa.trace\", expected \"moqa.plan\""},
     {"schema", NULL, ERR_INPUT, "schema: found nothing, expected a string"},
-    {"schema_version", "3", ERR_UNSUPPORTED,
-     "schema_version: found 3, expected 1; made by another version of moqa"},
+    {"schema_version", "4", ERR_UNSUPPORTED,
+     "schema_version: found 4, expected 3; made by another version of moqa"},
     {"layers/0/shared_bits", "[2, 3]", ERR_INPUT,
      "layers[0].shared_bits: found 2 widths, expected those of gate, up and down"},
     {"layers/0/shared_bits", "[2, 3, 5]", ERR_INPUT,
@@ -284,8 +315,12 @@ static const struct {
      "layers[1].experts[3].linear_bits[2]: expected 2, 3, 4, 8 or 16"},
     {"layers/1/experts/3/linear_bits", "[2, 3, 4]", ERR_INPUT,
      "layers[1].experts[3].bits: found 8, expected one of linear_bits"},
-    {"layers/0/experts/1/linear_bits", "[3, 3, 4]", ERR_INPUT,
-     "layers[0].experts[1].channels: found 6 and 3, expected none beside linear_bits"},
+    {"layers/0/experts/1/linear_bits", "[3, 3, 8]", ERR_INPUT,
+     "layers[0].experts[1].channels: found 3 in down of 8 bits, expected none: bits_channel is 8"},
+    {"layers/0/experts/1/channels/gate_up", NULL, ERR_INPUT,
+     "layers[0].experts[1].channels.gate: found nothing, expected an integer"},
+    {"layers/0/experts/1/channels", "{\"gate\": 1, \"up\": -1, \"down\": 3}", ERR_INPUT,
+     "layers[0].experts[1].channels.up: found -1, expected 0 to 1073741824"},
     {"method", "\"\"", ERR_INPUT, "method: found nothing, expected a name"},
     {"method", "3", ERR_INPUT, "method: found an integer, expected a string"},
     {"quantizer", "\"awq\"", ERR_INPUT, "quantizer: found \"awq\", expected gptq, rtn or none"},
@@ -338,7 +373,7 @@ static const struct {
     {"layers/1/experts/0/channels/down", NULL, ERR_INPUT,
      "layers[1].experts[0].channels.down: found nothing, expected an integer"},
     {"layers/1/experts/3/channels/down", "4", ERR_INPUT,
-     "layers[1].experts[3].channels: found 0 and 4 for an expert of 8 bits, expected none: "
+     "layers[1].experts[3].channels: found 4 in down of 8 bits, expected none: "
      "bits_channel is 8"},
     {"summary/nominal_bits", "99", ERR_INPUT, "summary.nominal_bits: found 99, expected 0 to 64"},
     {"summary/bytes_after", "1.5", ERR_INPUT,
@@ -404,6 +439,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_plan_comes_back_exactly),
         cmocka_unit_test(test_widths_of_single_linears_come_back_under_a_version_of_their_own),
+        cmocka_unit_test(test_channels_of_single_linears_come_back_under_a_version_of_their_own),
         cmocka_unit_test(test_a_copy_is_equal_and_of_its_own),
         cmocka_unit_test(test_an_invalid_plan_is_never_written),
         cmocka_unit_test(test_a_name_that_is_not_utf8_is_refused),

@@ -1,4 +1,4 @@
-/* Plans that give the linears of one expert widths of their own. */
+/* Plans that give the linears of one expert widths and channels of their own. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "data/packed.h"
 #include "tests/src/quant_run.h"
 
 static const char *const texts[] = {TEST_SAMPLE "/text/evaluation/letters-1.txt"};
@@ -81,9 +82,70 @@ static void test_linears_of_one_expert_get_widths_of_their_own_in_every_format(v
     }
 }
 
+/* Some without any, some beside one width, some beside several. */
+static void give_channels(struct plan *p, const struct model_config *config)
+{
+    static const uint8_t widths[] = {2, 3, 4, 8};
+    for (size_t l = 0; l < p->layers_count; l++)
+        for (size_t e = 0; e < p->experts; e++) {
+            struct plan_expert *x = &p->layers[l].experts[e];
+            for (size_t i = 0; e % 3 && i < PLAN_LINEARS; i++)
+                x->linear_bits[i] = widths[(l + e + i) % 4];
+            x->bits = e % 3 ? x->linear_bits[0] : 3;
+            for (size_t i = 0; i < PLAN_LINEARS; i++) {
+                size_t inputs = i == PLAN_DOWN ? config->expert_size : config->hidden;
+                if (plan_expert_bits(x, (enum plan_linear)i) < 8)
+                    x->channels[i] = (2 * e + 5 * i + 3 * l) % (inputs / 4);
+            }
+        }
+}
+
+static void check_stored_channels(const struct quant_run *r)
+{
+    struct model m;
+    struct err err = {0};
+    assert_int_equal(model_open(&m, r->out, &err), 0);
+    for (size_t l = 0; l < r->plan.layers_count; l++)
+        for (size_t i = 0; i < r->plan.experts * PLAN_LINEARS; i++) {
+            const struct plan_expert *x = &r->plan.layers[l].experts[i / PLAN_LINEARS];
+            enum model_linear linear = (enum model_linear)(LINEAR_GATE + i % PLAN_LINEARS);
+            struct packed_linear p;
+            char name[MODEL_NAME_MAX];
+            size_t in, out;
+            model_linear_name(name, m.config, l, linear, i / PLAN_LINEARS);
+            model_linear_shape(m.config, linear, &in, &out);
+            if (packed_read(&p, m.checkpoint, name, in, out, &err) < 0)
+                fail_msg("%s", err.message);
+            assert_int_equal(p.bits, plan_expert_bits(x, (enum plan_linear)(i % PLAN_LINEARS)));
+            assert_int_equal(p.channels, x->channels[i % PLAN_LINEARS]);
+            assert_true(p.channels == 0 || p.channel_bits == 8);
+            packed_release(&p);
+        }
+    model_release(&m);
+}
+
+static void test_linears_of_one_expert_get_channels_of_their_own_with_every_option(void **state)
+{
+    (void)state;
+    static const char *const settings[] = {
+        "group_size=64", "group_size=64,scale_search=on,shift=on,refine=1,learn=5,"
+                         "channel_score=awq,hessian_weight=gate"};
+    for (size_t s = 0; s < 2; s++) {
+        struct quant_run r;
+        quant_run_open(&r, "tiny-olmoe", "gptq-4", 2, 0);
+        quant_run_plan(&r, "gptq-4", settings[s]);
+        give_channels(&r.plan, r.model.config);
+        double moqa = format_perplexity(&r, PASS_MOQA);
+        check_stored_channels(&r);
+        assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.005);
+        quant_run_close(&r);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_linears_of_one_expert_get_channels_of_their_own_with_every_option),
         cmocka_unit_test(test_linears_of_one_expert_get_widths_of_their_own_in_every_format),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -65,9 +65,11 @@ static void bits_facts(struct card *k, const struct app *a)
         card_fact(k, "pin", STYLE_PIN, "%u, whatever the group", pin);
     else
         card_fact(k, "pin", STYLE_TEXT_DIM, "none; p pins");
-    if (x->channels_gate_up || x->channels_down)
-        card_fact(k, "channels at more bits", STYLE_DEFAULT, "%zu + %zu", x->channels_gate_up,
-                  x->channels_down);
+    if (plan_expert_has_channels(x)) {
+        char channels[96];
+        figures_channels_text(channels, sizeof channels, x);
+        card_fact(k, "channels at more bits", STYLE_DEFAULT, "%s", channels);
+    }
 }
 
 /* What each of its linears adds to the predicted rise at every width; those of the plan in its

@@ -191,16 +191,16 @@ static void expert_facts(struct view_facts *f)
 {
     const struct plan_layer *l = &f->a->plan.layers[f->a->layer];
     const struct plan_expert *x = &l->experts[f->a->expert];
-    char name[32], bits[64];
+    char name[32], bits[64], channels[96];
     view_expert_facts(f);
     figures_bits_text(bits, sizeof bits, x);
     view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%s%s", bits,
               x->pinned ? ", pinned" : "");
-    if (f->a->document.budget.on)
+    if (f->a->document.budget.on && !plan_has_channels(&f->a->plan))
         return;
     snprintf(name, sizeof name, "%u-bit channels", f->a->plan.settings.bits_channel);
-    view_fact(f, name, STYLE_DEFAULT, "gate/up %zu, down %zu", x->channels_gate_up,
-              x->channels_down);
+    figures_channels_text(channels, sizeof channels, x);
+    view_fact(f, name, STYLE_DEFAULT, "%s", channels);
 }
 
 static int facts(struct app *a, struct cells *c, struct rect r)

@@ -30,6 +30,16 @@ void figures_bits_text(char *out, size_t size, const struct plan_expert *x)
         snprintf(out, size, "%u", x->bits);
 }
 
+void figures_channels_text(char *out, size_t size, const struct plan_expert *x)
+{
+    if (x->channels[PLAN_GATE] == x->channels[PLAN_UP])
+        snprintf(out, size, "gate/up %zu, down %zu", x->channels[PLAN_GATE],
+                 x->channels[PLAN_DOWN]);
+    else
+        snprintf(out, size, "gate %zu, up %zu, down %zu", x->channels[PLAN_GATE],
+                 x->channels[PLAN_UP], x->channels[PLAN_DOWN]);
+}
+
 int figure_make_bits(struct figure *f, const struct figure_source *s, struct err *err)
 {
     const struct plan *p = s->plan;

@@ -115,5 +115,7 @@ void figures_group_name(char *out, size_t size, const struct analysis_layer *l, 
 uint16_t figures_group_colour(size_t group);
 /* "3", or "gate 2, up 3, down 4". */
 void figures_bits_text(char *out, size_t size, const struct plan_expert *x);
+/* Numbers of its linears' mixed channels: "gate/up 6, down 3", or those of all three. */
+void figures_channels_text(char *out, size_t size, const struct plan_expert *x);
 
 #endif

@@ -335,7 +335,8 @@ static void add_plan_table(struct builder *b)
                 count[i] += x->bits == widths[i];
             sum += x->bits;
             pinned += x->pinned;
-            channels += x->channels_gate_up + x->channels_down;
+            for (int k = 0; k < PLAN_LINEARS; k++)
+                channels += x->channels[k];
         }
         report_cell(b->r, "%zu", p->layers[l].layer);
         for (size_t i = 0; i < WIDTHS; i++)
