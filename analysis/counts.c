@@ -15,9 +15,10 @@ void counts_release(struct counts *c)
     free(c->majority);
     free(c->tokens);
     for (size_t l = 0; c->gates && l < c->columns / c->experts; l++) {
-        free(c->gates[l].begin);
-        free(c->gates[l].type);
-        free(c->gates[l].sum);
+        free(c->gates[l].single.code);
+        free(c->gates[l].single.single);
+        free(c->gates[l].wide.code);
+        free(c->gates[l].wide.wide);
     }
     free(c->gates);
     memset(c, 0, sizeof *c);
@@ -40,18 +41,20 @@ uint64_t counts_at(const struct counts *c, size_t column, size_t type)
  */
 void counts_members(uint8_t *members, const struct counts *c, size_t min_count)
 {
-    for (size_t b = 0; b < c->blocks; b++, members += c->width) {
+    size_t width = c->width;
+    for (size_t b = 0; b < c->blocks; b++) {
         size_t planes = c->row[b + 1] - c->row[b];
-        const uint8_t *plane = c->planes + c->row[b] * c->width;
+        uint8_t *restrict row = members + b * width;
+        const uint8_t *restrict plane = c->planes + c->row[b] * width;
         bool reachable = bit_length(min_count) <= planes;
-        memset(members, reachable ? 0xff : 0, c->width);
-        for (size_t j = 0; reachable && j < planes; j++, plane += c->width) {
+        memset(row, reachable ? 0xff : 0, width);
+        for (size_t j = 0; reachable && j < planes; j++, plane += width) {
             if (min_count >> j & 1)
-                for (size_t i = 0; i < c->width; i++)
-                    members[i] &= plane[i];
+                for (size_t i = 0; i < width; i++)
+                    row[i] &= plane[i];
             else
-                for (size_t i = 0; i < c->width; i++)
-                    members[i] |= plane[i];
+                for (size_t i = 0; i < width; i++)
+                    row[i] |= plane[i];
         }
     }
 }
@@ -68,61 +71,71 @@ static void fill_table(double table[256], const double *weight, double scale)
     }
 }
 
-void counts_sum_members(double *sum, const struct counts *c, const uint8_t *members,
+void counts_sum_members(double *restrict sum, const struct counts *c, const uint8_t *members,
                         const double *weight)
 {
     double table[2][256];
-    size_t pairs = c->blocks / 2 * 2;
+    size_t columns = c->columns, pairs = c->blocks / 2 * 2;
     memset(sum, 0, c->width * sizeof *sum);
     for (size_t b = 0; b < pairs; b += 2) {
         const uint8_t *x = members + b * c->width, *y = x + c->width;
         fill_table(table[0], weight + b * COUNTS_BLOCK, 1);
         fill_table(table[1], weight + (b + 1) * COUNTS_BLOCK, 1);
-        for (size_t i = 0; i < c->columns; i++)
+        for (size_t i = 0; i < columns; i++)
             sum[i] += table[0][x[i]] + table[1][y[i]];
     }
     if (pairs < c->blocks) {
         const uint8_t *x = members + pairs * c->width;
         fill_table(table[0], weight + pairs * COUNTS_BLOCK, 1);
-        for (size_t i = 0; i < c->columns; i++)
+        for (size_t i = 0; i < columns; i++)
             sum[i] += table[0][x[i]];
     }
 }
 
-void counts_sum_occurrences(double *sum, const struct counts *c, const double *weight)
+void counts_sum_occurrences(double *restrict sum, const struct counts *c, const double *weight)
 {
     double table[256];
+    size_t columns = c->columns;
     memset(sum, 0, c->width * sizeof *sum);
     for (size_t b = 0; b < c->blocks; b++) {
         double scale = 1;
         for (size_t r = c->row[b]; r < c->row[b + 1]; r++, scale *= 2) {
             const uint8_t *x = c->planes + r * c->width;
             fill_table(table, weight + b * COUNTS_BLOCK, scale);
-            for (size_t i = 0; i < c->columns; i++)
+            for (size_t i = 0; i < columns; i++)
                 sum[i] += table[x[i]];
         }
     }
 }
 
-/* Four running sums, so that an addition need not wait for the one before it. */
-static double sum_gates(const uint32_t *type, const double *gate, size_t count,
-                        const double *weight)
+static void add_single(double *sum, const struct counts_entries *x, const double *weight)
 {
-    double part[4] = {0, 0, 0, 0};
-    size_t i = 0;
-    for (; i + 4 <= count; i += 4)
-        for (size_t k = 0; k < 4; k++)
-            part[k] += weight[type[i + k]] * gate[i + k];
-    for (; i < count; i++)
-        part[0] += weight[type[i]] * gate[i];
-    return (part[0] + part[1]) + (part[2] + part[3]);
+    const uint32_t *code = x->code;
+    const float *value = x->single;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < x->count; i++) {
+        weight += code[i] >> 16;
+        sum[code[i] & UINT16_MAX] += *weight * (double)value[i];
+    }
+}
+
+static void add_wide(double *sum, const struct counts_entries *x, const double *weight)
+{
+    const uint32_t *code = x->code;
+    const double *value = x->wide;
+#pragma GCC unroll 4
+    for (size_t i = 0; i < x->count; i++) {
+        weight += code[i] >> 16;
+        sum[code[i] & UINT16_MAX] += *weight * value[i];
+    }
 }
 
 void counts_sum_gates(double *sum, const struct counts *c, const double *weight)
 {
-    for (size_t i = 0; i < c->columns; i++) {
-        const struct counts_gates *g = &c->gates[i / c->experts];
-        size_t e = i % c->experts, from = g->begin[e];
-        sum[i] = sum_gates(g->type + from, g->sum + from, g->begin[e + 1] - from, weight);
+    memset(sum, 0, c->width * sizeof *sum);
+    for (size_t first = 0; first < c->columns; first += c->experts) {
+        const struct counts_gates *g = &c->gates[first / c->experts];
+        add_single(sum + first, &g->single, weight);
+        add_wide(sum + first, &g->wide, weight);
     }
 }

@@ -19,11 +19,20 @@
 
 enum { COUNTS_BLOCK = 8 /* ranks */ };
 
-/* Sums of the gate values of one layer, sparse and rank-ordered. */
+/*
+ * Sums of gate values, one for every type and expert that meet in a layer, in rank order. A code is
+ * the expert and, in its upper half, how many types this one is behind the entry before.
+ */
+struct counts_entries {
+    size_t count;
+    uint32_t *code;
+    float *single; /* values, either in single */
+    double *wide;  /* or in double precision */
+};
+
+/* Most sums are of one position, hence exact in single precision: half as much to read. */
 struct counts_gates {
-    size_t *begin;  /* [expert + 1] */
-    uint32_t *type; /* rank - 1 */
-    double *sum;
+    struct counts_entries single, wide;
 };
 
 struct counts {

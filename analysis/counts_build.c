@@ -9,21 +9,13 @@
 
 enum { AHEAD = 12 /* positions that are fetched before their turn */ };
 
-struct gate_entry {
-    double sum;
-    uint32_t type, expert;
-};
-
 /* Tallies of one type in one layer. */
 struct tally {
     uint32_t *count;   /* [expert] */
     double *gate;      /* [expert] */
     uint32_t *touched; /* experts with a count */
     size_t touched_count;
-    uint32_t *top;            /* [top_k] experts with most, for the majority */
-    size_t *gate_size;        /* [expert] entries */
-    struct gate_entry *entry; /* [positions * top_k] gate sums of the layer so far */
-    size_t entries;
+    uint32_t *top; /* [top_k] experts with most, for the majority */
 };
 
 static size_t bit_length(uint64_t n)
@@ -73,27 +65,31 @@ static int sort_positions(uint32_t **order, size_t **begin, const struct trace *
 }
 
 static void tally_positions(struct tally *y, const struct trace *t, size_t layer,
-                            const uint32_t *order, size_t count)
+                            const uint32_t *order, size_t positions)
 {
     const uint16_t *routed = trace_routed(t, layer);
     const float *gates = trace_gates(t, layer);
-    y->touched_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        size_t at = (size_t)order[i] * t->top_k;
+    uint32_t *restrict count = y->count, *restrict touched = y->touched;
+    double *restrict gate = y->gate;
+    size_t top_k = t->top_k, found = 0;
+    for (size_t i = 0; i < positions; i++) {
+        size_t at = (size_t)order[i] * top_k;
         /* `order` goes on beyond this type; the jumps through the trace are what takes the time. */
-        size_t ahead = (size_t)order[i + AHEAD] * t->top_k;
+        size_t ahead = (size_t)order[i + AHEAD] * top_k;
         __builtin_prefetch(routed + ahead);
         if (gates)
             __builtin_prefetch(gates + ahead);
-        for (size_t k = at; k < at + t->top_k; k++) {
-            if (routed[k] == TRACE_NOT_ROUTED)
+        for (size_t k = at; k < at + top_k; k++) {
+            uint32_t e = routed[k];
+            if (e == TRACE_NOT_ROUTED)
                 continue;
-            if (y->count[routed[k]]++ == 0)
-                y->touched[y->touched_count++] = routed[k];
+            if (count[e]++ == 0)
+                touched[found++] = e;
             if (gates)
-                y->gate[routed[k]] += (double)gates[k];
+                gate[e] += (double)gates[k];
         }
     }
+    y->touched_count = found;
 }
 
 static void tally_clear(struct tally *y)
@@ -107,36 +103,41 @@ static void tally_clear(struct tally *y)
 /* The `k` experts with most, ties by smaller id; an expert that got none is never among them. */
 static size_t tally_top(struct tally *y, size_t k)
 {
+    const uint32_t *restrict count = y->count, *restrict touched = y->touched;
+    uint32_t *restrict top = y->top;
     size_t found = 0;
+    if (y->touched_count <= k) {
+        memcpy(top, touched, y->touched_count * sizeof *top);
+        return y->touched_count;
+    }
     for (size_t i = 0; i < y->touched_count; i++) {
-        uint32_t e = y->touched[i];
+        uint32_t e = touched[i];
         size_t at = found < k ? found++ : k;
         for (; at > 0; at--) {
-            uint32_t other = y->top[at - 1];
-            bool ahead =
-                y->count[e] > y->count[other] || (y->count[e] == y->count[other] && e < other);
-            if (!ahead)
+            uint32_t other = top[at - 1];
+            if (count[e] < count[other] || (count[e] == count[other] && e > other))
                 break;
             if (at < k)
-                y->top[at] = other;
+                top[at] = other;
         }
         if (at < k)
-            y->top[at] = e;
+            top[at] = e;
     }
     return found;
 }
 
 static void store(struct counts *c, struct tally *y, size_t layer, size_t type, size_t top_k)
 {
-    size_t block = type / COUNTS_BLOCK, first = layer * c->experts;
+    size_t block = type / COUNTS_BLOCK, first = layer * c->experts, width = c->width;
     unsigned shift = type % COUNTS_BLOCK;
-    uint8_t *planes = c->planes + c->row[block] * c->width + first;
-    uint8_t *majority = c->majority + block * c->width + first;
+    uint8_t *restrict planes = c->planes + c->row[block] * width + first;
+    uint8_t *restrict majority = c->majority + block * width + first;
+    size_t *restrict tokens = c->tokens + first;
     for (size_t i = 0; i < y->touched_count; i++) {
-        uint32_t e = y->touched[i];
-        c->tokens[first + e] += y->count[e];
+        uint32_t e = y->touched[i], count = y->count[e];
+        tokens[e] += count;
         uint8_t *plane = planes + e;
-        for (uint32_t n = y->count[e]; n; n >>= 1, plane += c->width)
+        for (uint32_t n = count; n; n >>= 1, plane += width)
             *plane |= (uint8_t)((n & 1) << shift);
     }
     size_t top = tally_top(y, top_k);
@@ -144,36 +145,68 @@ static void store(struct counts *c, struct tally *y, size_t layer, size_t type, 
         majority[y->top[i]] |= (uint8_t)(1u << shift);
 }
 
-/* --- Gate sums: gathered in rank order, then dealt out to the experts --- */
+/* --- Gate sums --- */
 
-static void keep_gates(struct tally *y, size_t type)
+/* The types of the last entries of a layer. */
+struct gates_end {
+    size_t single, wide;
+};
+
+/* Code of an entry whose type is at most UINT16_MAX behind the one before; empty entries carry it
+ * there. Their number is part of gates_init()'s room. */
+static uint32_t next_code(struct counts_entries *x, size_t *last, size_t type, uint32_t expert)
+{
+    for (; type - *last > UINT16_MAX; *last += UINT16_MAX)
+        x->code[x->count++] = (uint32_t)UINT16_MAX << 16;
+    uint32_t code = expert | (uint32_t)(type - *last) << 16;
+    *last = type;
+    return code;
+}
+
+static void keep_gates(struct counts_gates *g, struct gates_end *end, const struct tally *y,
+                       size_t type)
 {
     for (size_t i = 0; i < y->touched_count; i++) {
         uint32_t e = y->touched[i];
-        y->gate_size[e]++;
-        y->entry[y->entries++] = (struct gate_entry){y->gate[e], (uint32_t)type, e};
+        double sum = y->gate[e];
+        struct counts_entries *x = (double)(float)sum == sum ? &g->single : &g->wide;
+        uint32_t code = next_code(x, x == &g->single ? &end->single : &end->wide, type, e);
+        x->code[x->count] = code;
+        if (x->single)
+            x->single[x->count++] = (float)sum;
+        else
+            x->wide[x->count++] = sum;
     }
 }
 
-static int deal_gates(struct counts_gates *g, struct tally *y, size_t experts, struct err *err)
+/* Room for all that a layer can have; most of it is never touched and is given back. */
+static int gates_init(struct counts_gates *g, const struct trace *t, size_t types, struct err *err)
 {
-    g->begin = mem_array(experts + 1, sizeof *g->begin, err);
-    g->type = mem_array(y->entries, sizeof *g->type, err);
-    g->sum = mem_array(y->entries, sizeof *g->sum, err);
-    if (!g->begin || !g->type || !g->sum)
-        return ERR_NOMEM;
-    for (size_t e = 0; e < experts; e++) {
-        g->begin[e + 1] = g->begin[e] + y->gate_size[e];
-        y->gate_size[e] = g->begin[e]; /* from here on where the next one goes */
-    }
-    for (size_t i = 0; i < y->entries; i++) {
-        size_t at = y->gate_size[y->entry[i].expert]++;
-        g->type[at] = y->entry[i].type;
-        g->sum[at] = y->entry[i].sum;
-    }
-    memset(y->gate_size, 0, experts * sizeof *y->gate_size);
-    y->entries = 0;
-    return 0;
+    size_t empty = types / UINT16_MAX, room;
+    if (!mem_mul(&room, t->positions, t->top_k) || !mem_add(&room, room, empty))
+        return err_set(err, ERR_NOMEM, NULL, "too many positions");
+    g->single.code = mem_array(room, sizeof *g->single.code, err);
+    g->single.single = mem_array(room, sizeof *g->single.single, err);
+    room = room / 2 + empty; /* a sum that is no single has two positions at least */
+    g->wide.code = mem_array(room, sizeof *g->wide.code, err);
+    g->wide.wide = mem_array(room, sizeof *g->wide.wide, err);
+    bool complete = g->single.code && g->single.single && g->wide.code && g->wide.wide;
+    return complete ? 0 : ERR_NOMEM;
+}
+
+static void *trim(void *array, size_t count, size_t size)
+{
+    void *less = realloc(array, count ? count * size : size);
+    return less ? less : array;
+}
+
+static void gates_trim(struct counts_gates *g)
+{
+    struct counts_entries *s = &g->single, *w = &g->wide;
+    s->code = trim(s->code, s->count, sizeof *s->code);
+    s->single = trim(s->single, s->count, sizeof *s->single);
+    w->code = trim(w->code, w->count, sizeof *w->code);
+    w->wide = trim(w->wide, w->count, sizeof *w->wide);
 }
 
 /* --- A layer is one piece of work: columns of different layers never share a byte --- */
@@ -194,6 +227,10 @@ static void fill_layer(void *context, size_t layer, size_t worker)
     struct build *b = context;
     struct counts *c = b->counts;
     struct tally *y = &b->tally[worker];
+    struct gates_end end = {0};
+    /* The code is in the error itself. */
+    if (c->gates && gates_init(&c->gates[layer], b->trace, c->types, &b->err[layer]) < 0)
+        return;
     for (size_t type = 0; type < c->types; type++) {
         if (type % 1024 == 0 && watch_cancelled(b->watch)) {
             err_set(&b->err[layer], ERR_CANCELLED, NULL, "the analysis was cancelled");
@@ -203,27 +240,21 @@ static void fill_layer(void *context, size_t layer, size_t worker)
         tally_positions(y, b->trace, layer, b->order + b->begin[type], count);
         store(c, y, layer, type, b->trace->top_k);
         if (c->gates)
-            keep_gates(y, type);
+            keep_gates(&c->gates[layer], &end, y, type);
         tally_clear(y);
     }
-    /* The code is in the error itself. */
-    if (c->gates && deal_gates(&c->gates[layer], y, c->experts, &b->err[layer]) < 0)
-        err_set(&b->err[layer], ERR_NOMEM, NULL, "no memory for the gate values");
+    if (c->gates)
+        gates_trim(&c->gates[layer]);
     watch_tell(b->watch, WATCH_INDEX, atomic_fetch_add(&b->layers_done, 1) + 1, b->trace->layers);
 }
 
 static int tally_init(struct tally *y, const struct trace *t, struct err *err)
 {
-    size_t entries;
-    if (!mem_mul(&entries, t->positions, t->top_k))
-        return err_set(err, ERR_NOMEM, NULL, "too many positions");
     y->count = mem_array(t->experts, sizeof *y->count, err);
     y->gate = mem_array(t->experts, sizeof *y->gate, err);
     y->touched = mem_array(t->experts, sizeof *y->touched, err);
     y->top = mem_array(t->top_k, sizeof *y->top, err);
-    y->gate_size = mem_array(t->experts, sizeof *y->gate_size, err);
-    y->entry = mem_array(t->gates ? entries : 0, sizeof *y->entry, err);
-    bool complete = y->count && y->gate && y->touched && y->top && y->gate_size && y->entry;
+    bool complete = y->count && y->gate && y->touched && y->top;
     return complete ? 0 : ERR_NOMEM;
 }
 
@@ -233,8 +264,6 @@ static void tally_release(struct tally *y)
     free(y->gate);
     free(y->touched);
     free(y->top);
-    free(y->gate_size);
-    free(y->entry);
 }
 
 static int run(struct build *b, size_t layers, struct err *err)

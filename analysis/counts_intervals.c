@@ -57,37 +57,56 @@ static size_t target(size_t quantile, size_t n)
     return nth[quantile];
 }
 
-/* Where the search of one column stands. */
+/* Where the searches of a line of columns stand; rows of popcounts are added to all of them. */
 struct search {
-    size_t n;     /* members */
-    size_t seen;  /* of them, in the super-blocks so far */
-    size_t found; /* quantiles */
-    size_t rank[QUANTILES];
+    uint32_t n[LINE];    /* members */
+    uint32_t seen[LINE]; /* of them, in the super-blocks so far */
+    uint32_t next[LINE]; /* number of the member that the next quantile is */
+    uint8_t found[LINE]; /* quantiles */
+    size_t rank[LINE][QUANTILES];
 };
 
-/* Columns of one cache line together: their popcounts are read line by line, twice. */
-static void search_line(struct analysis_interval *out, const struct counts *c,
-                        const uint8_t *members, const struct counts_workspace *w, size_t first,
-                        size_t count)
+static void add_row(uint32_t *restrict sum, const uint8_t *restrict row)
 {
-    struct search search[LINE] = {0};
+    for (size_t i = 0; i < LINE; i++)
+        sum[i] += row[i];
+}
+
+static bool any_reached(const uint32_t *restrict seen, const uint32_t *restrict next)
+{
+    uint32_t any = 0;
+    for (size_t i = 0; i < LINE; i++)
+        any |= seen[i] >= next[i];
+    return any;
+}
+
+/* The quantiles of a column that lie in a super-block, whose members are counted already. */
+static void find_reached(struct search *x, size_t i, const struct counts *c, const uint8_t *members,
+                         size_t column, size_t super, size_t in_super)
+{
+    size_t before = x->seen[i] - in_super;
+    while (x->seen[i] >= x->next[i]) {
+        x->rank[i][x->found[i]++] = find_member(c, members, column, super, x->next[i] - before);
+        x->next[i] = x->found[i] < QUANTILES ? (uint32_t)target(x->found[i], x->n[i]) : UINT32_MAX;
+    }
+}
+
+/* Columns first .. first + LINE; rows are as wide, also where there are fewer columns. */
+static void search_line(struct search *x, const struct counts *c, const uint8_t *members,
+                        const struct counts_workspace *w, size_t first)
+{
     size_t supers = (c->blocks + SUPER - 1) / SUPER;
+    *x = (struct search){0};
     for (size_t s = 0; s < supers; s++)
-        for (size_t i = 0; i < count; i++)
-            search[i].n += w->popcount[s * c->width + first + i];
-    for (size_t s = 0; s < supers; s++)
-        for (size_t i = 0; i < count; i++) {
-            struct search *x = &search[i];
-            size_t upto = x->seen + w->popcount[s * c->width + first + i];
-            for (; x->found < QUANTILES && x->n && target(x->found, x->n) <= upto; x->found++)
-                x->rank[x->found] =
-                    find_member(c, members, first + i, s, target(x->found, x->n) - x->seen);
-            x->seen = upto;
-        }
-    for (size_t i = 0; i < count; i++) {
-        const size_t *rank = search[i].rank;
-        out[first + i] = (struct analysis_interval){search[i].n > 0, rank[0], rank[1],
-                                                    rank[2],         rank[3], rank[4]};
+        add_row(x->n, w->popcount + s * c->width + first);
+    for (size_t i = 0; i < LINE; i++)
+        x->next[i] = x->n[i] ? 1 : UINT32_MAX;
+    for (size_t s = 0; s < supers; s++) {
+        const uint8_t *row = w->popcount + s * c->width + first;
+        add_row(x->seen, row);
+        if (any_reached(x->seen, x->next))
+            for (size_t i = 0; i < LINE; i++)
+                find_reached(x, i, c, members, first + i, s, row[i]);
     }
 }
 
@@ -99,7 +118,10 @@ void counts_intervals(struct analysis_interval *interval, const struct counts *c
     for (size_t b = 0; b < c->blocks; b++)
         add_popcounts(w->popcount + b / SUPER * c->width, members + b * c->width, c->width);
     for (size_t first = 0; first < c->columns; first += LINE) {
-        size_t left = c->columns - first;
-        search_line(interval, c, members, w, first, left < LINE ? left : LINE);
+        struct search x;
+        search_line(&x, c, members, w, first);
+        for (size_t i = 0; i < LINE && first + i < c->columns; i++)
+            interval[first + i] = (struct analysis_interval){
+                x.n[i] > 0, x.rank[i][0], x.rank[i][1], x.rank[i][2], x.rank[i][3], x.rank[i][4]};
     }
 }

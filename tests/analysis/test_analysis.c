@@ -570,6 +570,38 @@ static void test_gates_that_are_all_zero_give_zero_significance(void **state)
     trace_release(&t);
 }
 
+/* Types far apart among those of an expert: more than 16 bits hold. */
+static void test_gates_reach_over_many_types_without_routing(void **state)
+{
+    (void)state;
+    enum { T = 150000 };
+    struct trace t;
+    struct settings s;
+    helper_trace(&t, 1, 4, 1, T, T, 0, true, 1);
+    for (uint32_t p = 0; p < T; p++) {
+        t.ids[p] = p;
+        t.routed[p] = TRACE_NOT_ROUTED;
+        t.gates[p] = 0;
+    }
+    t.routed[2] = 1;
+    t.gates[2] = 0.25F;
+    t.routed[T - 1] = 3;
+    t.gates[T - 1] = 0.75F;
+    struct analysis *a = open_analysis(&t);
+    settings_defaults(&s);
+    s.mapping = MAPPING_GATE;
+    s.beta.given = true;
+    s.beta.value = 1;
+    const struct analysis_result *r = update(a, &s);
+    double first = 0.25 * r->reweighted[2], last = 0.75 * r->reweighted[T - 1];
+    assert_true(r->reweighted[2] != r->reweighted[T - 1]);
+    assert_near(r->layer[0].significance[1], first / (first + last), 1e-14);
+    assert_near(r->layer[0].significance[3], last / (first + last), 1e-14);
+    assert_true(r->layer[0].significance[0] == 0 && r->layer[0].significance[2] == 0);
+    analysis_free(a);
+    trace_release(&t);
+}
+
 static void test_majority_ties_go_to_the_smaller_expert(void **state)
 {
     (void)state;
@@ -627,6 +659,7 @@ int main(void)
         cmocka_unit_test(test_min_count_beyond_every_count_leaves_nothing),
         cmocka_unit_test(test_gate_mapping_without_gates_is_refused_and_changes_nothing),
         cmocka_unit_test(test_gates_that_are_all_zero_give_zero_significance),
+        cmocka_unit_test(test_gates_reach_over_many_types_without_routing),
         cmocka_unit_test(test_majority_ties_go_to_the_smaller_expert),
         cmocka_unit_test(test_share_counts_exact_powers_to_their_third),
     };
