@@ -38,6 +38,7 @@ void losses_release(struct losses *l)
 static const char *const rounding_settings[] = {"group_size",     "grid",    "scale_search",
                                                 "order",          "damping", "shrink",
                                                 "hessian_weight", "refine",  NULL};
+static const char *const channel_settings[] = {"channel_score", "bits_channel", NULL};
 enum { SETTING_TEXT = 64 };
 
 const char *const *losses_settings(void)
@@ -45,12 +46,41 @@ const char *const *losses_settings(void)
     return rounding_settings;
 }
 
-/* The first setting of the quantization in which two differ, or NULL. */
-static const char *differing_setting(const struct settings *a, const struct settings *b,
-                                     char in_a[SETTING_TEXT], char in_b[SETTING_TEXT])
+const char *const *losses_channel_settings(void)
 {
-    for (size_t i = 0; rounding_settings[i]; i++) {
-        const struct setting_info *info = settings_find(rounding_settings[i]);
+    return channel_settings;
+}
+
+size_t losses_channels(double share, size_t inputs)
+{
+    double count = rint(share * (double)inputs);
+    return count < 1 ? 1 : (size_t)count;
+}
+
+size_t losses_channel_widths(const struct losses *l)
+{
+    size_t count = 0;
+    while (l->shares_count && count < l->widths_count &&
+           l->widths[count] < l->settings.bits_channel)
+        count++;
+    return count;
+}
+
+bool losses_are_shares(const double *shares, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        if (!(shares[i] > (i ? shares[i - 1] : 0) && shares[i] <= 0.5))
+            return false;
+    return count <= LOSSES_SHARES_MAX;
+}
+
+/* The first setting of a list in which two differ, or NULL. */
+static const char *differing_setting(const char *const *names, const struct settings *a,
+                                     const struct settings *b, char in_a[SETTING_TEXT],
+                                     char in_b[SETTING_TEXT])
+{
+    for (size_t i = 0; names[i]; i++) {
+        const struct setting_info *info = settings_find(names[i]);
         settings_get(a, info, in_a, SETTING_TEXT);
         settings_get(b, info, in_b, SETTING_TEXT);
         if (strcmp(in_a, in_b) != 0)
@@ -59,16 +89,39 @@ static const char *differing_setting(const struct settings *a, const struct sett
     return NULL;
 }
 
-int losses_check_settings(const struct losses *l, const char *file, const struct settings *s,
-                          struct err *err)
+static int check_settings(const struct losses *l, const char *file, const char *const *names,
+                          const struct settings *s, struct err *err)
 {
     char measured[SETTING_TEXT], asked[SETTING_TEXT];
-    const char *name = differing_setting(&l->settings, s, measured, asked);
+    const char *name = differing_setting(names, &l->settings, s, measured, asked);
     if (!name)
         return 0;
     return err_set(err, ERR_USAGE, file,
                    "the losses were measured with %s = %s, the plan has %s; give both the same",
                    name, measured, asked);
+}
+
+int losses_check_settings(const struct losses *l, const char *file, const struct settings *s,
+                          struct err *err)
+{
+    return check_settings(l, file, rounding_settings, s, err);
+}
+
+int losses_check_channels(const struct losses *l, const char *file, const struct settings *s,
+                          struct err *err)
+{
+    if (losses_channel_widths(l) == 0)
+        return err_set(err, ERR_USAGE, file,
+                       "the losses were measured without mixed channels (moqa losses --channels)");
+    return check_settings(l, file, channel_settings, s, err);
+}
+
+static bool same_shares(const struct losses *a, const struct losses *b)
+{
+    for (size_t i = 0; i < a->shares_count && i < b->shares_count; i++)
+        if (a->shares[i] != b->shares[i])
+            return false;
+    return a->shares_count == b->shares_count;
 }
 
 static bool same_widths(const struct losses *a, const struct losses *b)
@@ -90,9 +143,15 @@ int losses_check_same(const struct losses *found, const char *file, const struct
         what = "another number of probed tokens";
     else if (!same_widths(found, wanted))
         what = "other widths";
+    else if (!same_shares(found, wanted))
+        what = "other shares of channels";
     if (what)
         return err_set(err, ERR_INPUT, file, "holds losses of %s", what);
-    name = differing_setting(&found->settings, &wanted->settings, in_file, asked);
+    name =
+        differing_setting(rounding_settings, &found->settings, &wanted->settings, in_file, asked);
+    if (!name && found->shares_count)
+        name = differing_setting(channel_settings, &found->settings, &wanted->settings, in_file,
+                                 asked);
     if (name)
         return err_set(err, ERR_INPUT, file, "holds losses for %s = %s, expected %s", name, in_file,
                        asked);

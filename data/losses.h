@@ -7,13 +7,16 @@
 
 #include "data/plan.h"
 
-enum { LOSSES_WIDTHS_MAX = 4 };
+enum { LOSSES_WIDTHS_MAX = 4, LOSSES_SHARES_MAX = 4 };
 
 struct losses_expert {
     size_t tokens;  /* calibration positions that reached it */
     double outlier; /* largest of max_i |W_ij| / mean_i |W_ij| over its linears and inputs j */
     /* Rise of the mean squared error of the layer's output, a position, [linear][width]. */
     double loss[PLAN_LINEARS][LOSSES_WIDTHS_MAX];
+    /* The same with mixed channels, [linear][width][share]: of routed experts, and of the first
+     * losses_channel_widths() widths. */
+    double channel_loss[PLAN_LINEARS][LOSSES_WIDTHS_MAX][LOSSES_SHARES_MAX];
 };
 
 struct losses_layer {
@@ -35,6 +38,8 @@ struct losses {
     struct settings settings;               /* those of the quantization count */
     size_t widths_count;
     unsigned widths[LOSSES_WIDTHS_MAX]; /* rising: of 2, 3, 4, 8 */
+    size_t shares_count;                /* 0: measured without mixed channels */
+    double shares[LOSSES_SHARES_MAX];   /* rising: of a linear's inputs, at bits_channel */
     size_t layers_count, experts;
     size_t layers_done; /* MoE layers measured; sensitivities are there once all are */
     bool complete;
@@ -48,11 +53,20 @@ void losses_release(struct losses *l);
 ERR_CHECK int losses_load(struct losses *out, const char *path, struct err *err);
 ERR_CHECK int losses_save(const struct losses *l, const char *path, struct err *err);
 
-/* Names of the settings that a measurement depends on, NULL at the end. */
+/* Names of the settings that a measurement depends on, NULL at the end; those that only its mixed
+ * channels depend on. */
 const char *const *losses_settings(void);
+const char *const *losses_channel_settings(void);
+
+/* A share of a linear's inputs as channels: rounded, at least one. */
+size_t losses_channels(double share, size_t inputs);
+/* How many of the widths were measured with channels, too: those below settings.bits_channel. */
+size_t losses_channel_widths(const struct losses *l);
+/* Shares as a measurement takes them: at most LOSSES_SHARES_MAX, rising, above 0, at most half. */
+bool losses_are_shares(const double *shares, size_t count);
 
 /* ERR_INPUT naming what differs unless both were made by the same measurement (model, calibration,
- * widths, settings of the quantization). */
+ * widths, channels, settings of the quantization). */
 ERR_CHECK int losses_check_same(const struct losses *found, const char *file,
                                 const struct losses *wanted, struct err *err);
 
@@ -63,6 +77,10 @@ ERR_CHECK int losses_check_model(const struct losses *l, const char *file,
 
 /* Refuses settings that round in another way than the measurement did. */
 ERR_CHECK int losses_check_settings(const struct losses *l, const char *file,
+                                    const struct settings *s, struct err *err);
+
+/* Refuses losses without channels, or with channels that the settings choose in another way. */
+ERR_CHECK int losses_check_channels(const struct losses *l, const char *file,
                                     const struct settings *s, struct err *err);
 
 #endif

@@ -15,6 +15,8 @@ static int measure(const struct losses_request *r, const struct model *model,
                                 .settings = r->calibration.settings,
                                 .widths = r->widths,
                                 .widths_count = r->widths_count,
+                                .shares = r->shares,
+                                .shares_count = r->shares_count,
                                 .out = r->out,
                                 .resume = r->resume,
                                 .progress = r->progress};

@@ -14,6 +14,8 @@ struct losses_request {
     struct calibration_request calibration; /* with the settings, also those of the quantization */
     const unsigned *widths;                 /* rising, of 2, 3, 4, 8 */
     size_t widths_count;
+    const double *shares; /* of inputs as mixed channels, rising (losses_are_shares()) */
+    size_t shares_count;  /* 0: without */
     struct device_request device;
     const char *out;
     bool resume;               /* go on with an incomplete file of the same measurement */

@@ -9,7 +9,7 @@
 #include "src/losses_run.h"
 
 struct arguments {
-    const char *model, *out, *progress, *widths;
+    const char *model, *out, *progress, *widths, *channels;
     struct cli_device device;
     struct cli_list calib;
     struct cli_count samples, window;
@@ -25,6 +25,9 @@ static const struct cli_option options[] = {
      "file to write (JSON)"},
     {"widths", 0, "LIST", CLI_TEXT, offsetof(struct arguments, widths), false,
      "widths to measure, rising (2,3,4,8)"},
+    {"channels", 0, "SHARES", CLI_TEXT, offsetof(struct arguments, channels), false,
+     "measure with mixed channels, too: shares of the inputs at bits_channel, rising, e.g. "
+     "0.05,0.1; for plan --grain channel"},
     {"samples", 'n', "N", CLI_COUNT, offsetof(struct arguments, samples), false,
      "calibration windows (128; of a trace: all)"},
     {"window", 'w', "TOKENS", CLI_COUNT, offsetof(struct arguments, window), false,
@@ -46,6 +49,7 @@ const struct cli_spec cmd_losses_spec = {
     "Measures what every expert loses at every width: what plan --method budget allocates by.",
     "  moqa losses --model OLMoE-1B-7B --calib wiki.h5 -o OLMoE.losses.json\n"
     "  moqa losses --model DIR --calib a.txt --window 512 --best-rounding -o losses.json\n"
+    "  moqa losses --model DIR --calib wiki.h5 --channels 0.05,0.1 -o losses.json\n"
     "  moqa losses --model DIR --calib wiki.h5 -o losses.json --resume\n",
     options,
     positional,
@@ -73,20 +77,45 @@ static int parse_widths(unsigned out[LOSSES_WIDTHS_MAX], size_t *count, const ch
     return *count ? 0 : err_set(err, ERR_USAGE, NULL, "--widths: found nothing");
 }
 
+/* "0.03,0.0625": at most LOSSES_SHARES_MAX, rising; none without the option. */
+static int parse_shares(double out[LOSSES_SHARES_MAX], size_t *count, const char *text,
+                        struct err *err)
+{
+    const char *at = text ? text : "";
+    bool legal = !text || *text;
+    for (*count = 0; legal && *at; at = *at ? at + 1 : at) {
+        char *end;
+        double share = strtod(at, &end);
+        legal = end != at && (*end == ',' || *end == '\0') && *count < LOSSES_SHARES_MAX;
+        if (legal)
+            out[(*count)++] = share;
+        at = end;
+    }
+    if (legal && losses_are_shares(out, *count))
+        return 0;
+    return err_set(err, ERR_USAGE, NULL,
+                   "--channels: found \"%s\", expected 1 to %d shares above 0, at most 0.5, rising",
+                   text, LOSSES_SHARES_MAX);
+}
+
 static int measure(const struct arguments *a, const struct settings *settings,
                    struct progress *progress, struct err *err)
 {
     unsigned widths[LOSSES_WIDTHS_MAX];
+    double shares[LOSSES_SHARES_MAX];
     struct losses_request r = {.model_dir = a->model,
                                .calibration = {a->calib.items, a->calib.count, a->samples.value,
                                                a->window.value, settings},
                                .widths = widths,
+                               .shares = shares,
                                .out = a->out,
                                .resume = a->resume,
                                .progress = progress};
     int rc = cli_device_request(&r.device, &a->device, err);
     if (rc == 0)
         rc = parse_widths(widths, &r.widths_count, a->widths, err);
+    if (rc == 0)
+        rc = parse_shares(shares, &r.shares_count, a->channels, err);
     return rc == 0 ? losses_run(&r, err) : rc;
 }
 

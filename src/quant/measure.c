@@ -57,6 +57,9 @@ static int describe(struct losses *l, const struct measure_options *o, const str
     l->settings = *o->settings;
     l->widths_count = o->widths_count;
     memcpy(l->widths, o->widths, o->widths_count * sizeof *o->widths);
+    l->shares_count = o->shares_count;
+    if (o->shares_count)
+        memcpy(l->shares, o->shares, o->shares_count * sizeof *o->shares);
     for (size_t i = 0; i < l->layers_count; i++)
         l->layers[i].layer = model_config_moe_layer(c, i);
     return calibration_hash(l->calibration_sha256, o->ids, o->starts, o->windows, o->window, err);
@@ -92,6 +95,23 @@ static int take_over(struct run *r, struct err *err)
     return rc;
 }
 
+static int check_shares(const struct measure_options *o, struct err *err)
+{
+    unsigned most = o->settings->bits_channel;
+    if (o->shares_count == 0)
+        return 0;
+    if (!losses_are_shares(o->shares, o->shares_count))
+        return err_set(err, ERR_USAGE, NULL,
+                       "shares of channels: expected 1 to %d numbers above 0, at most 0.5, rising",
+                       LOSSES_SHARES_MAX);
+    if (most > 8 || o->widths[0] >= most)
+        return err_set(err, ERR_USAGE, NULL,
+                       "bits_channel: found %u, expected at most 8 and more than %u, the least of "
+                       "the widths",
+                       most, o->widths[0]);
+    return 0;
+}
+
 static int open_run(struct run *r, const struct measure_options *o, struct err *err)
 {
     r->m.o = o;
@@ -99,8 +119,10 @@ static int open_run(struct run *r, const struct measure_options *o, struct err *
     if (checkpoint_quantization(o->model->checkpoint) != CHECKPOINT_PLAIN)
         return err_set(err, ERR_UNSUPPORTED, checkpoint_dir(o->model->checkpoint),
                        "is quantized already; losses are measured on the original checkpoint");
-    int rc =
-        probe_init(&r->probe, o->model, o->backend, o->ids, o->starts, o->windows, o->window, err);
+    int rc = check_shares(o, err);
+    if (rc == 0)
+        rc = probe_init(&r->probe, o->model, o->backend, o->ids, o->starts, o->windows, o->window,
+                        err);
     if (rc == 0)
         rc = describe(&r->m.losses, o, &r->probe, err);
     if (rc == 0)
@@ -134,8 +156,9 @@ static int measure_experts(struct run *r, struct model_layer *layer, struct err 
     struct gates *weights = weigh ? &gates : NULL;
     if (rc == 0 && weigh)
         rc = forward_mlp(r->forward, layer, &routing, false, err);
+    bool absolute = l.out && o->shares_count && o->settings->channel_score == SCORE_AWQ;
     if (rc == 0)
-        rc = hessians_init(&l.hessians, o->backend, m->config, wanted, false, weights, err);
+        rc = hessians_init(&l.hessians, o->backend, m->config, wanted, absolute, weights, err);
     if (rc == 0)
         rc = slopes_init(&l.slopes, o->backend, m->config, layer,
                          forward_chunk_positions(r->forward), weights, err);

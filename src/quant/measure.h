@@ -20,6 +20,10 @@ struct measure_options {
     const struct settings *settings;
     const unsigned *widths; /* [widths_count] rising, of 2, 3, 4, 8 */
     size_t widths_count;
+    /* [shares_count] of the inputs as mixed channels, rising: routed experts are measured with each
+     * of them at every width below bits_channel, too (losses_are_shares()); 0: without. */
+    const double *shares;
+    size_t shares_count;
     const char *out; /* the file to write */
     bool resume;     /* go on with an incomplete file of the same measurement; else OUT is new */
     enum backend_precision precision;

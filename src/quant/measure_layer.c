@@ -5,6 +5,7 @@
 
 #include "data/base/mem.h"
 #include "data/base/parallel.h"
+#include "src/quant/channels.h"
 #include "src/quant/measure_internal.h"
 
 /* --- What tokens leave behind --- */
@@ -97,18 +98,23 @@ struct part {
     double *row_scale; /* [out] by what */
     double factor;     /* of the loss */
     double outlier;
-    struct err err; /* of the thread that works on it */
+    double *absolute;  /* [in] mean |x|, where channels are chosen by it; else NULL */
+    uint32_t *channel; /* [widths below bits_channel][shares][most], or NULL */
+    size_t most;       /* channels of the largest share */
+    struct err err;    /* of the thread that works on it */
 };
 
 struct batch {
     const struct group *group;
     struct measure_layer *l;
     size_t widths, first_width; /* how many of the widths, from which on */
+    size_t mixed, shares;       /* how many of these with channels, too, and with how many shares */
+    size_t each;                /* items a linear: [widths], then [mixed][shares] */
     size_t units, count;
     double **h;
     struct quantizer_hessian *hessians;
     struct part *parts;
-    struct quantizer_item *items; /* [count][widths] */
+    struct quantizer_item *items; /* [count][each] */
 };
 
 static void batch_release(struct batch *b)
@@ -118,8 +124,10 @@ static void batch_release(struct batch *b)
     for (size_t i = 0; i < b->count; i++) {
         free(b->parts[i].weights);
         free(b->parts[i].row_scale);
+        free(b->parts[i].absolute);
+        free(b->parts[i].channel);
     }
-    for (size_t i = 0; i < b->count * b->widths; i++) {
+    for (size_t i = 0; i < b->count * b->each; i++) {
         grid_release(&b->items[i].grid);
         free(b->items[i].codes);
     }
@@ -133,16 +141,57 @@ static int batch_init(struct batch *b, struct measure_layer *l, const struct gro
                       size_t units, struct err *err)
 {
     size_t linears = units * (group->to - group->from + 1);
-    *b = (struct batch){.group = group, .l = l, .widths = l->m->losses.widths_count};
+    const struct losses *losses = &l->m->losses;
+    *b = (struct batch){.group = group, .l = l, .widths = losses->widths_count};
     if (!l->out) {
         b->first_width = l->m->probe_width;
         b->widths = 1;
+    } else if (group->first == LINEAR_GATE) {
+        b->mixed = losses_channel_widths(losses);
+        b->shares = losses->shares_count;
     }
+    b->each = b->widths + b->mixed * b->shares;
     b->h = mem_array(units, sizeof *b->h, err);
     b->hessians = mem_array(units, sizeof *b->hessians, err);
     b->parts = mem_array(linears, sizeof *b->parts, err);
-    b->items = mem_array(linears * b->widths, sizeof *b->items, err);
+    b->items = mem_array(linears * b->each, sizeof *b->items, err);
     return b->h && b->hessians && b->parts && b->items ? 0 : ERR_NOMEM;
+}
+
+/* The place of a width's channels at a share, in part.channel and behind the widths' items. */
+static size_t mixed_at(const struct batch *b, size_t width, size_t share)
+{
+    return width * b->shares + share;
+}
+
+/* Room for the channels, which are chosen on all threads. */
+static int add_channels(struct batch *b, struct part *t, struct err *err)
+{
+    const struct losses *l = &b->l->m->losses;
+    if (!b->mixed)
+        return 0;
+    t->most = losses_channels(l->shares[b->shares - 1], t->in);
+    t->channel = mem_array(b->mixed * b->shares * t->most, sizeof *t->channel, err);
+    if (!t->channel)
+        return ERR_NOMEM;
+    if (l->settings.channel_score != SCORE_AWQ)
+        return 0;
+    t->absolute = mem_array(t->in, sizeof *t->absolute, err);
+    return t->absolute
+               ? hessians_absolute(&b->l->hessians, b->group->kind, t->unit, t->absolute, err)
+               : ERR_NOMEM;
+}
+
+static struct grid_bits bits_of(const struct batch *b, const struct part *t, size_t item)
+{
+    const struct losses *l = &b->l->m->losses;
+    if (item < b->widths)
+        return (struct grid_bits){.bits = l->widths[b->first_width + item]};
+    size_t at = item - b->widths;
+    return (struct grid_bits){.bits = l->widths[at / b->shares],
+                              .channel_bits = l->settings.bits_channel,
+                              .channels = losses_channels(l->shares[at % b->shares], t->in),
+                              .channel = t->channel + at * t->most};
 }
 
 static int add_part(struct batch *b, size_t kind, size_t unit, struct err *err)
@@ -151,17 +200,16 @@ static int add_part(struct batch *b, size_t kind, size_t unit, struct err *err)
     *t = (struct part){
         .linear = (enum model_linear)(b->group->first + kind), .kind = kind, .unit = unit};
     model_linear_shape(b->l->m->config, t->linear, &t->in, &t->out);
-    for (size_t w = 0; w < b->widths; w++) {
-        struct quantizer_item *item = &b->items[(b->count - 1) * b->widths + w];
-        *item =
-            (struct quantizer_item){.rows = t->out,
-                                    .hessian = b->units - 1,
-                                    .bits = {.bits = b->l->m->losses.widths[b->first_width + w]},
-                                    .codes = mem_aligned(t->in * t->out, 1, err)};
-        if (!item->codes)
-            return ERR_NOMEM;
+    int rc = add_channels(b, t, err);
+    for (size_t i = 0; rc == 0 && i < b->each; i++) {
+        struct quantizer_item *item = &b->items[(b->count - 1) * b->each + i];
+        *item = (struct quantizer_item){.rows = t->out,
+                                        .hessian = b->units - 1,
+                                        .bits = bits_of(b, t, i),
+                                        .codes = mem_aligned(t->in * t->out, 1, err)};
+        rc = item->codes ? 0 : ERR_NOMEM;
     }
-    return 0;
+    return rc;
 }
 
 static int add_unit(struct batch *b, size_t unit, struct err *err)
@@ -269,18 +317,58 @@ static int scale_rows(const struct batch *b, struct part *t, struct err *err)
     return rc;
 }
 
+/* The channels of one width at every share, as the pass chooses them: by the weights as they are,
+ * on grids whose scales are rounded. */
+static int pick_channels(const struct batch *b, struct part *t, size_t width, double *score,
+                         const double *diagonal, struct err *err)
+{
+    const struct losses *l = &b->l->m->losses;
+    struct grid_rule rule = b->l->m->rule.grid;
+    rule.half = true;
+    struct channels_input in = {.score = (enum setting_channel_score)l->settings.channel_score,
+                                .rule = &rule,
+                                .bits = l->widths[width],
+                                .channel_bits = l->settings.bits_channel,
+                                .weights = t->weights,
+                                .rows = t->out,
+                                .columns = t->in,
+                                .diagonal = diagonal,
+                                .mean_absolute = t->absolute};
+    int rc = channels_score(score, &in, err);
+    for (size_t s = 0; rc == 0 && s < b->shares; s++)
+        rc = channels_pick(t->channel + mixed_at(b, width, s) * t->most,
+                           losses_channels(l->shares[s], t->in), score, t->in, err);
+    return rc;
+}
+
+static int choose_channels(const struct batch *b, struct part *t, const double *h, struct err *err)
+{
+    double *score = mem_array(t->in, sizeof *score, err);
+    double *diagonal = mem_array(t->in, sizeof *diagonal, err);
+    int rc = score && diagonal ? 0 : ERR_NOMEM;
+    for (size_t j = 0; rc == 0 && j < t->in; j++)
+        diagonal[j] = h[j * t->in + j];
+    for (size_t w = 0; rc == 0 && w < b->mixed; w++)
+        rc = pick_channels(b, t, w, score, diagonal, err);
+    free(score);
+    free(diagonal);
+    return rc;
+}
+
 static void prepare_part(void *context, size_t i, size_t worker)
 {
     (void)worker;
     struct batch *b = context;
     struct part *t = &b->parts[i];
+    struct quantizer_item *items = b->items + i * b->each;
     t->weights = read_linear(b->l->m, b->l->layer->index, t->linear, t->unit, &t->err);
     if (!t->weights)
         return;
     t->outlier = outlier_score(t->weights, t->in, t->out);
-    (void)!scale_rows(b, t, &t->err);
-    for (size_t w = 0; w < b->widths; w++)
-        b->items[i * b->widths + w].weights = t->weights;
+    if (choose_channels(b, t, b->h[items[0].hessian], &t->err) == 0)
+        (void)!scale_rows(b, t, &t->err);
+    for (size_t k = 0; k < b->each; k++)
+        items[k].weights = t->weights;
 }
 
 /* The weights of the probe's width as they would be in the quantized model. */
@@ -299,7 +387,7 @@ static void finish_part(void *context, size_t i, size_t worker)
 {
     (void)worker;
     struct batch *b = context;
-    dequantize(&b->parts[i], &b->items[i * b->widths + b->l->m->probe_width - b->first_width]);
+    dequantize(&b->parts[i], &b->items[i * b->each + b->l->m->probe_width - b->first_width]);
 }
 
 static int run_parts(struct batch *b, parallel_fn fn, struct err *err)
@@ -323,8 +411,12 @@ static void note_losses(struct batch *b)
         struct losses_expert *x = routed ? &out->experts[t->unit] : &out->shared;
         x->tokens = hessians_tokens(&b->l->hessians, b->group->kind, t->unit);
         x->outlier = fmax(x->outlier, t->outlier);
+        const struct quantizer_item *items = b->items + i * b->each;
         for (size_t w = 0; w < b->widths; w++)
-            x->loss[t->kind][w] = t->factor * fmax(b->items[i * b->widths + w].loss, 0.0);
+            x->loss[t->kind][w] = t->factor * fmax(items[w].loss, 0.0);
+        for (size_t k = 0; k < b->mixed * b->shares; k++)
+            x->channel_loss[t->kind][k / b->shares][k % b->shares] =
+                t->factor * fmax(items[b->widths + k].loss, 0.0);
     }
 }
 
@@ -336,7 +428,7 @@ static int run_batch(struct batch *b, struct err *err)
     int rc = run_parts(b, prepare_part, err);
     if (rc == 0)
         rc = quantizer_gptq.run(o->backend, &b->l->m->rule, b->hessians, b->units, b->items,
-                                b->count * b->widths, err);
+                                b->count * b->each, err);
     if (rc < 0)
         return rc;
     note_losses(b);
@@ -353,8 +445,9 @@ static size_t unit_bytes(const struct measure *m, const struct group *group)
 {
     size_t in, out, linears = group->to - group->from + 1;
     model_linear_shape(m->config, (enum model_linear)(group->first + group->from), &in, &out);
-    return linears * in * out * (2 * sizeof(float) + m->losses.widths_count) +
-           in * in * sizeof(double);
+    size_t codes =
+        m->losses.widths_count + losses_channel_widths(&m->losses) * m->losses.shares_count;
+    return linears * in * out * (2 * sizeof(float) + codes) + in * in * sizeof(double);
 }
 
 static int run_group(struct measure_layer *l, const struct group *group, struct err *err)

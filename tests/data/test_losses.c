@@ -50,6 +50,19 @@ static void fill_expert(struct losses_expert *x)
             x->loss[k][w] = uniform() * 1e-9;
 }
 
+/* Shares of channels at 2 and 4 bits, not at the 8 of the channels. */
+static void add_channels(struct losses *l)
+{
+    l->shares_count = 2;
+    l->shares[0] = 0.1 / 3;
+    l->shares[1] = 0.125;
+    for (size_t i = 0; i < l->layers_count * l->experts; i++) {
+        struct losses_expert *x = &l->layers[i / l->experts].experts[i % l->experts];
+        for (size_t k = 0; k < PLAN_LINEARS * 2 * 2; k++)
+            x->channel_loss[k / 4][k / 2 % 2][k % 2] = uniform() * 1e-9;
+    }
+}
+
 static void make_losses(struct losses *l)
 {
     static const unsigned widths[] = {2, 4, 8};
@@ -98,9 +111,12 @@ static void assert_same(const struct losses *a, const struct losses *b)
 static void test_losses_come_back_exactly_also_unfinished_ones(void **state)
 {
     (void)state;
-    for (size_t done = 0; done <= 3; done++) {
+    for (size_t i = 0; i < 8; i++) {
         struct losses a, b;
+        size_t done = i / 2;
         make_losses(&a);
+        if (i % 2)
+            add_channels(&a);
         a.layers_done = done;
         a.complete = done == 3;
         assert_int_equal(losses_save(&a, path, NULL), 0);
@@ -129,6 +145,22 @@ static const struct {
     {"layers/0/experts/4/up", "[1, -2, 3]",
      "layers[0].experts[4].up[1]: expected a number of at least 0"},
     {"calibration", "null", "calibration: found null, expected an object"},
+    {"channel_shares", "[]",
+     "channel_shares: expected 1 to 4 numbers above 0, at most 0.5, rising"},
+    {"channel_shares", "[0.1, 0.1]",
+     "channel_shares: expected 1 to 4 numbers above 0, at most 0.5, rising"},
+    {"channel_shares", "[0.1, 0.6]",
+     "channel_shares: expected 1 to 4 numbers above 0, at most 0.5, rising"},
+    {"channel_shares", "[0.01, 0.02, 0.03, 0.04, 0.05]",
+     "channel_shares: expected 1 to 4 numbers above 0, at most 0.5, rising"},
+    {"channel_shares", "[0.125]",
+     "layers[0].experts[0].channels.gate[0]: found 2 losses, expected 1"},
+    {"settings/bits_channel", "3",
+     "layers[0].experts[0].channels.gate: found 2 widths, expected 1"},
+    {"layers/1/experts/3/channels", "null",
+     "layers[1].experts[3].channels: found null, expected an object"},
+    {"layers/1/experts/3/channels/down", "[[1, 2], [3, \"4\"]]",
+     "layers[1].experts[3].channels.down[1][1]: expected a number of at least 0"},
 };
 
 static void edit(const char *keys, const char *json)
@@ -152,6 +184,7 @@ static void test_every_spoiled_file_is_refused_in_its_own_words(void **state)
         struct losses l;
         struct err err = {0};
         make_losses(&l);
+        add_channels(&l);
         assert_int_equal(losses_save(&l, path, NULL), 0);
         losses_release(&l);
         edit(edits[i].key, edits[i].json);
@@ -178,9 +211,59 @@ static void test_settings_of_another_rounding_are_refused(void **state)
     losses_release(&l);
 }
 
+/* How channels are chosen matters to losses that have some, and only to those. */
+static void test_channels_have_settings_of_their_own(void **state)
+{
+    (void)state;
+    struct losses plain, mixed;
+    struct settings s;
+    struct err err = {0};
+    make_losses(&plain);
+    make_losses(&mixed);
+    add_channels(&mixed);
+    s = plain.settings;
+    assert_int_equal(losses_channel_widths(&plain), 0);
+    assert_int_equal(losses_channel_widths(&mixed), 2);
+    assert_int_equal(losses_check_channels(&mixed, "l.json", &s, NULL), 0);
+    assert_int_equal(losses_check_channels(&plain, "l.json", &s, &err), ERR_USAGE);
+    assert_string_equal(err.message,
+                        "the losses were measured without mixed channels (moqa losses --channels)");
+    err_clear(&err);
+    assert_int_equal(losses_check_same(&plain, "l.json", &mixed, &err), ERR_INPUT);
+    assert_string_equal(err.message, "holds losses of other shares of channels");
+    err_clear(&err);
+    s.bits_channel = 4;
+    assert_int_equal(losses_check_channels(&mixed, "l.json", &s, &err), ERR_USAGE);
+    assert_string_equal(err.message, "the losses were measured with bits_channel = 8, the plan has "
+                                     "4; give both the same");
+    err_clear(&err);
+    assert_int_equal(losses_check_settings(&mixed, "l.json", &s, NULL), 0);
+    plain.settings.channel_score = SCORE_HESSIAN;
+    losses_release(&mixed);
+    make_losses(&mixed);
+    assert_int_equal(losses_check_same(&plain, "l.json", &mixed, NULL), 0);
+    add_channels(&plain);
+    add_channels(&mixed);
+    assert_int_equal(losses_check_same(&plain, "l.json", &mixed, &err), ERR_INPUT);
+    assert_string_equal(err.message, "holds losses for channel_score = hessian, expected error");
+    losses_release(&plain);
+    losses_release(&mixed);
+}
+
+static void test_shares_are_rounded_to_at_least_one_channel(void **state)
+{
+    (void)state;
+    assert_int_equal(losses_channels(0.001, 64), 1);
+    assert_int_equal(losses_channels(0.03, 48), 1);
+    assert_int_equal(losses_channels(0.0625, 2048), 128);
+    assert_int_equal(losses_channels(0.5, 1), 1);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_channels_have_settings_of_their_own),
+        cmocka_unit_test(test_shares_are_rounded_to_at_least_one_channel),
         cmocka_unit_test(test_losses_come_back_exactly_also_unfinished_ones),
         cmocka_unit_test(test_every_spoiled_file_is_refused_in_its_own_words),
         cmocka_unit_test(test_settings_of_another_rounding_are_refused),
