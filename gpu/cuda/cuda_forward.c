@@ -147,10 +147,13 @@ int cuda_attention(struct backend *b, struct tensor *out, const struct tensor *q
         return err_set(err, ERR_USAGE, NULL,
                        "attention: %zu rows in windows of %zu, %zu heads over %zu", n,
                        shape->window, shape->heads, shape->kv_heads);
-    if (shape->head_dim > CUDA_HEAD_MAX || shape->heads > UINT16_MAX)
+    if (shape->head_dim > CUDA_HEAD_MAX || shape->heads > UINT16_MAX ||
+        shape->window > CUDA_WINDOW_MAX)
         return err_set(err, ERR_UNSUPPORTED, NULL,
-                       "attention: %zu heads of %zu, at most %d of %d on this device", shape->heads,
-                       shape->head_dim, UINT16_MAX, CUDA_HEAD_MAX);
+                       "attention: %zu heads of %zu over windows of %zu, at most %d of %d over %d "
+                       "on this device",
+                       shape->heads, shape->head_dim, shape->window, UINT16_MAX, CUDA_HEAD_MAX,
+                       CUDA_WINDOW_MAX);
     size_t wide = shape->heads * shape->head_dim, narrow = shape->kv_heads * shape->head_dim;
     int rc = cuda_expect(c, out, "attention: out", TENSOR_F32, n, wide, err);
     if (rc == 0)
@@ -172,7 +175,8 @@ int cuda_attention(struct backend *b, struct tensor *out, const struct tensor *q
                                        .head_dim = shape->head_dim,
                                        .sliding = shape->sliding,
                                        .scale = 1.0f / sqrtf((float)shape->head_dim)};
-    return cuda_check(c, cuda_k_attention(c->compute, &args), "attention", err);
+    return cuda_check(c, (c->tf32 ? cuda_k_attention_tf32 : cuda_k_attention)(c->compute, &args),
+                      "attention", err);
 }
 
 int cuda_add(struct backend *b, struct tensor *x, const struct tensor *y, size_t n, struct err *err)

@@ -40,15 +40,19 @@ cudaError_t cuda_k_rope(cudaStream_t s, float *x, const float *frequency, size_t
                         size_t half, size_t window);
 
 /* --- cuda_attention.cu --- */
-enum { CUDA_HEAD_MAX = 256 };
+enum { CUDA_HEAD_MAX = 256, CUDA_WINDOW_MAX = 1 << 30 };
 struct cuda_attention_args {
     float *out;
     const float *q, *k, *v;
     size_t windows, window, heads, kv_heads, head_dim, sliding; /* as in backend.h */
     float scale;
 };
-/* head_dim at most CUDA_HEAD_MAX, heads at most 65535. */
+/* head_dim at most CUDA_HEAD_MAX, heads at most 65535, window at most CUDA_WINDOW_MAX. */
 cudaError_t cuda_k_attention(cudaStream_t s, const struct cuda_attention_args *a);
+
+/* --- cuda_attention_tf32.cu --- */
+/* The same on tensor cores: queries, keys, values and probabilities rounded to TF32. */
+cudaError_t cuda_k_attention_tf32(cudaStream_t s, const struct cuda_attention_args *a);
 
 /* --- cuda_experts.cu --- */
 struct cuda_route_args {

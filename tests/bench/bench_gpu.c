@@ -3,7 +3,8 @@
  * random: a line of JSON each, with seconds, TFLOP/s and the ratio to the floor of one H100 (bf16
  * 800, tf32 400, fp32 60 TFLOP/s; 2 GB/s from the disk).
  *
- *     bench_gpu [cuda|cpu [TOKENS [EXPERTS]]]      cuda, 262144 tokens, 64 experts
+ *     bench_gpu [cuda|cpu [TOKENS [EXPERTS [tf32|full]]]]      cuda, 262144 tokens, 64 experts,
+ * tf32
  *
  * Exit status 77: there is no GPU. Fewer tokens or experts scale the floors.
  */
@@ -72,13 +73,16 @@ static void fill(float *out, size_t count, uint64_t seed)
     }
 }
 
+/* Behind the name of a stage whose products have all bits of float32. */
+static const char *precision = "";
+
 /* rate: TFLOP/s of the floor. */
 static void print(const char *stage, double seconds, double flop, double rate)
 {
     double floor = flop / rate * 1e-12;
-    printf("{\"stage\": \"%s\", \"seconds\": %.5f, \"tflops\": %.2f, \"floor\": %.5f, "
+    printf("{\"stage\": \"%s%s\", \"seconds\": %.5f, \"tflops\": %.2f, \"floor\": %.5f, "
            "\"ratio\": %.2f}\n",
-           stage, seconds, flop / seconds * 1e-12, floor, seconds / floor);
+           stage, precision, seconds, flop / seconds * 1e-12, floor, seconds / floor);
     fflush(stdout);
 }
 
@@ -122,9 +126,9 @@ static void load_weights(struct bench *s)
     wait(s, s->attention[3]);
     double seconds = seconds_now() - started;
     double bytes = ((double)s->experts * KINDS * (double)cells + 4.0 * HIDDEN * HIDDEN) * 2.0;
-    printf("{\"stage\": \"weights to the device\", \"seconds\": %.5f, \"gb_per_second\": %.2f, "
+    printf("{\"stage\": \"weights to the device%s\", \"seconds\": %.5f, \"gb_per_second\": %.2f, "
            "\"floor\": %.5f, \"ratio\": %.2f}\n",
-           seconds, bytes / seconds * 1e-9, bytes / 2e9, seconds / (bytes / 2e9));
+           precision, seconds, bytes / seconds * 1e-9, bytes / 2e9, seconds / (bytes / 2e9));
     free(bf16);
 }
 
@@ -132,18 +136,22 @@ struct chunk {
     struct tensor *x, *out, *qkv[3], *logits, *slots, *gate, *up;
 };
 
-static void attention(struct bench *s, struct chunk *c)
+static void project(struct bench *s, struct chunk *c)
 {
     const struct backend_ops *ops = s->b->ops;
-    struct backend_attention shape = {
-        .window = WINDOW, .heads = HEADS, .kv_heads = HEADS, .head_dim = HEAD};
     for (size_t i = 0; i < 3; i++)
         check(s, ops->matmul(s->b, c->qkv[i], c->x, s->attention[i], NULL, s->chunk, &s->err));
     for (size_t i = 0; i < 2; i++)
         check(s, ops->rope(s->b, c->qkv[i], s->chunk, HEADS, HEAD, WINDOW, 10000.0, &s->err));
-    check(s,
-          ops->attention(s->b, c->out, c->qkv[0], c->qkv[1], c->qkv[2], s->chunk, &shape, &s->err));
-    check(s, ops->matmul(s->b, c->qkv[0], c->out, s->attention[3], NULL, s->chunk, &s->err));
+    check(s, ops->matmul(s->b, c->out, c->x, s->attention[3], NULL, s->chunk, &s->err));
+}
+
+static void attend(struct bench *s, struct chunk *c)
+{
+    struct backend_attention shape = {
+        .window = WINDOW, .heads = HEADS, .kv_heads = HEADS, .head_dim = HEAD};
+    check(s, s->b->ops->attention(s->b, c->out, c->qkv[0], c->qkv[1], c->qkv[2], s->chunk, &shape,
+                                  &s->err));
 }
 
 static void experts(struct bench *s, struct chunk *c, struct backend_groups *g, double *hessians)
@@ -188,14 +196,20 @@ static void run_forward(struct bench *s)
     c.up = new_tensor(s, TENSOR_F32, s->chunk * TOP_K, INNER);
     check(s, ops->upload(s->b, c.x, 0, s->chunk, SOURCE_F32, s->random, &s->err));
     check(s, ops->upload(s->b, c.logits, 0, s->chunk, SOURCE_F32, s->random, &s->err));
-    attention(s, &c); /* the first use of a kernel loads it */
+    project(s, &c); /* the first use of a kernel loads it */
+    attend(s, &c);
     experts(s, &c, &g, NULL);
     wait(s, c.out);
     double started = seconds_now();
     for (size_t i = 0; i < chunks; i++)
-        attention(s, &c);
-    wait(s, c.qkv[0]);
-    print("attention", seconds_now() - started, n * (8.0 * d * d + 2.0 * d * WINDOW), 800.0);
+        project(s, &c);
+    wait(s, c.out);
+    print("projections", seconds_now() - started, n * 8.0 * d * d, 800.0);
+    started = seconds_now();
+    for (size_t i = 0; i < chunks; i++)
+        attend(s, &c);
+    wait(s, c.out);
+    print("attention", seconds_now() - started, n * 2.0 * d * WINDOW, 800.0);
     started = seconds_now();
     for (size_t i = 0; i < chunks; i++)
         experts(s, &c, &g, NULL);
@@ -298,7 +312,7 @@ static void factorize_there(struct bench *s)
         }
         ops->tensor_free(s->b, mean);
     }
-    printf("{\"stage\": \"means and diagonals\", \"seconds\": %.5f}\n", prepared);
+    printf("{\"stage\": \"means and diagonals%s\", \"seconds\": %.5f}\n", precision, prepared);
     print("factorization", whole, flop, 60.0);
     free(diagonal);
     free(failed);
@@ -378,17 +392,20 @@ int main(int argc, char **argv)
     struct bench s = {.tokens = argc > 2 ? strtoul(argv[2], NULL, 10) : 262144,
                       .experts = argc > 3 ? strtoul(argv[3], NULL, 10) : 64};
     struct device device;
-    struct device_request request = {.backend = argc > 1 ? argv[1] : "cuda"};
+    bool full = argc > 4 && strcmp(argv[4], "full") == 0;
+    struct device_request request = {.backend = argc > 1 ? argv[1] : "cuda",
+                                     .full_precision = full};
     int rc = device_open(&device, &request, &s.err);
     if (rc == ERR_DEVICE) {
         fprintf(stderr, "bench_gpu: skipped: %s\n", s.err.message);
         return 77;
     }
     if (s.tokens == 0 || s.experts <= TOP_K || s.experts > HIDDEN) {
-        fprintf(stderr, "usage: bench_gpu [cuda|cpu [TOKENS [EXPERTS]]]\n");
+        fprintf(stderr, "usage: bench_gpu [cuda|cpu [TOKENS [EXPERTS [tf32|full]]]]\n");
         return 2;
     }
     check(&s, rc);
+    precision = full ? ", float32" : "";
     s.b = device.backend;
     s.chunk = s.b->chunk_tokens ? s.b->chunk_tokens : CHUNK_MIN;
     s.random = get(sizeof *s.random * HIDDEN * s.chunk);

@@ -180,6 +180,7 @@ stages() { # PROGRAM ARGUMENTS...
 }
 if wanted stages 30; then
     stages "$build/tests/bench/bench_gpu" cuda
+    stages "$build/tests/bench/bench_gpu" cuda 65536 64 full # a quarter of the tokens
     [ -x "$build/tests/bench/bench_cusolver" ] && stages "$build/tests/bench/bench_cusolver"
 fi
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "emulation_block.h"
+#include "emulation_mma.h"
 #include "emulation_runtime.h"
 
 #define __global__
@@ -35,6 +36,17 @@ template <typename T> T __shfl_xor_sync(unsigned, T value, int mask)
     T other;
     emulation_exchange(&other, &value, sizeof value, (unsigned)mask);
     return other;
+}
+
+/* gpu/cuda/cuda_device.h says what they are. */
+static inline float cuda_tf32(float x)
+{
+    return emulation_tf32(x);
+}
+
+static inline void cuda_mma(float (&sum)[4], const float (&a)[4], const float (&b)[2])
+{
+    emulation_mma(sum, a, b);
 }
 
 template <typename F> void emulation_body(void *body)

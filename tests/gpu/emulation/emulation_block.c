@@ -10,7 +10,7 @@
 #include <ucontext.h>
 #endif
 
-enum { STACK_BYTES = 96 << 10, WARPS_MAX = EMULATION_THREADS_MAX / EMULATION_WARP, LANE_BYTES = 8 };
+enum { STACK_BYTES = 96 << 10 };
 
 enum state { READY, AT_BARRIER, AT_EXCHANGE, LEFT };
 
@@ -94,10 +94,10 @@ static struct {
     void *argument;
     size_t shared_size; /* what the kernel asked for; 0: nothing so far */
     _Alignas(64) unsigned char shared[EMULATION_SHARED_MAX];
-    unsigned char lane[EMULATION_THREADS_MAX][LANE_BYTES];
+    unsigned char lane[EMULATION_THREADS_MAX][EMULATION_LANE_MAX];
 } e;
 
-static _Noreturn void stop(const char *what)
+void emulation_stop(const char *what)
 {
     fprintf(stderr, "emulation: block (%u, %u, %u) of a kernel: %s\n", emulation_place.block.x,
             emulation_place.block.y, emulation_place.block.z, what);
@@ -129,21 +129,38 @@ void emulation_barrier(void)
 void *emulation_shared(size_t size)
 {
     if (size > EMULATION_SHARED_MAX || (e.shared_size && e.shared_size != size))
-        stop("shared memory of more than 48 KiB, or of two sizes");
+        emulation_stop("shared memory of more than 48 KiB, or of two sizes");
     if (!e.shared_size)
         memset(e.shared, 0xff, size);
     e.shared_size = size;
     return e.shared;
 }
 
+unsigned emulation_lane(void)
+{
+    return (unsigned)(e.current % EMULATION_WARP);
+}
+
 void emulation_exchange(void *out, const void *in, size_t size, unsigned mask)
 {
     size_t self = e.current, other = self ^ mask;
-    if (mask >= EMULATION_WARP || other >= e.count || size > LANE_BYTES)
-        stop("an exchange with a lane that is not there");
+    if (mask >= EMULATION_WARP || other >= e.count || size > EMULATION_LANE_MAX)
+        emulation_stop("an exchange with a lane that is not there");
     memcpy(e.lane[self], in, size);
     wait_in(AT_EXCHANGE); /* all have written */
     memcpy(out, e.lane[other], size);
+    wait_in(AT_EXCHANGE); /* all have read */
+}
+
+void emulation_gather(void *all, const void *in, size_t size)
+{
+    size_t first = e.current - e.current % EMULATION_WARP;
+    if (first + EMULATION_WARP > e.count || size > EMULATION_LANE_MAX)
+        emulation_stop("a warp that is not whole");
+    memcpy(e.lane[e.current], in, size);
+    wait_in(AT_EXCHANGE); /* all have written */
+    for (size_t i = 0; i < EMULATION_WARP; i++)
+        memcpy((unsigned char *)all + i * size, e.lane[first + i], size);
     wait_in(AT_EXCHANGE); /* all have read */
 }
 
@@ -221,7 +238,7 @@ static void run_block(void)
             moved = release(first, last, AT_EXCHANGE) || moved;
         }
         if (!moved)
-            stop("its threads wait for each other in vain");
+            emulation_stop("its threads wait for each other in vain");
     }
 }
 

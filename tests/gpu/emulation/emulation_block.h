@@ -17,7 +17,12 @@
 extern "C" {
 #endif
 
-enum { EMULATION_THREADS_MAX = 1024, EMULATION_SHARED_MAX = 48 << 10, EMULATION_WARP = 32 };
+enum {
+    EMULATION_THREADS_MAX = 1024,
+    EMULATION_SHARED_MAX = 48 << 10,
+    EMULATION_WARP = 32,
+    EMULATION_LANE_MAX = 24
+};
 
 struct emulation_index {
     unsigned x, y, z;
@@ -45,8 +50,13 @@ int emulation_run(struct emulation_index grid, struct emulation_index block,
 void emulation_barrier(void);
 /* The block's shared memory, the same for all its threads; one piece a kernel. */
 void *emulation_shared(size_t size);
+unsigned emulation_lane(void); /* of the warp */
 /* out = `in` of the lane whose number is the own one xor mask; size at most 8. */
 void emulation_exchange(void *out, const void *in, size_t size, unsigned mask);
+/* all[32][size] = `in` of every lane of the warp; size at most EMULATION_LANE_MAX. */
+void emulation_gather(void *all, const void *in, size_t size);
+/* Ends the program with a message about the block that runs. */
+__attribute__((noreturn)) void emulation_stop(const char *what);
 
 #ifdef __cplusplus
 }

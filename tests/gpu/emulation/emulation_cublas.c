@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "emulation_mma.h"
 #include "emulation_runtime.h"
 
 struct cublasContext {
@@ -127,13 +128,6 @@ static float to_tf32(float value)
     return value;
 }
 
-/* Rounds towards zero. */
-static float cut(double value)
-{
-    float near = (float)value;
-    return fabs((double)near) > fabs(value) ? nextafterf(near, 0.0f) : near;
-}
-
 /* Operands of one value of the product: k of them, so far apart. */
 struct dot {
     const void *a, *b;
@@ -149,7 +143,7 @@ static double dot_tf32(const struct dot *d)
         double part = 0.0;
         for (size_t i = l; i < l + AT_ONCE && i < d->k; i++)
             part += (double)to_tf32(a[i * d->step_a]) * (double)to_tf32(b[i * d->step_b]);
-        sum = cut((double)sum + part);
+        sum = emulation_cut((double)sum + part);
     }
     return sum;
 }
