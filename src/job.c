@@ -6,9 +6,11 @@
 
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
+#include "data/base/str.h"
 #include "src/calibration.h"
 #include "src/eval/eval_json.h"
 #include "src/model/texts.h"
+#include "src/quant/quantizer.h"
 
 struct job {
     struct job_options options;
@@ -205,9 +207,30 @@ static void append_device(struct str *text, struct device *d)
         str_appendf(text, "%-22s %s\n", "  no GPU, since", d->why);
 }
 
-static void append_bytes(struct str *text, const char *label, uint64_t bytes)
+/* `before`: "" or "about " */
+static void append_bytes(struct str *text, const char *label, const char *before, uint64_t bytes)
 {
-    str_appendf(text, "%-22s %.1f MiB\n", label, (double)bytes / (1024.0 * 1024.0));
+    char size[32];
+    str_bytes(size, sizeof size, bytes);
+    str_appendf(text, "%-22s %s%s\n", label, before, size);
+}
+
+/* The quantizer, and its settings that are not the defaults. */
+static void append_rounding(struct str *text, const struct plan *plan)
+{
+    const struct quantizer *quantizer = quantizer_find(plan->quantizer);
+    struct settings defaults;
+    char value[64], usual[64];
+    settings_defaults(&defaults);
+    str_appendf(text, "%-22s %s", "rounding", quantizer ? quantizer->name : "none");
+    for (size_t i = 0; quantizer && i < settings_count(); i++) {
+        const struct setting_info *info = settings_info(i);
+        settings_get(&plan->settings, info, value, sizeof value);
+        settings_get(&defaults, info, usual, sizeof usual);
+        if (info->stage == STAGE_QUANTIZE && strcmp(value, usual) != 0)
+            str_appendf(text, ", %s %s", info->name, value);
+    }
+    str_append(text, "\n");
 }
 
 int job_dry_run(struct str *text, const struct job_options *options, struct err *err)
@@ -233,18 +256,19 @@ int job_dry_run(struct str *text, const struct job_options *options, struct err 
                     j->in.calibration->windows, j->in.calibration->window);
         str_appendf(text, "%-22s %.3f nominal, %.3f in the file\n", "bits a weight", e.nominal_bits,
                     e.effective_bits);
-        append_bytes(text, "checkpoint now", e.bytes_in);
-        append_bytes(text, "checkpoint after", e.bytes_out);
-        append_bytes(text, "free on disk", e.bytes_free);
+        append_rounding(text, options->plan);
+        append_bytes(text, "checkpoint now", "", e.bytes_in);
+        append_bytes(text, "checkpoint after", "", e.bytes_out);
+        append_bytes(text, "free on disk", "", e.bytes_free);
         append_device(text, j->in.device);
         struct backend *b = j->in.device->backend;
         if (b->ops->memory) {
             uint64_t room, used;
             b->ops->memory(b, &room, &used);
-            append_bytes(text, "device memory, about", e.device_memory);
-            append_bytes(text, "free on the device", room);
+            append_bytes(text, "device memory", "about ", e.device_memory);
+            append_bytes(text, "free on the device", "", room);
         }
-        append_bytes(text, "peak memory, about", e.peak_memory);
+        append_bytes(text, "peak memory", "about ", e.peak_memory);
         rc = str_ok(text, err);
     }
     job_free(j);

@@ -77,6 +77,16 @@ void str_release(struct str *s)
     *s = (struct str){0};
 }
 
+void str_bytes(char *out, size_t size, uint64_t bytes)
+{
+    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
+    double value = (double)bytes;
+    size_t i = 0;
+    for (; value >= 1024 && i + 1 < sizeof unit / sizeof *unit; i++)
+        value /= 1024;
+    snprintf(out, size, i == 0 ? "%.0f %s" : value < 10 ? "%.2f %s" : "%.1f %s", value, unit[i]);
+}
+
 char *str_path(const char *dir, const char *name, struct err *err)
 {
     struct str s = {0};

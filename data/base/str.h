@@ -7,6 +7,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "data/base/err.h"
 
@@ -24,6 +25,9 @@ const char *str_get(const struct str *s); /* never NULL */
 ERR_CHECK int str_ok(const struct str *s, struct err *err);
 void str_clear(struct str *s); /* empties, keeps the memory */
 void str_release(struct str *s);
+
+/* "12.3 MiB", "1.50 GiB". */
+void str_bytes(char *out, size_t size, uint64_t bytes);
 
 /* "dir/name" as a new string, freed by free(). */
 char *str_path(const char *dir, const char *name, struct err *err);

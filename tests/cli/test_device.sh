@@ -45,7 +45,7 @@ check 'with the same routing' [ "$(report "$work/gpu.h5")" = "$(report "$work/cp
 
 expect 'plan' 0 'bits' "$MOQA" plan "$golden_trace" --model "$sample_model" --group-size 64 -o "$work/p.json"
 quantize() { "$MOQA" quantize "$work/p.json" --model "$sample_model" --calib "$golden_trace" --samples 4 "$@"; }
-expect 'a dry run names device and memory' 0 '^device memory, about' quantize -o "$work/dry" --dry-run
+expect 'a dry run names device and memory' 0 '^device memory  *about' quantize -o "$work/dry" --dry-run
 check 'and the device' grep -qE '^device +cuda: fake device 0' "$work/out"
 expect 'quantize on the CPU' 0 'wrote' quantize -o "$work/cpu" --backend cpu
 export FAKE_CUDA_FAIL=device@2000

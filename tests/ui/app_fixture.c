@@ -35,11 +35,14 @@ static enum app_cosine_phase host_cosine(void *context, const double **cosine, d
 
 static enum app_ask host_dry_run(void *context, const struct plan *plan, const char **text)
 {
-    static char answer[128];
+    static char answer[1024];
     struct fixture *f = context;
+    int used = 0;
     if (plan)
-        snprintf(answer, sizeof answer, "%zu layers of %zu experts\nwrites to runs/001\n",
-                 plan->layers_count, plan->experts);
+        used = snprintf(answer, sizeof answer, "%zu layers of %zu experts\nwrites to runs/001\n",
+                        plan->layers_count, plan->experts);
+    for (int i = 0; plan && i < f->dry_run_lines; i++)
+        used += snprintf(answer + used, sizeof answer - (size_t)used, "line    %d\n", i);
     *text = f->dry_run_phase == APP_ASK_FAILED ? "no tokenizer.json" : answer;
     return f->dry_run_phase;
 }

@@ -24,6 +24,7 @@ struct fixture {
     /* What the host says and has seen. */
     enum app_cosine_phase cosine_phase;
     enum app_ask dry_run_phase;
+    int dry_run_lines; /* at most 50, behind the first two */
     struct app_run run;
     size_t starts, cancels, results, loads, measures, measure_cancels;
     char loaded[256];            /* name of the last run whose plan was asked for */

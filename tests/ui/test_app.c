@@ -308,6 +308,51 @@ static void test_a_dry_run_that_fails_says_why(void **state)
     assert_int_equal(f->starts, 0);
 }
 
+static void test_a_long_dry_run_scrolls_up_to_its_last_line(void **state)
+{
+    struct fixture *f = *state;
+    f->dry_run_lines = 40;
+    fixture_type(f, "x");
+    assert_shows(f, "writes to runs/001");
+    assert_shows(f, "Up Down: more");
+    assert_int_equal(f->starts, 0);
+    fixture_key(f, TERM_KEY_DOWN);
+    fixture_key(f, TERM_KEY_DOWN);
+    assert_hides(f, "writes to runs/001");
+    fixture_key(f, TERM_KEY_END);
+    assert_shows(f, "39");
+    fixture_key(f, TERM_KEY_UP); /* at once, not from beyond the end */
+    assert_hides(f, "39");
+    fixture_key(f, TERM_KEY_HOME);
+    assert_shows(f, "writes to runs/001");
+    fixture_type(f, "y");
+    assert_int_equal(f->starts, 1);
+}
+
+static void test_best_rounding_is_one_step_to_and_fro(void **state)
+{
+    struct fixture *f = *state;
+    struct plan before = written(f), p;
+    fixture_type(f, "6b");
+    assert_shows(f, "best rounding");
+    p = written(f);
+    for (const struct setting_value *v = settings_best_rounding; v->name; v++) {
+        char value[64];
+        settings_get(&p.settings, settings_find(v->name), value, sizeof value);
+        assert_string_equal(value, v->value);
+    }
+    plan_release(&p);
+    fixture_type(f, "b");
+    p = written(f);
+    assert_true(settings_equal(&p.settings, &before.settings));
+    plan_release(&p);
+    fixture_type(f, "bu");
+    p = written(f);
+    assert_true(settings_equal(&p.settings, &before.settings));
+    plan_release(&p);
+    plan_release(&before);
+}
+
 static void test_ctrl_c_cancels_the_run_and_r_resumes(void **state)
 {
     struct fixture *f = *state;
@@ -698,6 +743,8 @@ int main(void)
         WITH(open_olmoe, test_a_run_starts_only_on_yes),
         WITH(open_olmoe, test_nobody_agrees_to_a_dry_run_that_is_not_there_yet),
         WITH(open_olmoe, test_a_dry_run_that_fails_says_why),
+        WITH(open_olmoe, test_a_long_dry_run_scrolls_up_to_its_last_line),
+        WITH(open_olmoe, test_best_rounding_is_one_step_to_and_fro),
         WITH(open_olmoe, test_ctrl_c_cancels_the_run_and_r_resumes),
         WITH(open_olmoe, test_leaving_leaves_the_run_alone),
         WITH(open_olmoe, test_a_run_that_is_found_again_is_told),

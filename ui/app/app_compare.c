@@ -175,9 +175,9 @@ static void size_row(struct table *t, const struct pair *p)
 {
     char left[32], right[32], change[32];
     double difference = (double)p->right.bytes - (double)p->left.bytes;
-    view_bytes(left, sizeof left, p->left.bytes);
-    view_bytes(right, sizeof right, p->right.bytes);
-    view_bytes(change, sizeof change, (uint64_t)fabs(difference));
+    str_bytes(left, sizeof left, p->left.bytes);
+    str_bytes(right, sizeof right, p->right.bytes);
+    str_bytes(change, sizeof change, (uint64_t)fabs(difference));
     row(t, "experts' size", left, right, "%s%s",
         difference < 0   ? "-"
         : difference > 0 ? "+"

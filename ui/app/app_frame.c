@@ -96,7 +96,7 @@ static void draw_hints(struct app *a, struct cells *c, struct rect r)
     const struct view *v = views[a->view];
     struct style text = {.fg = STYLE_TEXT_DIM, .bg = STYLE_BAR},
                  key = {.fg = STYLE_KEY, .bg = STYLE_BAR, .attr = STYLE_BOLD};
-    struct hints h = {a, c, r.x + 1, r.y, r.x + r.w - 15};
+    struct hints h = {a, c, r.x + 1, r.y, r.x + r.w - 16};
     cells_fill(c, r, " ", text);
     for (const struct app_key *k = app_find_keys(a); k && k->act; k++)
         draw_hint(&h, k);

@@ -179,8 +179,8 @@ static void draw_lines(struct app *a, struct cells *c, struct rect r, const stru
 {
     int width = r.w - KEY_WIDTH - 1, y = r.y;
     size_t last = last_first(c, l, width, r.h), i;
-    a->help_scroll = a->help_scroll < last ? a->help_scroll : last;
-    for (i = a->help_scroll; i < l->count; i++) {
+    a->prompt_scroll = a->prompt_scroll < last ? a->prompt_scroll : last;
+    for (i = a->prompt_scroll; i < l->count; i++) {
         const struct line *x = &l->line[i];
         int rows = rows_of(c, x, width, r.h, y == r.y);
         if (y + rows > r.y + r.h)
@@ -221,19 +221,6 @@ void app_help_draw(struct app *a, struct cells *c)
 
 void app_help_event(struct app *a, uint32_t key)
 {
-    enum { PAGE = 10 };
-    if (key == TERM_KEY_DOWN)
-        a->help_scroll++;
-    else if (key == TERM_KEY_UP && a->help_scroll)
-        a->help_scroll--;
-    else if (key == TERM_KEY_PAGE_DOWN)
-        a->help_scroll += PAGE;
-    else if (key == TERM_KEY_PAGE_UP)
-        a->help_scroll = a->help_scroll > PAGE ? a->help_scroll - PAGE : 0;
-    else if (key == TERM_KEY_HOME)
-        a->help_scroll = 0;
-    else if (key == TERM_KEY_END)
-        a->help_scroll = LINES_MAX;
-    else if (app_typed_event(a, key))
-        a->help_scroll = 0;
+    if (!app_prompt_scroll(a, key) && app_typed_event(a, key))
+        a->prompt_scroll = 0;
 }

@@ -11,12 +11,56 @@
 void app_prompt_begin(struct app *a, enum app_mode mode, const char *text)
 {
     a->mode = mode;
-    a->help_scroll = 0;
+    a->prompt_scroll = 0;
     snprintf(a->typed, sizeof a->typed, "%s", text);
     a->typed_at = strlen(a->typed);
 }
 
+bool app_prompt_scroll(struct app *a, uint32_t key)
+{
+    enum { PAGE = 10, LINES_MAX = 1 << 20 };
+    size_t at = a->prompt_scroll;
+    switch (key) {
+    case TERM_KEY_DOWN:
+        at++;
+        break;
+    case TERM_KEY_UP:
+        at -= at > 0;
+        break;
+    case TERM_KEY_PAGE_DOWN:
+        at += PAGE;
+        break;
+    case TERM_KEY_PAGE_UP:
+        at = at > PAGE ? at - PAGE : 0;
+        break;
+    case TERM_KEY_HOME:
+        at = 0;
+        break;
+    case TERM_KEY_END:
+        at = LINES_MAX;
+        break;
+    default:
+        return false;
+    }
+    a->prompt_scroll = at;
+    return true;
+}
+
 /* --- Events --- */
+
+static void answer_run(struct app *a, uint32_t key)
+{
+    bool yes = key == 'y' || key == 'Y';
+    if (yes && a->dry_run_phase != APP_ASK_READY)
+        return; /* nobody agrees to what is not on the screen yet */
+    if (app_prompt_scroll(a, key))
+        return;
+    a->mode = APP_NORMAL;
+    if (yes)
+        app_start_run(a, false);
+    else
+        app_say(a, STYLE_TEXT_DIM, "not started");
+}
 
 static bool answer_quit(struct app *a, uint32_t key)
 {
@@ -44,14 +88,7 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
     if (mode == APP_CONFIRM_QUIT)
         return answer_quit(a, e->key);
     if (mode == APP_CONFIRM_RUN) {
-        bool yes = e->key == 'y' || e->key == 'Y';
-        if (yes && a->dry_run_phase != APP_ASK_READY)
-            return true; /* nobody agrees to what is not on the screen yet */
-        a->mode = APP_NORMAL;
-        if (yes)
-            app_start_run(a, false);
-        else
-            app_say(a, STYLE_TEXT_DIM, "not started");
+        answer_run(a, e->key);
         return true;
     }
     if (mode == APP_CONFIRM_PICTURE) {
@@ -89,7 +126,7 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
  * window is narrow. Returns the rows used. */
 static int draw_dry_line(struct cells *c, struct rect r, const char *line)
 {
-    enum { NAME = 24, NARROW = 16, WIDE = 60 };
+    enum { NAME = 24, NARROW = 17, WIDE = 60 };
     int column = r.w < WIDE ? NARROW : NAME;
     const char *gap = strstr(line + strspn(line, " "), "  ");
     if (!gap || r.w < 2 * NARROW)
@@ -98,6 +135,35 @@ static int draw_dry_line(struct cells *c, struct rect r, const char *line)
     int used = cells_paragraph(c, rect_inset(r, column, 0, 0, 0), gap + strspn(gap, " "),
                                STYLE(STYLE_DEFAULT));
     return used ? used : 1;
+}
+
+/* The text's lines from row y on, of which c->clip is in sight. Returns the rows used. */
+static int draw_dry_lines(struct cells *c, struct rect r, const char *text)
+{
+    enum { TALL = 999 };
+    int y = r.y;
+    for (const char *at = text; *at;) {
+        char line[APP_TEXT_MAX];
+        size_t length = strcspn(at, "\n");
+        snprintf(line, sizeof line, "%.*s", (int)length, at);
+        y += draw_dry_line(c, (struct rect){r.x, y, r.w, TALL}, line);
+        at += length + (at[length] == '\n');
+    }
+    return y - r.y;
+}
+
+/* As much of the text as fits, scrolled; false where that is not all. */
+static bool draw_dry_run(struct app *a, struct cells *c, struct rect r, const char *text)
+{
+    struct rect clip = c->clip;
+    c->clip = (struct rect){0}; /* only measures */
+    int rows = draw_dry_lines(c, r, text);
+    size_t most = rows > r.h ? (size_t)(rows - r.h) : 0;
+    a->prompt_scroll = a->prompt_scroll < most ? a->prompt_scroll : most;
+    c->clip = r;
+    draw_dry_lines(c, (struct rect){r.x, r.y - (int)a->prompt_scroll, r.w, r.h}, text);
+    c->clip = clip;
+    return most == 0;
 }
 
 static void draw_run_question(struct app *a, struct cells *c)
@@ -109,17 +175,12 @@ static void draw_run_question(struct app *a, struct cells *c)
     for (const char *p = text; *p; p++)
         rows += *p == '\n';
     struct rect r = app_window(a, c, 90, ready ? rows + WRAPPED : rows, "Run this plan?");
-    int y = r.y, end = r.y + r.h - 2;
-    for (const char *at = text; *at && y < end;) {
-        char line[APP_TEXT_MAX];
-        size_t length = strcspn(at, "\n");
-        snprintf(line, sizeof line, "%.*s", (int)length, at);
-        y += draw_dry_line(c, (struct rect){r.x, y, r.w, end - y}, line);
-        at += length + (at[length] == '\n');
-    }
-    cells_text(c, r.x, r.y + r.h - 1, r.w,
-               ready ? "y runs it, any other key does not" : "any key but y closes",
-               STYLE(STYLE_ACCENT));
+    struct rect body = {r.x, r.y, r.w, r.h > 4 ? r.h - 2 : r.h - 1};
+    bool all = draw_dry_run(a, c, body, text);
+    const char *keys = !ready ? "any key but y closes"
+                       : all  ? "y runs it, any other key does not"
+                              : "y runs it, Up Down: more, others: no";
+    cells_text(c, r.x, r.y + r.h - 1, r.w, keys, STYLE(STYLE_ACCENT));
 }
 
 static void draw_quit_question(struct app *a, struct cells *c)

@@ -110,7 +110,7 @@ struct app {
     enum app_ask dry_run_phase;
     struct str copy;
     bool copy_pending;
-    size_t help_scroll;
+    size_t prompt_scroll;
     struct {
         size_t pair; /* A-screen, B-screen, A-B */
     } compare;
@@ -217,6 +217,9 @@ void app_picture_write(struct app *a, bool replace);
 void app_prompt_begin(struct app *a, enum app_mode mode, const char *text);
 bool app_prompt_event(struct app *a, const struct term_event *e); /* false: the user has left */
 void app_prompt_draw(struct app *a, struct cells *c);
+/* Arrows and pages move a->prompt_scroll, whose end is known to those who draw; false: another key.
+ */
+bool app_prompt_scroll(struct app *a, uint32_t key);
 
 /* --- The text that is typed (app_typed.c) --- */
 

@@ -257,16 +257,6 @@ void view_layer_bars(struct app *a, struct cells *c, struct rect r, const char *
     free(bar);
 }
 
-void view_bytes(char *out, size_t size, uint64_t bytes)
-{
-    static const char *const unit[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    double value = (double)bytes;
-    size_t i = 0;
-    for (; value >= 1024 && i + 1 < sizeof unit / sizeof *unit; i++)
-        value /= 1024;
-    snprintf(out, size, i == 0 ? "%.0f %s" : value < 10 ? "%.2f %s" : "%.1f %s", value, unit[i]);
-}
-
 void view_seconds(char *out, size_t size, double seconds)
 {
     unsigned long s = seconds > 0 ? (unsigned long)(seconds + 0.5) : 0;
@@ -276,4 +266,19 @@ void view_seconds(char *out, size_t size, double seconds)
         snprintf(out, size, "%lu:%02lu:%02lu", s / 3600, s / 60 % 60, s % 60);
     else
         snprintf(out, size, "%lu:%02lu", s / 60, s % 60);
+}
+
+void view_bits(struct app *a, struct cells *c, struct rect r)
+{
+    struct figure f;
+    if (!view_figure(&f, a, c, r, "bits"))
+        return;
+    struct chart_map map = view_measure(a, c, r, &f);
+    struct chart_tiles *t = &f.tiles;
+    t->first_row =
+        app_scroll_to(a->scroll, t->selected_row, t->rows, (size_t)fmax(map.y.lo - map.y.hi, 1));
+    t->first_col = app_scroll_to(0, t->selected_col, t->cols, (size_t)fmax(map.x.hi - map.x.lo, 1));
+    a->scroll = t->first_row;
+    figure_draw(c, r, &a->look, &f, &a->map);
+    figure_release(&f);
 }

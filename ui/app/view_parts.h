@@ -40,6 +40,8 @@ void view_chart(struct app *a, struct cells *c, struct rect r, const char *name,
 /* Where a figure would be drawn, without drawing it. */
 struct chart_map view_measure(struct app *a, struct cells *c, struct rect r,
                               const struct figure *f);
+/* The plan's bits, expert by expert, with the selected one in sight. */
+void view_bits(struct app *a, struct cells *c, struct rect r);
 
 /* S, group and tokens of the selected expert under a heading; in one row where room is short. */
 void view_expert_facts(struct view_facts *f);
@@ -78,8 +80,6 @@ struct rect view_below(struct rect r, size_t rows);
 void view_layer_bars(struct app *a, struct cells *c, struct rect r, const char *title,
                      const double *value, size_t layers);
 
-/* "12.3 MiB", "1.50 GiB". */
-void view_bytes(char *out, size_t size, uint64_t bytes);
 /* "1:02:05", "4:09". */
 void view_seconds(char *out, size_t size, double seconds);
 

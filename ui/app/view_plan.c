@@ -10,21 +10,6 @@
 static const unsigned widths[] = {2, 3, 4, 8, 16};
 enum { WIDTHS = sizeof widths / sizeof *widths };
 
-static void draw_grid(struct app *a, struct cells *c, struct rect r)
-{
-    struct figure f;
-    if (!view_figure(&f, a, c, r, "bits"))
-        return;
-    struct chart_map map = view_measure(a, c, r, &f);
-    struct chart_tiles *t = &f.tiles;
-    t->first_row =
-        app_scroll_to(a->scroll, t->selected_row, t->rows, (size_t)fmax(map.y.lo - map.y.hi, 1));
-    t->first_col = app_scroll_to(0, t->selected_col, t->cols, (size_t)fmax(map.x.hi - map.x.lo, 1));
-    a->scroll = t->first_row;
-    figure_draw(c, r, &a->look, &f, &a->map);
-    figure_release(&f);
-}
-
 static bool has_uneven(const struct plan *p)
 {
     for (size_t i = 0; i < p->layers_count * p->experts; i++)
@@ -102,7 +87,7 @@ static void draw(struct app *a, struct cells *c, struct rect r)
         draw_legend(a, c, r.x + 1, r.y + r.h - 1, r.x + r.w);
         r.h -= 2;
     }
-    draw_grid(a, c, r);
+    view_bits(a, c, r);
     if (a->zoom == 0)
         draw_averages(a, c, view_below(r, a->plan.layers_count + HEAD));
 }
@@ -150,8 +135,8 @@ static void size_facts(struct view_facts *f)
 {
     const struct plan *p = &f->a->plan;
     char before[32], after[32];
-    view_bytes(before, sizeof before, p->summary.bytes_before);
-    view_bytes(after, sizeof after, p->summary.bytes_after);
+    str_bytes(before, sizeof before, p->summary.bytes_before);
+    str_bytes(after, sizeof after, p->summary.bytes_after);
     view_fact(f, "nominal bits", STYLE_ACCENT, "%.4f", p->summary.nominal_bits);
     view_fact(f, "effective bits", STYLE_DEFAULT, "%.4f", p->summary.effective_bits);
     view_fact(f, "experts' size", STYLE_DEFAULT, "%s %s %s", before,
@@ -180,7 +165,7 @@ static void snapshot_facts(struct view_facts *f, size_t which)
     snprintf(name, sizeof name, "against %c", "AB"[which]);
     for (size_t i = 0; i < n; i++)
         differ += app_snapshot_differs(s, f->a, i);
-    view_bytes(size, sizeof size, (uint64_t)fabs(bytes));
+    str_bytes(size, sizeof size, (uint64_t)fabs(bytes));
     view_fact(f, name, differ ? STYLE_ACCENT : STYLE_DEFAULT, "%+.4f bits, %c%s",
               p->summary.nominal_bits - s->nominal_bits, bytes < 0 ? '-' : '+', size);
     view_fact(f, "", differ ? STYLE_ACCENT : STYLE_TEXT_DIM, "%zu of %zu experts differ", differ,

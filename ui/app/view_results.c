@@ -264,7 +264,7 @@ static void size_facts(struct view_facts *f, const struct app_results *r,
                   x->effective_bits);
     if (x->bytes == 0)
         return;
-    view_bytes(text, sizeof text, x->bytes);
+    str_bytes(text, sizeof text, x->bytes);
     if (original && !x->original)
         view_fact(f, "size", STYLE_DEFAULT, "%s, %.1f %%", text,
                   100 * (double)x->bytes / (double)original->bytes);

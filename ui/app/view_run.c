@@ -9,6 +9,7 @@
 enum {
     LABEL = 24,
     HEAD_ROWS = 3,
+    PLANNED_MIN = 4, /* two rows of its grid */
     GRID_HEAD_ROWS = 4,
     LOG_ROWS = 4,
     LOG_STEP = 5,
@@ -39,8 +40,8 @@ static void draw_idle(struct app *a, struct cells *c, struct rect r)
 {
     char before[32], after[32], text[2048];
     const struct plan *p = &a->plan;
-    view_bytes(before, sizeof before, p->summary.bytes_before);
-    view_bytes(after, sizeof after, p->summary.bytes_after);
+    str_bytes(before, sizeof before, p->summary.bytes_before);
+    str_bytes(after, sizeof after, p->summary.bytes_after);
     int n = snprintf(text, sizeof text,
                      "The plan on the screens will be applied to %s: %zu MoE layers of %zu "
                      "experts, on average %.3f bits (%.3f with scales and channels), %s instead "
@@ -56,10 +57,14 @@ static void draw_idle(struct app *a, struct cells *c, struct rect r)
         at.h = r.y + r.h - at.y;
     }
     if (at.h > 0)
-        cells_paragraph(c, at,
-                        "x shows what exactly would be done and asks before it starts. Every "
-                        "finished layer is kept: a cancelled run can be resumed.",
-                        STYLE(STYLE_KEY));
+        at.y += cells_paragraph(c, at,
+                                "x shows what exactly would be done and asks before it starts. "
+                                "Every finished layer is kept: a cancelled run can be resumed.",
+                                STYLE(STYLE_KEY)) +
+                1;
+    at = (struct rect){r.x, at.y, r.w, r.y + r.h - at.y};
+    if (at.h >= PLANNED_MIN)
+        view_bits(a, c, at);
 }
 
 /* --- its grid --- */
@@ -426,7 +431,7 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     view_fact(&f, "layers done", STYLE_DEFAULT, "%zu of %zu", run->layers_done, run->layers);
     view_fact(&f, "fallbacks", run->fallbacks ? STYLE_WARN : STYLE_DEFAULT, "%zu", run->fallbacks);
     speed_fact(&f);
-    view_bytes(text, sizeof text, run->memory);
+    str_bytes(text, sizeof text, run->memory);
     view_fact(&f, "memory", STYLE_DEFAULT, "%s", run->memory ? text : "not known");
     view_fact(&f, "output", STYLE_DEFAULT, "%s", run->out);
     if (run->expert && a->layer < run->layers && a->expert < run->experts) {
@@ -466,7 +471,38 @@ static void scroll_log(struct app *a, int by)
         a->log_back -= a->log_back < step ? a->log_back : step;
 }
 
+/* The settings of best rounding, all on, or all back at their defaults. */
+static struct settings best_rounding(const struct settings *from, bool on)
+{
+    char value[APP_TEXT_MAX];
+    struct settings s = *from, defaults;
+    settings_defaults(&defaults);
+    for (const struct setting_value *v = settings_best_rounding; v->name; v++) {
+        settings_get(&defaults, settings_find(v->name), value, sizeof value);
+        (void)!settings_set(&s, v->name, on ? v->value : value, NULL); /* legal by a test */
+    }
+    return s;
+}
+
+static void switch_best_rounding(struct app *a, int argument)
+{
+    (void)argument;
+    struct app_document next = a->document;
+    next.settings = best_rounding(&a->document.settings, true);
+    bool on = !settings_equal(&next.settings, &a->document.settings);
+    if (!on)
+        next.settings = best_rounding(&a->document.settings, false);
+    if (app_commit(a, &next))
+        app_say(a, STYLE_TEXT_DIM,
+                on ? "best rounding: scale_search, shift and refine; the pass takes longer"
+                   : "best rounding is off");
+}
+
 static const struct app_key keys[] = {
+    {{{'b', 0}},
+     "best",
+     "best rounding: the slow options that leave the least loss, on or off",
+     switch_best_rounding},
     {{{'r', 0}}, "resume", "go on with a cancelled or failed run", resume},
     {{{'v', 0}}, "log", "losses or log, where only one has room", switch_log},
     {{{'{', APP_BACK}, {'}', APP_ON}}, NULL, "scroll the log back, on", scroll_log},
@@ -477,9 +513,10 @@ static const struct app_key keys[] = {
 
 static const uint32_t first[] = {'x', TERM_KEY_CTRL_C, 0};
 
-static const char *const sliders[] = {"order",         "grid",           "scale_search",
-                                      "damping",       "shrink",         "propagation",
-                                      "channel_score", "bits_attention", NULL};
+static const char *const sliders[] = {
+    "order",   "grid",   "scale_search",   "refine",      "shift",         "learn",
+    "damping", "shrink", "hessian_weight", "propagation", "channel_score", "bits_attention",
+    NULL};
 
 const struct view view_run = {
     .name = "Run",

@@ -7,6 +7,7 @@
 
 #include "analysis/cosine.h"
 #include "data/base/mem.h"
+#include "data/base/str.h"
 
 enum {
     LAYERS_SHOWN = 4,  /* of charts that show one layer, where a model has many */
@@ -24,16 +25,6 @@ struct builder {
     const struct analysis_result *a;
     struct err *err;
 };
-
-/* "1.50 GiB" */
-static void bytes_text(char *out, size_t size, double bytes)
-{
-    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB"};
-    size_t unit = 0;
-    for (; bytes >= 1024 && unit < 4; unit++)
-        bytes /= 1024;
-    snprintf(out, size, unit ? "%.2f %s" : "%.0f %s", bytes, units[unit]);
-}
 
 static int add_figure(struct builder *b, const char *name, size_t layer)
 {
@@ -110,8 +101,8 @@ static void add_summary(struct builder *b)
         patterns[0], patterns[1], high, all);
     if (!p)
         return;
-    bytes_text(before, sizeof before, (double)p->summary.bytes_before);
-    bytes_text(after, sizeof after, (double)p->summary.bytes_after);
+    str_bytes(before, sizeof before, p->summary.bytes_before);
+    str_bytes(after, sizeof after, p->summary.bytes_after);
     report_text(
         b->r, REPORT_TEXT,
         "The plan (%s) gives the experts %.3f bits a weight on average, %.3f with scales and "
@@ -353,8 +344,8 @@ static int add_plan(struct builder *b)
     char before[32], after[32];
     if (!p)
         return 0;
-    bytes_text(before, sizeof before, (double)p->summary.bytes_before);
-    bytes_text(after, sizeof after, (double)p->summary.bytes_after);
+    str_bytes(before, sizeof before, p->summary.bytes_before);
+    str_bytes(after, sizeof after, p->summary.bytes_after);
     report_heading(b->r, 1, "Plan");
     report_table(b->r, "", "lrrrrr",
                  "method\tnominal bits\teffective bits\tbefore\tafter\tpredicted loss");
@@ -422,7 +413,7 @@ static int add_runs(struct builder *b)
         report_cell(b->r, "%s", run->method ? run->method : "-");
         report_cell(b->r, "%.4f", run->nominal_bits);
         report_cell(b->r, "%.4f", run->effective_bits);
-        bytes_text(size, sizeof size, (double)run->bytes);
+        str_bytes(size, sizeof size, run->bytes);
         report_cell(b->r, "%s", size);
         if (run->has_perplexity)
             report_cell(b->r, "%.4f", run->perplexity);
