@@ -334,6 +334,11 @@ static void budgets(struct child *c)
     begin(c, view_significance.name, "alpha in a budget");
     for (int n = 0; n < SAMPLES; n++)
         measure(c, (uint32_t[]){n % 12 < 6 ? TERM_KEY_RIGHT : TERM_KEY_LEFT}, 1);
+    for (const char *const *name = view_significance.sliders; strcmp(*name, "mapping") != 0; name++)
+        key(c, TERM_KEY_TAB);
+    begin(c, view_significance.name, "mapping in a budget");
+    for (int n = 0; n < SAMPLES; n++)
+        measure(c, (uint32_t[]){n % 12 < 6 ? TERM_KEY_RIGHT : TERM_KEY_LEFT}, 1);
     type(c, "5b");
 }
 
