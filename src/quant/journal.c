@@ -109,6 +109,13 @@ static int remove_temporaries(const char *dir, struct err *err)
     return 0;
 }
 
+enum { HIDDEN_NAME_MAX = 64 };
+
+static void hidden_name(char out[HIDDEN_NAME_MAX], size_t layers)
+{
+    snprintf(out, HIDDEN_NAME_MAX, "hidden-%zu.bin", layers);
+}
+
 static bool exists_in(const char *dir, const char *name)
 {
     char *path = str_path(dir, name, NULL);
@@ -138,6 +145,21 @@ static int load_finished(struct journal *j, struct err *err)
     return load_root(j, j->out, "moqa_report.json", report_schema, err);
 }
 
+/* Hidden states of a save that no journal followed: other files than the one to go on from. */
+static int remove_orphans(const struct journal *j, struct err *err)
+{
+    char kept[HIDDEN_NAME_MAX];
+    hidden_name(kept, journal_hidden_layers(j));
+    DIR *d = opendir(j->dir);
+    if (!d)
+        return err_set_errno(err, ERR_IO, j->dir, "cannot read the folder");
+    for (struct dirent *e; (e = readdir(d));)
+        if (strncmp(e->d_name, "hidden-", 7) == 0 && strcmp(e->d_name, kept) != 0)
+            unlinkat(dirfd(d), e->d_name, 0);
+    closedir(d);
+    return 0;
+}
+
 int journal_open(struct journal *j, const char *out, bool resume, struct err *err)
 {
     bool unfinished;
@@ -162,6 +184,8 @@ int journal_open(struct journal *j, const char *out, bool resume, struct err *er
         rc = load_root(j, j->dir, "journal.json", schema, err);
     else if (rc == 0 && exists_in(out, "config.json"))
         rc = load_finished(j, err);
+    if (rc == 0)
+        rc = remove_orphans(j, err);
     if (rc < 0)
         journal_close(j);
     return rc;
@@ -221,8 +245,8 @@ const json_t *journal_layer(const struct journal *j, size_t index)
 
 static char *hidden_path(const struct journal *j, size_t layers, struct err *err)
 {
-    char name[64];
-    snprintf(name, sizeof name, "hidden-%zu.bin", layers);
+    char name[HIDDEN_NAME_MAX];
+    hidden_name(name, layers);
     return str_path(j->dir, name, err);
 }
 

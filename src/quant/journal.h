@@ -27,7 +27,8 @@ struct journal {
 ERR_CHECK int journal_probe(const char *out, bool resume, bool *unfinished, struct err *err);
 
 /* Makes OUT, or opens an unfinished run (resume). Takes the lock: ERR_LOCKED where another process
- * has it. Removes temporaries of a dead process. */
+ * has it. Removes what a dead process has left: temporaries, and hidden states that no journal
+ * followed. */
 ERR_CHECK int journal_open(struct journal *j, const char *out, bool resume, struct err *err);
 
 /* Compares the digest, an object of strings, with the run's; starts the journal where there is

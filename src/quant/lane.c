@@ -86,13 +86,6 @@ int lane_wait(struct lane *l, struct err *err)
     return rc;
 }
 
-void lane_clear(struct lane *l)
-{
-    pthread_mutex_lock(&l->lock);
-    err_clear(&l->err);
-    pthread_mutex_unlock(&l->lock);
-}
-
 void lane_submit(struct lane *l, lane_fn fn, void *context)
 {
     if (!l->threaded) {

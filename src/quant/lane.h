@@ -21,9 +21,8 @@ typedef int (*lane_fn)(void *context, struct err *err);
 ERR_CHECK int lane_new(struct lane **out, struct err *err);
 void lane_free(struct lane *l); /* waits; NULL is legal */
 
-/* Waits until nothing is under way. The error of the last work, every time, until lane_clear(). */
+/* Waits until nothing is under way. The error of the last work, from then on every time. */
 ERR_CHECK int lane_wait(struct lane *l, struct err *err);
-void lane_clear(struct lane *l); /* only when nothing is under way */
 
 /* Only after a lane_wait() that returned 0. Where the system gives no thread, `fn` runs at once. */
 void lane_submit(struct lane *l, lane_fn fn, void *context);

@@ -1,7 +1,8 @@
 /*
  * The machine fails at every write, sync, rename, mkdir and removal of a pass in turn: the process
  * dies there, or the call fails, or writes only a part. Whatever happened, resuming ends in the
- * same bytes. These functions stand before those of the C library in this program.
+ * same bytes. One file alone fails while the pass works on it, and the disk has as
+ * little space as a test says. These functions stand before those of the C library in this program.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -28,6 +30,8 @@ enum { EXIT_AT_FAULT = 77 };
 
 static enum fault fault;
 static size_t fault_at, operations;
+static const char *failing_file; /* part of a path whose file never comes under its name */
+static uint64_t disk_free = (uint64_t)1 << 40;
 
 /* True if this operation is the one that fails. */
 static bool strikes(void)
@@ -61,7 +65,7 @@ int fsync(int fd)
 
 int rename(const char *from, const char *to)
 {
-    if (strikes() && fault == FAULT_ERROR) {
+    if ((strikes() && fault == FAULT_ERROR) || (failing_file && strstr(to, failing_file))) {
         errno = EIO;
         return -1;
     }
@@ -96,6 +100,13 @@ int rmdir(const char *path)
     if (fault == FAULT_EXIT)
         strikes();
     return (int)syscall(SYS_unlinkat, AT_FDCWD, path, AT_REMOVEDIR);
+}
+
+int statvfs(const char *path, struct statvfs *disk)
+{
+    struct stat st;
+    *disk = (struct statvfs){.f_frsize = 1, .f_bavail = disk_free};
+    return stat(path, &st);
 }
 
 /* The exit status of a run in a child that has the fault; 0: it came to its end. */
@@ -195,6 +206,120 @@ static void test_short_write_is_completed(void **state)
     fail_everywhere(FAULT_SHORT, 0, 3);
 }
 
+/* --- One file --- */
+
+static struct pass *begin(struct quant_run *r)
+{
+    struct pass *p = NULL;
+    quant_run_open(r, "tiny-qwen2moe", "gptq-3", 1, 1);
+    r->options.window = 32;
+    r->options.resume = true;
+    assert_int_equal(pass_new(&p, &r->options, NULL), 0);
+    return p;
+}
+
+/* The backend fails in the layer behind one whose shard cannot be written: the new start tells
+ * that, and does not take the hidden states of the layer before for damaged. */
+static void test_error_of_the_lane_comes_before_hidden_states_are_loaded(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    char whole[HASH_HEX_SIZE], again[HASH_HEX_SIZE];
+    struct pass *p = begin(&r);
+    assert_int_equal(pass_step(p, NULL), 1);
+    failing_file = "model-00002-of";
+    assert_int_equal(pass_step(p, NULL), 1);
+    pass_detach(p);
+    pass_attach(p, r.backend, "anew");
+    failing_file = NULL;
+    assert_int_equal(pass_step(p, &err), ERR_IO);
+    assert_non_null(strstr(err.file, "model-00002-of"));
+    pass_free(p);
+    quant_run_pass(&r);
+    quant_run_hash(again, r.out);
+    quant_run_remove(r.out);
+    quant_run_pass(&r);
+    quant_run_hash(whole, r.out);
+    assert_string_equal(whole, again);
+    quant_run_close(&r);
+}
+
+/* --- Free space --- */
+
+static uint64_t file_bytes(const struct quant_run *r, const char *name)
+{
+    char path[160];
+    struct stat st;
+    snprintf(path, sizeof path, "%s/%s", r->out, name);
+    assert_int_equal(stat(path, &st), 0);
+    return (uint64_t)st.st_size;
+}
+
+static int resume(struct quant_run *r, uint64_t available)
+{
+    struct pass *p = NULL;
+    struct err err = {0};
+    uint64_t before = disk_free;
+    disk_free = available;
+    int rc = pass_new(&p, &r->options, &err);
+    disk_free = before;
+    pass_free(p);
+    if (rc < 0)
+        assert_non_null(strstr(err.message, "the disk has"));
+    return rc;
+}
+
+/* What a fresh run needs, found by asking. */
+static uint64_t space_needed(struct quant_run *r)
+{
+    uint64_t low = 0, high = disk_free;
+    while (high - low > 1) {
+        uint64_t middle = low + (high - low) / 2;
+        if (resume(r, middle) == 0)
+            high = middle;
+        else
+            low = middle;
+        quant_run_remove(r->out);
+    }
+    return high;
+}
+
+static void check_needs(struct quant_run *r, uint64_t bytes)
+{
+    assert_int_equal(resume(r, bytes - 1), ERR_IO);
+    assert_int_equal(resume(r, bytes), 0);
+}
+
+static void step_twice(struct quant_run *r)
+{
+    struct pass *p = NULL;
+    assert_int_equal(pass_new(&p, &r->options, NULL), 0);
+    assert_int_equal(pass_step(p, NULL), 1);
+    assert_int_equal(pass_step(p, NULL), 1);
+    pass_free(p);
+}
+
+static void test_resumed_run_counts_what_it_has_written(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    pass_free(begin(&r));
+    quant_run_remove(r.out);
+    uint64_t fresh = space_needed(&r);
+    step_twice(&r);
+    uint64_t first = file_bytes(&r, "model-00001-of-00005.safetensors");
+    uint64_t second = file_bytes(&r, "model-00002-of-00005.safetensors");
+    check_needs(&r, fresh - first - second - file_bytes(&r, ".moqa/hidden-2.bin"));
+    quant_run_remove(r.out);
+    /* Both layers are done again, each beside its old shard until it is whole. */
+    r.options.hidden_always = 1;
+    r.options.hidden_share = 1e12;
+    step_twice(&r);
+    check_needs(&r, fresh - first);
+    quant_run_close(&r);
+}
+
 static void quiet(void *context, enum log_level level, const char *line)
 {
     (void)context;
@@ -209,6 +334,8 @@ int main(void)
         cmocka_unit_test(test_death_at_any_operation_resumes_to_the_same_bytes),
         cmocka_unit_test(test_failing_operation_is_an_error_and_leaves_a_run_to_resume),
         cmocka_unit_test(test_short_write_is_completed),
+        cmocka_unit_test(test_error_of_the_lane_comes_before_hidden_states_are_loaded),
+        cmocka_unit_test(test_resumed_run_counts_what_it_has_written),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
