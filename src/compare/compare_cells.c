@@ -15,6 +15,7 @@
 #include "src/compare/compare_internal.h"
 #include "src/eval/eval_json.h"
 #include "src/job.h"
+#include "src/quant/writer.h"
 #include "src/runs/runs.h"
 
 static bool is_there(const char *dir, const char *name)
@@ -363,6 +364,13 @@ static int run_job(struct sweep *s, struct compare_job *j, struct err *err)
     return rc;
 }
 
+/* The weights of a run that was kept may lie beside tokenizer files that the model had before. */
+static int refresh(const struct compare *c, const struct compare_job *j, struct err *err)
+{
+    bool kept = j->has_result && !is_original(c, j) && has_weights(c, j);
+    return kept ? writer_copy(c->o.model_dir, j->folder, err) : 0;
+}
+
 /* Of the same version, but another build: nobody knows whether it computes the same. */
 static void warn_of_builds(const struct compare *c)
 {
@@ -396,11 +404,16 @@ int compare_cells_run(struct compare *c, struct err *err)
     warn_of_builds(c);
     if (parts)
         progress_parts(c->o.progress, parts);
-    for (size_t i = 0; rc == 0 && i < c->jobs; i++)
-        if (c->job[i].same == i && missing_evaluations(c, &c->job[i]) > 0) {
-            rc = run_job(&s, &c->job[i], err);
+    for (size_t i = 0; rc == 0 && i < c->jobs; i++) {
+        struct compare_job *j = &c->job[i];
+        if (j->same != i)
+            continue;
+        rc = refresh(c, j, err);
+        if (rc == 0 && missing_evaluations(c, j) > 0) {
+            rc = run_job(&s, j, err);
             c->result.computed += rc == 0;
         }
+    }
     progress_parts(c->o.progress, 0);
     return rc;
 }

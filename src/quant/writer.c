@@ -265,6 +265,17 @@ int writer_index(const char *out, size_t shards, struct err *err)
     return rc;
 }
 
+static bool holds(const char *path, const char *text, size_t size)
+{
+    char *found = NULL;
+    size_t found_size = 0;
+    bool same = access(path, F_OK) == 0 &&
+                str_read_file(&found, &found_size, path, copy_limit, NULL) == 0 &&
+                found_size == size && memcmp(found, text, size) == 0;
+    free(found);
+    return same;
+}
+
 static int copy_file(const char *from, const char *out, const char *name, struct err *err)
 {
     char *source = str_path(from, name, err), *target = str_path(out, name, err), *text = NULL;
@@ -272,7 +283,7 @@ static int copy_file(const char *from, const char *out, const char *name, struct
     int rc = source && target ? 0 : ERR_NOMEM;
     if (rc == 0 && access(source, F_OK) == 0) {
         rc = str_read_file(&text, &size, source, copy_limit, err);
-        if (rc == 0)
+        if (rc == 0 && !holds(target, text, size))
             rc = atomic_file_save(target, text, size, err);
     }
     free(text);

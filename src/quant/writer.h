@@ -57,7 +57,8 @@ ERR_CHECK int writer_shard(const struct checkpoint *c, const char *out, size_t s
 /* model.safetensors.index.json from the shards' own headers. */
 ERR_CHECK int writer_index(const char *out, size_t shards, struct err *err);
 
-/* Tokenizer files and generation_config.json, byte by byte, those that there are. */
+/* Tokenizer files and generation_config.json, byte by byte, those that there are. A copy that is
+ * the same already is left alone. */
 ERR_CHECK int writer_copy(const char *from, const char *out, struct err *err);
 
 /* config.json of `from` with the quantization_config of the modules (none where count is 0 or the

@@ -73,7 +73,12 @@ expect 'a copy of the model is the same model' 0 '0 runs computed, 2 were there'
 echo >>copy/tokenizer.json
 expect 'with another tokenizer it is evaluated again' 0 '2 runs computed, 0 were there' \
     compare runs --text letters="$letters" --methods gptq-3
+run=runs/$(column gptq-3 '')
+check 'and its folder gets that tokenizer' cmp -s copy/tokenizer.json "$run/tokenizer.json"
 sample_model=$sample
+expect 'back to the first tokenizer nothing is computed' 0 '0 runs computed, 2 were there' \
+    compare runs --text letters="$letters" --methods gptq-3
+check 'and the folder gets it again' cmp -s "$sample_model/tokenizer.json" "$run/tokenizer.json"
 damaged=$(echo runs/losses-*.json | cut -d ' ' -f 1)
 cp "$damaged" whole.json
 echo '{"schema":' >"$damaged"
