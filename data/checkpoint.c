@@ -141,6 +141,18 @@ static int open_index(struct checkpoint *c, struct err *err)
     return rc;
 }
 
+bool checkpoint_has_weights(const char *dir)
+{
+    static const char *const names[] = {SINGLE_NAME, INDEX_NAME};
+    bool found = false;
+    for (size_t i = 0; !found && i < sizeof names / sizeof *names; i++) {
+        char *path = str_path(dir, names[i], NULL);
+        found = path && access(path, F_OK) == 0;
+        free(path);
+    }
+    return found;
+}
+
 static int open_shards(struct checkpoint *c, struct err *err)
 {
     struct stat st;

@@ -13,6 +13,8 @@ struct checkpoint;
 
 ERR_CHECK int checkpoint_open(struct checkpoint **out, const char *dir, struct err *err);
 void checkpoint_free(struct checkpoint *c);
+/* Has a folder any weights that checkpoint_open() would open? */
+bool checkpoint_has_weights(const char *dir);
 
 const struct model_config *checkpoint_config(const struct checkpoint *c);
 const char *checkpoint_dir(const struct checkpoint *c);

@@ -7,6 +7,7 @@
 
 #include "data/base/mem.h"
 #include "data/base/str.h"
+#include "data/checkpoint.h"
 #include "data/model_config.h"
 
 int losses_alloc(struct losses *l, size_t layers, size_t experts, struct err *err)
@@ -34,7 +35,8 @@ void losses_release(struct losses *l)
     memset(l, 0, sizeof *l);
 }
 
-/* Settings that decide how a linear is rounded and what its Hessian is. */
+/* Settings that decide how a linear is rounded and what its Hessian is. `shift` and `learn` are
+ * none of them: no linear has a loss of its own with these (docs/method.md, "Budget"). */
 static const char *const rounding_settings[] = {"group_size",     "grid",    "scale_search",
                                                 "order",          "damping", "shrink",
                                                 "hessian_weight", "refine",  NULL};
@@ -178,4 +180,25 @@ int losses_check_model(const struct losses *l, const char *file, const struct mo
                        "only %zu of %zu layers are measured; moqa losses with --resume goes on",
                        l->layers_done, l->layers_count);
     return 0;
+}
+
+int losses_check_weights(const struct losses *l, const char *file, const char *fingerprint,
+                         const char *dir, struct err *err)
+{
+    if (strcmp(l->model_sha256, fingerprint) == 0)
+        return 0;
+    return err_set(err, ERR_INPUT, file,
+                   "holds losses of other weights of the same shape than those in %s", dir);
+}
+
+int losses_check_folder(const struct losses *l, const char *file, const char *dir, struct err *err)
+{
+    struct checkpoint *c = NULL;
+    if (!checkpoint_has_weights(dir))
+        return 0;
+    int rc = checkpoint_open(&c, dir, err);
+    if (rc == 0)
+        rc = losses_check_weights(l, file, checkpoint_fingerprint(c), dir, err);
+    checkpoint_free(c);
+    return rc;
 }

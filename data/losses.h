@@ -75,6 +75,14 @@ struct model_config;
 ERR_CHECK int losses_check_model(const struct losses *l, const char *file,
                                  const struct model_config *config, struct err *err);
 
+/* Refuses losses of other weights than those of a checkpoint_fingerprint(); dir: their folder. */
+ERR_CHECK int losses_check_weights(const struct losses *l, const char *file,
+                                   const char *fingerprint, const char *dir, struct err *err);
+/* The same for a model's folder, if it has weights at all: a plan needs none. What the fingerprint
+ * hashes is read: config.json, headers and 256 KiB of each shard. */
+ERR_CHECK int losses_check_folder(const struct losses *l, const char *file, const char *dir,
+                                  struct err *err);
+
 /* Refuses settings that round in another way than the measurement did. */
 ERR_CHECK int losses_check_settings(const struct losses *l, const char *file,
                                     const struct settings *s, struct err *err);

@@ -90,6 +90,8 @@ static int check_losses(const struct cli_source *s, const char *path, const stru
     if (!s->session.has_config)
         return err_set(err, ERR_USAGE, NULL, "--losses needs --model");
     int rc = losses_check_model(&s->losses, path, &s->session.config, err);
+    if (rc == 0)
+        rc = losses_check_folder(&s->losses, path, s->model_dir, err);
     return rc == 0 ? losses_check_settings(&s->losses, path, &plan->settings, err) : rc;
 }
 

@@ -166,6 +166,8 @@ static int make(struct plan *plan, struct outcome *out, const struct arguments *
     if (rc == 0 && a->losses)
         rc = losses_check_model(&losses, a->losses, &s->config, err);
     if (rc == 0 && a->losses)
+        rc = losses_check_folder(&losses, a->losses, a->model, err);
+    if (rc == 0 && a->losses)
         out->predicted = budget_predict(&out->rise, plan, &losses, &s->config);
     if (rc == 0 && a->front)
         rc = make_front(out, plan, &losses, &request, s, err);
