@@ -62,14 +62,14 @@ static int windows_of_trace(struct calibration *c, const struct trace *t, const 
 }
 
 /* Those of which no expert gets too few tokens: as many as its linears have inputs. */
-static int balanced_of_trace(struct calibration *c, const struct model *m, const struct trace *t,
-                             const char *path, const struct calibration_request *request,
-                             struct err *err)
+static int balanced_of_trace(struct calibration *c, const struct model_config *config,
+                             const struct trace *t, const char *path,
+                             const struct calibration_request *request, struct err *err)
 {
     struct windows_balanced_request r = {.samples =
                                              request->samples ? request->samples : t->windows,
                                          .length = c->window,
-                                         .enough = m->config->hidden,
+                                         .enough = config->hidden,
                                          .seed = request->settings->seed};
     c->starts = mem_array(r.samples, sizeof *c->starts, err);
     if (!c->starts)
@@ -83,25 +83,34 @@ static int balanced_of_trace(struct calibration *c, const struct model *m, const
     return 0;
 }
 
-static int from_trace(struct calibration *c, const struct model *m,
-                      const struct calibration_request *request, struct err *err)
+int calibration_of_trace(struct calibration *out, const struct model_config *config,
+                         const struct trace *t, const char *path,
+                         const struct calibration_request *request, struct err *err)
 {
-    const char *path = request->paths[0];
-    struct trace t = {0};
-    int rc = trace_h5_load(&t, path, NULL, err);
-    if (rc < 0)
-        return rc;
-    if (t.vocab > m->config->vocab)
-        rc = err_set(err, ERR_INPUT, path,
-                     "was made with a vocabulary of %zu tokens, the model has %zu", t.vocab,
-                     m->config->vocab);
-    if (rc == 0)
-        rc = calibration_window(&c->window, m->config, request->window ? request->window : t.window,
+    *out = (struct calibration){0};
+    if (t->vocab > config->vocab)
+        return err_set(err, ERR_INPUT, path,
+                       "was made with a vocabulary of %zu tokens, the model has %zu", t->vocab,
+                       config->vocab);
+    int rc = calibration_window(&out->window, config, request->window ? request->window : t->window,
                                 err);
     if (rc == 0)
         rc = request->settings->windows == WINDOWS_BALANCED
-                 ? balanced_of_trace(c, m, &t, path, request, err)
-                 : windows_of_trace(c, &t, path, request->samples, err);
+                 ? balanced_of_trace(out, config, t, path, request, err)
+                 : windows_of_trace(out, t, path, request->samples, err);
+    if (rc < 0)
+        calibration_release(out);
+    return rc;
+}
+
+static int from_trace(struct calibration *c, const struct model *m,
+                      const struct calibration_request *request, struct err *err)
+{
+    struct trace t = {0};
+    int rc = trace_h5_load(&t, request->paths[0], NULL, err);
+    if (rc < 0)
+        return rc;
+    rc = calibration_of_trace(c, m->config, &t, request->paths[0], request, err);
     if (rc == 0) {
         c->ids = (struct token_ids){t.ids, t.positions, t.positions};
         t.ids = NULL;

@@ -11,6 +11,7 @@
 #include "data/base/hash.h"
 #include "data/settings.h"
 #include "data/tokenizer.h"
+#include "data/trace.h"
 #include "src/model/model.h"
 
 enum { CALIBRATION_SAMPLES = 128, CALIBRATION_WINDOW = 2048 };
@@ -32,6 +33,10 @@ struct calibration {
 
 ERR_CHECK int calibration_load(struct calibration *out, const struct model *m,
                                const struct calibration_request *request, struct err *err);
+/* The same from a trace that is open, without `ids`: they are the trace's. path: for messages. */
+ERR_CHECK int calibration_of_trace(struct calibration *out, const struct model_config *config,
+                                   const struct trace *t, const char *path,
+                                   const struct calibration_request *request, struct err *err);
 /* Of the windows' tokens, in order: what a calibration is known by. */
 ERR_CHECK int calibration_hash(char out[HASH_HEX_SIZE], const uint32_t *ids, const size_t *starts,
                                size_t windows, size_t window, struct err *err);

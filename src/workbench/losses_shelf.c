@@ -16,9 +16,13 @@
 
 enum { FILE_LIMIT = 64 << 20 };
 
+enum origin { FOUND, GIVEN, MEASURED };
+
 struct volume {
     struct losses losses;
     char *path;
+    enum origin origin;
+    bool differs; /* was measured on other calibration tokens */
 };
 
 struct losses_shelf {
@@ -112,24 +116,70 @@ static int check_model(struct losses_shelf *s, const struct volume *v, struct er
     int rc = losses_check_model(&v->losses, v->path, s->config, err);
     if (rc == 0)
         rc = read_checkpoint(s, err);
-    if (rc == 0 && strcmp(v->losses.model_sha256, s->checkpoint) != 0)
-        rc = err_set(err, ERR_INPUT, v->path,
-                     "holds losses of other weights of the same shape than those in %s",
-                     s->options.model_dir);
+    return rc == 0
+               ? losses_check_weights(&v->losses, v->path, s->checkpoint, s->options.model_dir, err)
+               : rc;
+}
+
+/* Of the tokens that a measurement with these settings would take. */
+static int hash_calibration(char out[HASH_HEX_SIZE], const struct losses_shelf *s,
+                            const struct settings *settings, struct err *err)
+{
+    const struct losses_shelf_options *o = &s->options;
+    struct calibration_request request = {
+        .paths = o->calib, .count = o->calib_count, .settings = settings};
+    struct calibration c = {0};
+    struct model model = {0};
+    int rc = o->trace ? 0 : model_open(&model, o->model_dir, err);
+    if (rc == 0)
+        rc = o->trace ? calibration_of_trace(&c, s->config, o->trace, o->calib[0], &request, err)
+                      : calibration_load(&c, &model, &request, err);
+    if (rc == 0)
+        rc = calibration_hash(out, o->trace ? o->trace->ids : c.ids.data, c.starts, c.windows,
+                              c.window, err);
+    calibration_release(&c);
+    model_release(&model);
     return rc;
 }
 
-/* A volume that is asked for the same settings stands before it already. */
-static bool is_hidden(struct losses_shelf *s, const struct volume *v)
+/* Where the tokens cannot be had, nothing is claimed; a measurement will say why. */
+static bool differs(const struct losses_shelf *s, const struct volume *v)
 {
-    const char *path;
-    return losses_shelf_find(s, &v->losses.settings, &path) != NULL;
+    char now[HASH_HEX_SIZE];
+    return v->origin != MEASURED && hash_calibration(now, s, &v->losses.settings, NULL) == 0 &&
+           strcmp(now, v->losses.calibration_sha256) != 0;
 }
 
-enum which { EVERY, NEW_SETTINGS };
+/* Of volumes for the same settings the one of the highest rank counts, of equals the first. */
+static int rank(const struct volume *v)
+{
+    return 2 * (int)v->origin + !v->differs;
+}
+
+/* Under the lock. */
+static struct volume *best(const struct losses_shelf *s, const struct settings *settings)
+{
+    struct volume *found = NULL;
+    for (size_t i = 0; i < s->count; i++) {
+        struct volume *v = s->volume[i];
+        if (losses_check_settings(&v->losses, v->path, settings, NULL) == 0 &&
+            (!found || rank(v) > rank(found)))
+            found = v;
+    }
+    return found;
+}
+
+static bool is_hidden(struct losses_shelf *s, const struct volume *v)
+{
+    pthread_mutex_lock(&s->lock);
+    const struct volume *before = best(s, &v->losses.settings);
+    bool hidden = before && rank(before) >= rank(v);
+    pthread_mutex_unlock(&s->lock);
+    return hidden;
+}
 
 /* Reads a file of this model, whole. */
-static int add(struct losses_shelf *s, const char *path, enum which which, struct err *err)
+static int add(struct losses_shelf *s, const char *path, enum origin origin, struct err *err)
 {
     struct volume *v = mem_array(1, sizeof *v, err);
     int rc = v ? 0 : ERR_NOMEM;
@@ -139,7 +189,11 @@ static int add(struct losses_shelf *s, const char *path, enum which which, struc
         rc = losses_load(&v->losses, path, err);
     if (rc == 0)
         rc = check_model(s, v, err);
-    bool wanted = rc == 0 && (which == EVERY || !is_hidden(s, v));
+    if (rc == 0) {
+        v->origin = origin;
+        v->differs = differs(s, v);
+    }
+    bool wanted = rc == 0 && (origin != FOUND || !is_hidden(s, v));
     pthread_mutex_lock(&s->lock);
     if (wanted)
         rc =
@@ -171,7 +225,7 @@ static void look_into(struct losses_shelf *s, const char *folder)
         char *path = str_path(folder, list[i]->d_name, NULL);
         bool wanted = path && stat(path, &st) == 0 && S_ISREG(st.st_mode) &&
                       st.st_size <= FILE_LIMIT && !has_path(s, path);
-        int rc = wanted ? add(s, path, NEW_SETTINGS, NULL) : 0;
+        int rc = wanted ? add(s, path, FOUND, NULL) : 0;
         if (rc < 0) /* of another model, or not whole: it is none of ours */
             log_write(LOG_DEBUG, "%s: passed over", path);
         free(path);
@@ -184,7 +238,7 @@ int losses_shelf_open(struct losses_shelf *s, const struct model_config *config,
 {
     char beside[512];
     s->config = config;
-    int rc = s->options.path ? add(s, s->options.path, EVERY, err) : 0;
+    int rc = s->options.path ? add(s, s->options.path, GIVEN, err) : 0;
     if (rc < 0)
         return rc;
     look_into(s, s->options.runs_dir);
@@ -201,13 +255,21 @@ int losses_shelf_open(struct losses_shelf *s, const struct model_config *config,
 const struct losses *losses_shelf_find(struct losses_shelf *s, const struct settings *settings,
                                        const char **path)
 {
-    const struct losses *found = NULL;
     pthread_mutex_lock(&s->lock);
-    for (size_t i = 0; !found && i < s->count; i++)
-        if (losses_check_settings(&s->volume[i]->losses, s->volume[i]->path, settings, NULL) == 0) {
-            found = &s->volume[i]->losses;
-            *path = s->volume[i]->path;
-        }
+    const struct volume *v = best(s, settings);
+    pthread_mutex_unlock(&s->lock);
+    if (!v)
+        return NULL;
+    *path = v->path;
+    return &v->losses;
+}
+
+bool losses_shelf_differ(struct losses_shelf *s, const struct losses *losses)
+{
+    bool found = false;
+    pthread_mutex_lock(&s->lock);
+    for (size_t i = 0; i < s->count; i++)
+        found = found || (&s->volume[i]->losses == losses && s->volume[i]->differs);
     pthread_mutex_unlock(&s->lock);
     return found;
 }
@@ -269,7 +331,7 @@ static void *measure_main(void *argument)
     if (rc == 0)
         rc = losses_run(&r, &err);
     if (rc == 0)
-        rc = add(s, s->out, EVERY, &err);
+        rc = add(s, s->out, MEASURED, &err);
     pthread_mutex_lock(&s->lock);
     s->err = err;
     s->phase = rc == 0               ? APP_LOSSES_DONE

@@ -7,6 +7,7 @@
 #define MOQA_SRC_WORKBENCH_LOSSES_SHELF_H
 
 #include "data/model_config.h"
+#include "data/trace.h"
 #include "ui/app/app_host.h"
 
 struct losses_shelf_options { /* borrowed while the shelf lives */
@@ -14,6 +15,7 @@ struct losses_shelf_options { /* borrowed while the shelf lives */
     const char *path; /* a file that was given; NULL: none */
     const char *const *calib;
     size_t calib_count;
+    const struct trace *trace; /* that which is open, where it is the calibration; NULL: texts */
     size_t threads;
 };
 
@@ -29,10 +31,14 @@ void losses_shelf_free(struct losses_shelf *s);
 ERR_CHECK int losses_shelf_open(struct losses_shelf *s, const struct model_config *config,
                                 struct err *err);
 
-/* Those that were measured with these settings of the quantization, the given file's first; NULL:
- * none. They and their path stay valid while the shelf lives. */
+/* Those that were measured with these settings of the quantization: by this shelf, else the given
+ * file's, else those on the calibration that the shelf has, else on another one; NULL: none. They
+ * and their path stay valid while the shelf lives. */
 const struct losses *losses_shelf_find(struct losses_shelf *s, const struct settings *settings,
                                        const char **path);
+/* Were losses that it found measured on other tokens than losses_shelf_start() would take with the
+ * same choice of windows? */
+bool losses_shelf_differ(struct losses_shelf *s, const struct losses *losses);
 
 ERR_CHECK int losses_shelf_start(struct losses_shelf *s, const struct settings *settings,
                                  struct err *err);

@@ -321,6 +321,12 @@ static const struct losses *host_losses(void *context, const struct settings *se
     return losses_shelf_find(h->losses, settings, path);
 }
 
+static bool host_losses_differ(void *context, const struct losses *losses)
+{
+    struct open_host *h = context;
+    return losses_shelf_differ(h->losses, losses);
+}
+
 static int host_losses_start(void *context, const struct settings *settings, struct err *err)
 {
     struct open_host *h = context;
@@ -380,6 +386,7 @@ int open_host_new(struct open_host **out, const struct open_host_options *option
         .path = options->losses_path,
         .calib = options->calib_count ? h->options.calib : &h->options.trace_path,
         .calib_count = options->calib_count ? options->calib_count : 1,
+        .trace = options->calib_count ? NULL : &session->trace,
         .threads = options->threads};
     int rc = ask_new(&h->ask, dry_run_text, h, err);
     if (rc == 0 && options->model_dir)
@@ -435,6 +442,7 @@ void open_host_callbacks(struct open_host *h, struct app_host *out)
     out->last_losses = host_last_losses;
     out->measure_original = host_measure_original;
     out->losses = host_losses;
+    out->losses_differ = host_losses_differ;
     out->losses_start = host_losses_start;
     out->losses_poll = host_losses_poll;
     out->losses_cancel = host_losses_cancel;

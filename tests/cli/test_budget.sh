@@ -55,17 +55,31 @@ expect 'and gone on with' 0 'the best plan of 2\.92' open --keys '5 M wait b'
 rm -rf moqa-runs
 cp "${calibration[0]}" text.txt
 expect 'by a text' 0 'the best plan of 2\.92' open --calib text.txt --keys '5 M wait b'
-first=$(echo moqa-runs/losses-*.json)
-mv "$first" kept
-echo 'More of it.' >>text.txt
-expect 'by a text that was changed' 0 'the best plan of 2\.92' open --calib text.txt --keys '5 M wait b'
-check 'into another file' [ ! -e "$first" -a -e moqa-runs/losses-*.json ]
-rm -rf moqa-runs kept
+expect 'which is known again' 0 'measured for these settings already' open --calib text.txt --keys '5 M'
+sed -i '1s/^/Other words first. /' text.txt
+expect 'of a text that was changed since' 0 'of another calibration' open --calib text.txt --keys 5 --size 160x50
+expect 'they serve a budget' 0 'the best plan of 2\.92' open --calib text.txt --keys '5 b'
+expect 'and are measured anew' 0 'losses are measured: moqa-runs' open --calib text.txt --keys '5 M wait' --size 160x50
+check 'into another file' [ "$(ls moqa-runs/losses-*.json | wc -l)" = 2 ]
+expect 'which counts from then on' 0 'measured for these settings already' open --calib text.txt --keys '5 M'
+check 'no word of another calibration' bash -c \
+    "! \"$MOQA\" open '$trace' ${common[*]} --calib text.txt --keys 5 --size 160x50 | grep -q 'another calibration'"
+rm -rf moqa-runs
+expect 'a given file of another calibration' 0 'of another calibration' \
+    open --calib text.txt --losses "$losses" --keys 5 --size 160x50
 cp -r "$sample_model" tuned
 printf '\1\1' | dd of=tuned/model.safetensors bs=1 conv=notrunc status=none \
     seek=$(($(stat -c %s tuned/model.safetensors) - 2))
-expect 'losses of other weights' 3 'other weights of the same shape' \
-    "$MOQA" open "$trace" --model tuned --group-size 64 --losses "$losses" --keys 5
+of_tuned() { "$MOQA" "$1" "$trace" --model tuned --group-size 64 --losses "$losses" "${@:2}"; }
+expect 'losses of other weights' 3 'other weights of the same shape' of_tuned open --keys 5
+expect 'no plan is made by them' 3 'other weights of the same shape' \
+    of_tuned plan --method budget --bits 2.5 -o tuned.json
+check 'nor written' [ ! -e tuned.json ]
+expect 'nor a rise predicted' 3 'other weights of the same shape' of_tuned plan --dry-run
+expect 'nor a figure drawn' 3 'other weights of the same shape' of_tuned figure --figure front -o front.svg
+rm tuned/model.safetensors
+expect 'a model without weights plans by them' 0 'ln perplexity rises' \
+    of_tuned plan --method budget --bits 2.5 --dry-run
 
 # The same as files and numbers.
 for ending in svg pdf png; do

@@ -130,6 +130,12 @@ static const struct losses *host_losses(void *context, const struct settings *se
     return f->has_measured && fits ? &f->measured : NULL;
 }
 
+static bool host_losses_differ(void *context, const struct losses *losses)
+{
+    const struct fixture *f = context;
+    return losses == &f->measured && f->differs;
+}
+
 static int host_losses_start(void *context, const struct settings *settings, struct err *err)
 {
     struct fixture *f = context;
@@ -300,6 +306,7 @@ void fixture_open(struct fixture *f, const char *name, const char *model)
                  .last_losses = host_last_losses,
                  .measure_original = host_measure_original,
                  .losses = host_losses,
+                 .losses_differ = host_losses_differ,
                  .losses_start = model ? host_losses_start : NULL,
                  .losses_poll = host_losses_poll,
                  .losses_cancel = host_losses_cancel,

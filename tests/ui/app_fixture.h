@@ -30,6 +30,7 @@ struct fixture {
     char loaded[256];            /* name of the last run whose plan was asked for */
     struct losses measured;      /* of the config, for group size `measured.settings` */
     bool has_measured;           /* the host knows them */
+    bool differs;                /* they are of another calibration */
     struct app_losses measuring; /* what it tells of a measurement */
     size_t losses_starts, losses_cancels;
     struct app_budget copied; /* the budget of the last command line */

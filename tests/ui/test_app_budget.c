@@ -490,6 +490,27 @@ static void test_losses_are_measured_beside_the_screen_and_cancelled(void **stat
     assert_shows("measured for these settings already");
 }
 
+static void test_losses_of_another_calibration_are_told_and_measured_anew(void **state)
+{
+    (void)state;
+    fixture_type(&f, "5");
+    assert_null(strstr(fixture_frame(&f, 120, 40), "another calibration"));
+    f.differs = true;
+    fixture_type(&f, "b");
+    const char *frame = fixture_frame(&f, 120, 40);
+    assert_true(f.app->document.budget.on);
+    assert_non_null(strstr(frame, "of another calibration"));
+    assert_non_null(strstr(frame, "M measures them anew"));
+    fixture_type(&f, "M");
+    assert_int_equal(f.losses_starts, 1);
+    assert_null(strstr(fixture_frame(&f, 120, 40), "another calibration"));
+    f.differs = false;
+    f.measuring.phase = APP_LOSSES_DONE;
+    assert_null(strstr(fixture_frame(&f, 120, 40), "another calibration"));
+    fixture_type(&f, "M");
+    assert_shows("measured for these settings already");
+}
+
 static void test_a_failed_measurement_says_why(void **state)
 {
     (void)state;
@@ -639,6 +660,7 @@ int main(void)
         WITH(open_unmeasured, test_without_losses_the_screen_says_how_to_get_them),
         WITH(open_without_model, test_without_a_model_budget_and_measuring_say_what_they_need),
         WITH(open_unmeasured, test_losses_are_measured_beside_the_screen_and_cancelled),
+        WITH(open_measured, test_losses_of_another_calibration_are_told_and_measured_anew),
         WITH(open_unmeasured, test_a_failed_measurement_says_why),
         WITH(open_measured, test_in_a_budget_settings_without_losses_are_refused),
         WITH(open_measured, test_a_press_on_the_front_moves_the_budget_and_a_drag_is_one_step),

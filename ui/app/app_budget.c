@@ -164,13 +164,16 @@ static int make_curve(struct app *a, struct err *err)
 
 void app_budget_prepare(struct app *a)
 {
+    const struct app_host *h = &a->options->host;
     struct app_front *f = &a->front;
     struct err err = {0};
     f->losses = losses_for(a, &a->document.settings, &f->path);
+    f->differs = f->losses && h->losses_differ && h->losses_differ(h->context, f->losses);
     if (!f->losses || (f->made_from && is_current(a)))
         return;
     if (make_curve(a, &err) < 0) { /* a pin at a width that was not measured */
         f->losses = NULL;
+        f->differs = false;
         f->made_from = NULL;
         app_say_err(a, "no front of budgets: ", &err);
     }
@@ -305,7 +308,7 @@ void app_budget_measure(struct app *a)
         app_say(a, STYLE_WARN, "measuring needs the model: start with --model DIR");
     else if (app_budget_measuring(a))
         app_say(a, STYLE_WARN, "losses are being measured; Ctrl-C cancels that");
-    else if (a->front.losses)
+    else if (a->front.losses && !a->front.differs)
         app_say(a, STYLE_TEXT_DIM, "measured for these settings already: %s", a->front.path);
     else if (app_run_is_active(a))
         app_say(a, STYLE_WARN, "a run is under way; M again when it has ended");

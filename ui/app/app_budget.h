@@ -34,6 +34,7 @@ struct app_budget {
 struct app_front {
     const struct losses *losses; /* of the settings on the screen; NULL: none */
     const char *path;
+    bool differs;              /* they were measured on another calibration */
     struct budget_front curve; /* with what is pinned, in `unit` and `grain` */
     double weights;            /* of all experts */
     /* What the curve was made from. */

@@ -148,9 +148,11 @@ struct app_host {
      * that nothing was measured. An error says what is missing. May be NULL. */
     bool (*measure_original)(void *context, bool start, struct err *err);
     /* Measured losses of this model that fit these settings of the quantization, and their file;
-     * NULL: none are known. Borrowed while the host lives. May be NULL, as the next three. */
+     * NULL: none are known. Borrowed while the host lives. May be NULL, as the next four. */
     const struct losses *(*losses)(void *context, const struct settings *settings,
                                    const char **path);
+    /* Were they measured on another calibration than losses_start() would take? */
+    bool (*losses_differ)(void *context, const struct losses *losses);
     /* Measures them in the background, or goes on where that was cut. */
     int (*losses_start)(void *context, const struct settings *settings, struct err *err);
     void (*losses_poll)(void *context, struct app_losses *out);

@@ -61,6 +61,8 @@ static void losses_fact(struct view_facts *f)
         view_fact(f, "losses", STYLE_ACCENT, "measuring, %.0f %%", 100 * a->measuring.progress);
     else if (a->front.losses)
         view_fact(f, "losses", STYLE_DEFAULT, "%s", slash ? slash + 1 : path);
+    if (a->front.differs && !app_budget_measuring(a))
+        view_fact(f, "", STYLE_WARN, "of another calibration");
 }
 
 void view_front_facts(struct view_facts *f)
@@ -90,6 +92,8 @@ void view_front_marks(struct view_facts *f)
     size_t n = a->front.losses ? app_budget_marks(mark, a) : 0;
     if (!a->front.losses && !app_budget_measuring(a) && a->options->host.losses_start)
         view_fact(f, "losses", STYLE_TEXT_DIM, "M measures them, for budgets");
+    if (a->front.differs && !app_budget_measuring(a) && a->options->host.losses_start)
+        view_fact(f, "losses", STYLE_TEXT_DIM, "M measures them anew");
     if (n == 0)
         return;
     view_heading(f, "bits, predicted rise");
