@@ -78,6 +78,25 @@ struct backend_sweep {
     double *nearest_square;  /* then both are */
 };
 
+/* How scales and zero points are made; the fields of src/quant/grid.h. */
+struct backend_grid_rule {
+    bool symmetric, search, half, avoid_zero;
+};
+
+/* The grids of one linear whose weights lie on the device. */
+struct backend_grid {
+    size_t rows, columns, grids;  /* grids: a row */
+    const struct tensor *weights; /* F32 [rows][columns] */
+    const double *importance;     /* [columns] weighs squared errors in the search; linears that
+                                     share it lie beside each other in a batch */
+    const uint32_t *member;  /* [columns] inputs in the order of their grids; NULL: as they are */
+    const uint32_t *start;   /* [grids + 1] grid i has places start[i] .. start[i + 1] - 1 */
+    const uint8_t *max_code; /* [grids] */
+    double *scale;           /* out: [rows][grids] */
+    uint8_t *zero;           /* out: [rows][grids] */
+    bool infinite;           /* out: some weight is not finite; the grids mean nothing */
+};
+
 /* A Hessian on the device, where it was summed: (sum + borrowed * mean) / divisor. */
 struct backend_hessian {
     size_t d;
@@ -188,8 +207,8 @@ struct backend_ops {
     int (*sweep)(struct backend *b, const struct backend_sweep *problems, size_t count,
                  enum backend_precision precision, struct err *err);
 
-    /* --- Hessians that never leave the device. NULL, all three, where tensors lie in the host's
-     * memory. --- */
+    /* --- Hessians and weights that never leave the device. NULL, all of them, where tensors lie in
+     * the host's memory. --- */
     /* mean = sum of `sums` / divisor; lower triangles. */
     int (*hessian_mean)(struct backend *b, struct tensor *mean, struct tensor *const *sums,
                         size_t count, double divisor, struct err *err);
@@ -199,6 +218,9 @@ struct backend_ops {
     /* cholesky() in double precision, for sweep(). */
     int (*hessian_factorize)(struct backend *b, const struct backend_factor *factors, size_t count,
                              bool *failed, struct err *err);
+    /* The same bits as src/quant/grid.h gives. */
+    int (*fit_grids)(struct backend *b, const struct backend_grid_rule *rule,
+                     struct backend_grid *problems, size_t count, struct err *err);
 
     /* --- Evaluation. --- */
     /* nll[i] = -log softmax(x[i] head^T)[target[i]], natural log, for rows with target >= 0. */

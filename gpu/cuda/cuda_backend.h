@@ -44,6 +44,15 @@ struct cuda_slot {
 struct cuda_down {
     unsigned char *host; /* pinned */
     cudaEvent_t arrived;
+    unsigned char *to; /* where its bytes go, and how many */
+    size_t bytes;
+};
+
+/* One of several copies from the device. */
+struct cuda_piece {
+    void *host;
+    const void *device;
+    size_t bytes;
 };
 
 struct cuda_backend {
@@ -93,11 +102,30 @@ ERR_CHECK int cuda_put(struct cuda_backend *c, void *device, const void *host, s
                        struct err *err);
 ERR_CHECK int cuda_get(struct cuda_backend *c, void *host, const void *device, size_t bytes,
                        struct err *err);
+ERR_CHECK int cuda_get_pieces(struct cuda_backend *c, const struct cuda_piece *pieces, size_t count,
+                              struct err *err);
 /* cuda_alloc() and cuda_put(). */
 ERR_CHECK int cuda_copy_of(struct cuda_backend *c, void *out, const void *host, size_t bytes,
                            struct err *err);
 int cuda_slots_init(struct cuda_backend *c, struct err *err);
 void cuda_slots_release(struct cuda_backend *c);
+
+/* --- cuda_table.c: one upload for many small arrays. --- */
+struct cuda_table {
+    unsigned char *host;   /* NULL: only counts */
+    unsigned char *device; /* what host will be */
+    size_t used, bytes;    /* so far; in all */
+};
+/* Takes all arrays, in the same order every time. */
+typedef void (*cuda_table_fill)(struct cuda_table *t, void *context);
+/* Copies an array (zeros where `data` is NULL); returns where it will be. */
+void *cuda_table_take(struct cuda_table *t, const void *data, size_t bytes);
+/* The host's bytes from `at` on, an earlier `used`; NULL while it only counts. */
+void *cuda_table_at(const struct cuda_table *t, size_t at);
+/* Counts, fills and uploads; to be released in any case. */
+ERR_CHECK int cuda_table_make(struct cuda_backend *c, struct cuda_table *t, cuda_table_fill fill,
+                              void *context, struct err *err);
+void cuda_table_release(struct cuda_backend *c, struct cuda_table *t);
 
 /* --- cuda_tensor.c --- */
 /* ERR_DEVICE once the backend has failed, ERR_USAGE unless t is of `kind` with at least n rows and
@@ -169,6 +197,10 @@ int cuda_hessian_diagonals(struct backend *b, double *const *out, const struct b
                            size_t count, struct err *err);
 int cuda_hessian_factorize(struct backend *b, const struct backend_factor *factors, size_t count,
                            bool *failed, struct err *err);
+
+/* --- cuda_grid.c --- */
+int cuda_fit_grids(struct backend *b, const struct backend_grid_rule *rule,
+                   struct backend_grid *problems, size_t count, struct err *err);
 
 /* --- cuda_cholesky.c, cuda_sweep_run.c --- */
 enum { CUDA_CHOLESKY_MAX = 4096 }; /* matrices at a time */

@@ -98,6 +98,24 @@ cudaError_t cuda_k_diagonal(cudaStream_t s, double *out, int *infinite,
 cudaError_t cuda_k_permute(cudaStream_t s, double *out, const struct cuda_hessian_args *h,
                            const uint32_t *order, const double *diagonal);
 
+/* --- cuda_grid.cu --- */
+struct backend_grid_rule;
+/* One linear; arrays on the device, as in struct backend_grid. */
+struct cuda_grid_problem {
+    size_t rows, columns, grids;
+    const float *weights;
+    const double *importance;
+    const uint32_t *member, *start;
+    const uint8_t *top;
+    double *scale;
+    uint8_t *zero;
+    int *infinite; /* set to 1 where some weight is not finite */
+};
+/* problem[count], on the device; cells_max: the most rows * grids of one. count at most 65535. */
+cudaError_t cuda_k_fit_grids(cudaStream_t s, const struct backend_grid_rule *rule,
+                             const struct cuda_grid_problem *problem, size_t count,
+                             size_t cells_max);
+
 /* --- cuda_cholesky.cu: a[count][d][d]. --- */
 enum { CUDA_PANEL = 32 };
 /* The lower factor of the `width` columns and rows from `first` on, in place; failed[i] = 1 where

@@ -191,33 +191,50 @@ int cuda_copy_of(struct cuda_backend *c, void *out, const void *host, size_t byt
     return rc;
 }
 
+/* Starts the copy of at most a buffer's bytes of a piece. */
+static int start_down(struct cuda_backend *c, struct cuda_down *down, const struct cuda_piece *from,
+                      size_t at, struct err *err)
+{
+    size_t left = from->bytes - at;
+    down->to = (unsigned char *)from->host + at;
+    down->bytes = left < CUDA_SLOT_BYTES ? left : CUDA_SLOT_BYTES;
+    cudaError_t code = cudaMemcpyAsync(down->host, (const unsigned char *)from->device + at,
+                                       down->bytes, cudaMemcpyDeviceToHost, c->compute);
+    if (code == cudaSuccess)
+        code = cudaEventRecord(down->arrived, c->compute);
+    return cuda_check(c, code, "copy from the device", err);
+}
+
+static int finish_down(struct cuda_backend *c, struct cuda_down *down, struct err *err)
+{
+    int rc = cuda_check(c, cudaEventSynchronize(down->arrived), "copy from the device", err);
+    if (rc == 0)
+        copy(c, down->to, down->host, down->bytes);
+    return rc;
+}
+
+int cuda_get_pieces(struct cuda_backend *c, const struct cuda_piece *pieces, size_t count,
+                    struct err *err)
+{
+    struct cuda_down *last = NULL;
+    size_t next = 0;
+    int rc = cuda_ready(c, err);
+    /* One arrives while the one before is copied to its place. */
+    for (size_t i = 0; rc == 0 && i < count; i++)
+        for (size_t at = 0; rc == 0 && at < pieces[i].bytes; at += CUDA_SLOT_BYTES) {
+            struct cuda_down *down = &c->down[next];
+            next = (next + 1) % CUDA_DOWN_SLOTS;
+            rc = start_down(c, down, &pieces[i], at, err);
+            if (rc == 0 && last)
+                rc = finish_down(c, last, err);
+            last = down;
+        }
+    return rc == 0 && last ? finish_down(c, last, err) : rc;
+}
+
 int cuda_get(struct cuda_backend *c, void *host, const void *device, size_t bytes, struct err *err)
 {
-    static const char what[] = "copy from the device";
-    size_t pieces = (bytes + CUDA_SLOT_BYTES - 1) / CUDA_SLOT_BYTES;
-    int rc = cuda_ready(c, err);
-    /* A piece arrives while the one before is copied to its place. */
-    for (size_t i = 0; rc == 0 && pieces && i <= pieces; i++) {
-        struct cuda_down *next = &c->down[i % CUDA_DOWN_SLOTS];
-        struct cuda_down *last = &c->down[(i + 1) % CUDA_DOWN_SLOTS];
-        size_t at = i * CUDA_SLOT_BYTES;
-        if (i < pieces) {
-            size_t count = bytes - at < CUDA_SLOT_BYTES ? bytes - at : CUDA_SLOT_BYTES;
-            cudaError_t code = cudaMemcpyAsync(next->host, (const unsigned char *)device + at,
-                                               count, cudaMemcpyDeviceToHost, c->compute);
-            if (code == cudaSuccess)
-                code = cudaEventRecord(next->arrived, c->compute);
-            rc = cuda_check(c, code, what, err);
-        }
-        if (rc < 0 || i == 0)
-            continue;
-        at -= CUDA_SLOT_BYTES;
-        rc = cuda_check(c, cudaEventSynchronize(last->arrived), what, err);
-        if (rc == 0)
-            copy(c, (unsigned char *)host + at, last->host,
-                 bytes - at < CUDA_SLOT_BYTES ? bytes - at : CUDA_SLOT_BYTES);
-    }
-    return rc;
+    return cuda_get_pieces(c, &(struct cuda_piece){host, device, bytes}, 1, err);
 }
 
 int cuda_slots_init(struct cuda_backend *c, struct err *err)

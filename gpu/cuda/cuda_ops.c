@@ -84,6 +84,7 @@ static const struct backend_ops cuda_ops = {
     .hessian_mean = cuda_hessian_mean,
     .hessian_diagonals = cuda_hessian_diagonals,
     .hessian_factorize = cuda_hessian_factorize,
+    .fit_grids = cuda_fit_grids,
     .nll = cuda_nll,
 };
 

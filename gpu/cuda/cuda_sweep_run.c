@@ -10,7 +10,7 @@
 #include "data/base/mem.h"
 #include "gpu/cuda/cuda_backend.h"
 
-enum { SUMS = 4, ALIGNMENT = 16 };
+enum { SUMS = 4 };
 
 static const uint64_t batch_bytes = (uint64_t)8 << 30;
 
@@ -52,10 +52,9 @@ struct cuda_batch {
     size_t count;
     struct cuda_sweep_batch b;
     size_t total_rows;
-    unsigned char *tables, *device_tables; /* problems and their small arrays */
-    size_t tables_bytes;
-    double *sums; /* device [problem][SUMS][rows] */
-    uint8_t *out; /* device [problem][rows][input] */
+    struct cuda_table table; /* problems and their small arrays */
+    double *sums;            /* device [problem][SUMS][rows] */
+    uint8_t *out;            /* device [problem][rows][input] */
     size_t factor_bytes, weight_bytes, sum_bytes, code_bytes;
 };
 
@@ -76,59 +75,40 @@ static size_t batch_end(const struct backend_sweep *p, size_t at, size_t count, 
     return end;
 }
 
-/* --- Tables: one upload for all small arrays. --- */
-
-struct table_cursor {
-    unsigned char *host;   /* NULL: only counts */
-    unsigned char *device; /* what host will be */
-    size_t used;
-};
-
-/* Copies an array; returns where it will be. */
-static void *take(struct table_cursor *t, const void *data, size_t bytes)
-{
-    size_t at = t->used;
-    t->used += (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (!t->host)
-        return NULL;
-    if (data)
-        memcpy(t->host + at, data, bytes);
-    return t->device + at;
-}
+/* --- The batch's table: the problems, then their arrays. --- */
 
 static size_t grids_used(const struct backend_sweep *p)
 {
     return p->grids ? p->grids : 1;
 }
 
-static void fill_problem(struct table_cursor *t, struct cuda_sweep_problem *out,
+static void fill_problem(struct cuda_table *t, struct cuda_sweep_problem *out,
                          const struct backend_sweep *p)
 {
     size_t d = p->columns, cells = p->rows * p->grids;
     out->rows = p->rows;
     out->grids = p->grids;
-    out->order = take(t, p->order, d * sizeof *p->order);
+    out->order = cuda_table_take(t, p->order, d * sizeof *p->order);
     size_t place_at = t->used;
-    out->place = take(t, NULL, d * sizeof *p->order);
-    uint32_t *place = t->host ? (uint32_t *)(void *)(t->host + place_at) : NULL;
+    out->place = cuda_table_take(t, NULL, d * sizeof *p->order);
+    uint32_t *place = cuda_table_at(t, place_at);
     for (size_t k = 0; place && k < d; k++)
         place[p->order[k]] = (uint32_t)k;
-    out->grid = take(t, p->grid, d * sizeof *p->grid);
-    out->top = take(t, p->max_code, grids_used(p));
-    out->scale = take(t, p->scale, cells * sizeof *p->scale);
-    out->zero = take(t, p->zero, cells);
+    out->grid = cuda_table_take(t, p->grid, d * sizeof *p->grid);
+    out->top = cuda_table_take(t, p->max_code, grids_used(p));
+    out->scale = cuda_table_take(t, p->scale, cells * sizeof *p->scale);
+    out->zero = cuda_table_take(t, p->zero, cells);
     out->restored = p->restored ? p->restored->f : NULL;
     out->compensate = !p->nearest;
     out->plain = p->nearest || p->nearest_loss;
 }
 
-/* The problems, then their arrays. */
-static void fill_tables(struct cuda_batch *batch, struct table_cursor *t)
+static void fill_table(struct cuda_table *t, void *context)
 {
+    struct cuda_batch *batch = context;
     size_t at = t->used, group = 0, rows = 0, row = 0;
-    take(t, NULL, batch->count * sizeof(struct cuda_sweep_problem));
-    struct cuda_sweep_problem *list =
-        t->host ? (struct cuda_sweep_problem *)(void *)(t->host + at) : NULL;
+    cuda_table_take(t, NULL, batch->count * sizeof(struct cuda_sweep_problem));
+    struct cuda_sweep_problem *list = cuda_table_at(t, at);
     for (size_t i = 0; i < batch->count; i++) {
         struct cuda_sweep_problem one = {0};
         fill_problem(t, &one, &batch->p[i]);
@@ -147,22 +127,11 @@ static void fill_tables(struct cuda_batch *batch, struct table_cursor *t)
     }
 }
 
-static int make_tables(struct cuda_batch *batch, struct err *err)
+static int make_table(struct cuda_batch *batch, struct err *err)
 {
-    struct table_cursor t = {0};
-    fill_tables(batch, &t);
-    batch->tables_bytes = t.used;
-    batch->tables = mem_aligned(t.used, 1, err);
-    if (!batch->tables)
-        return ERR_NOMEM;
-    int rc = cuda_alloc(batch->c, &batch->device_tables, t.used, err);
-    if (rc < 0)
-        return rc;
-    memset(batch->tables, 0, t.used);
-    t = (struct table_cursor){batch->tables, batch->device_tables, 0};
-    fill_tables(batch, &t);
-    batch->b.problem = (const struct cuda_sweep_problem *)(const void *)batch->device_tables;
-    return cuda_put(batch->c, batch->device_tables, batch->tables, t.used, err);
+    int rc = cuda_table_make(batch->c, &batch->table, fill_table, batch, err);
+    batch->b.problem = (const struct cuda_sweep_problem *)(const void *)batch->table.device;
+    return rc;
 }
 
 /* --- A batch. --- */
@@ -188,7 +157,7 @@ static int batch_alloc(struct cuda_batch *batch, struct err *err)
         rc = cuda_alloc(batch->c, &batch->out, batch->code_bytes, err);
     if (rc == 0)
         rc = cuda_alloc(batch->c, &batch->sums, batch->total_rows * SUMS * sizeof(double), err);
-    return rc == 0 ? make_tables(batch, err) : rc;
+    return rc == 0 ? make_table(batch, err) : rc;
 }
 
 static void batch_release(struct cuda_batch *batch)
@@ -201,8 +170,7 @@ static void batch_release(struct cuda_batch *batch)
     cuda_release(c, batch->b.codes, batch->code_bytes);
     cuda_release(c, batch->out, batch->code_bytes);
     cuda_release(c, batch->sums, batch->total_rows * SUMS * sizeof(double));
-    cuda_release(c, batch->device_tables, batch->tables_bytes);
-    free(batch->tables);
+    cuda_table_release(c, &batch->table);
 }
 
 static int load_weights(struct cuda_batch *batch, size_t index, struct err *err)
@@ -363,26 +331,36 @@ static double sum(const double *values, size_t count)
     return total;
 }
 
+static void take_sums(const struct backend_sweep *p, const double *own)
+{
+    const double *kept = p->nearest ? own + 2 * p->rows : own;
+    *p->loss = sum(kept, p->rows);
+    *p->square = sum(kept + p->rows, p->rows);
+    if (p->nearest_loss) {
+        *p->nearest_loss = sum(own + 2 * p->rows, p->rows);
+        *p->nearest_square = sum(own + 3 * p->rows, p->rows);
+    }
+}
+
+/* Codes and sums, in one stream of copies. */
 static int collect(struct cuda_batch *batch, struct err *err)
 {
-    struct cuda_backend *c = batch->c;
-    size_t bytes = batch->total_rows * SUMS * sizeof(double), row = 0;
-    double *sums = mem_array(batch->total_rows * SUMS, sizeof *sums, err);
-    int rc = sums ? cuda_get(c, sums, batch->sums, bytes, err) : ERR_NOMEM;
-    for (size_t i = 0; rc == 0 && i < batch->count; i++) {
-        const struct backend_sweep *p = &batch->p[i];
-        const double *own = sums + SUMS * row;
-        const double *kept = p->nearest ? own + 2 * p->rows : own;
-        *p->loss = sum(kept, p->rows);
-        *p->square = sum(kept + p->rows, p->rows);
-        if (p->nearest_loss) {
-            *p->nearest_loss = sum(own + 2 * p->rows, p->rows);
-            *p->nearest_square = sum(own + 3 * p->rows, p->rows);
-        }
-        rc = cuda_get(c, p->codes, batch->out + batch->b.d * row, p->rows * p->columns, err);
-        row += p->rows;
+    size_t count = batch->total_rows * SUMS, row = 0;
+    double *sums = mem_array(count, sizeof *sums, err);
+    struct cuda_piece *pieces = mem_array(batch->count + 1, sizeof *pieces, err);
+    int rc = sums && pieces ? 0 : ERR_NOMEM;
+    for (size_t i = 0; rc == 0 && i < batch->count; row += batch->p[i++].rows)
+        pieces[i] = (struct cuda_piece){batch->p[i].codes, batch->out + batch->b.d * row,
+                                        batch->p[i].rows * batch->p[i].columns};
+    if (rc == 0) {
+        pieces[batch->count] = (struct cuda_piece){sums, batch->sums, count * sizeof *sums};
+        rc = cuda_get_pieces(batch->c, pieces, batch->count + 1, err);
     }
+    row = 0;
+    for (size_t i = 0; rc == 0 && i < batch->count; row += batch->p[i++].rows)
+        take_sums(&batch->p[i], sums + SUMS * row);
     free(sums);
+    free(pieces);
     return rc;
 }
 

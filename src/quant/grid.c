@@ -5,48 +5,19 @@
 
 #include "data/base/mem.h"
 #include "data/base/simd.h"
-#include "data/safetensors.h"
+#include "gpu/grid_cell.h"
 
-enum {
-    SEARCH_STEPS = 13,
-    LANES = 16 /* partial results of a reduction: the same at any width of the vector unit */
-};
-
-/* Adding and subtracting it rounds to an integer, halves to even; larger numbers are integers
- * already, and stay beyond every code. */
-static const double rounding = 6755399441055744.0;
-
-struct cell {
-    double scale;
-    int zero;
-};
+struct backend_grid_rule grid_cell_rule(const struct grid_rule *rule)
+{
+    return (struct backend_grid_rule){.symmetric = rule->symmetric,
+                                      .search = rule->search,
+                                      .half = rule->half,
+                                      .avoid_zero = rule->avoid_zero};
+}
 
 double grid_stored_scale(double scale, bool half)
 {
-    if (!half)
-        return scale;
-    double stored = (double)dtype_f16_to_float(dtype_float_to_f16((float)scale));
-    if (!(stored > 0.0))
-        return 0x1p-24;
-    return isfinite(stored) ? stored : 65504.0;
-}
-
-static struct cell make_cell(const struct grid_rule *rule, double low, double high, int top)
-{
-    struct cell c;
-    if (rule->symmetric) {
-        c.scale = grid_stored_scale(2.0 * fmax(-low, high) / top, rule->half);
-        c.zero = (top + 1) / 2;
-        return c;
-    }
-    c.scale = grid_stored_scale((high - low) / top, rule->half);
-    double zero = rint(-low / c.scale);
-    c.zero = zero > top ? top : (int)zero;
-    if (c.zero == 0 && rule->avoid_zero) {
-        c.scale = grid_stored_scale(high / (top - 1), rule->half);
-        c.zero = 1;
-    }
-    return c;
+    return half ? grid_cell_half(scale) : scale;
 }
 
 /* Columns of one grid in one row, side by side. */
@@ -56,28 +27,20 @@ struct span {
     size_t count;
 };
 
-static inline double round_error(double w, double scale, double zero, double top)
-{
-    double code = ((w / scale + rounding) - rounding) + zero;
-    code = code < 0.0 ? 0.0 : code;
-    code = code > top ? top : code;
-    return (code - zero) * scale - w;
-}
-
 SIMD_CLONES static double span_error(const struct span *s, double scale, double zero, double top)
 {
-    double lanes[LANES] = {0}, sum = 0.0;
-    size_t whole = s->count - s->count % LANES;
-    for (size_t j = 0; j < whole; j += LANES)
-        for (size_t l = 0; l < LANES; l++) {
-            double e = round_error((double)s->w[j + l], scale, zero, top);
+    double lanes[GRID_LANES] = {0}, sum = 0.0;
+    size_t whole = s->count - s->count % GRID_LANES;
+    for (size_t j = 0; j < whole; j += GRID_LANES)
+        for (size_t l = 0; l < GRID_LANES; l++) {
+            double e = grid_cell_error((double)s->w[j + l], scale, zero, top);
             lanes[l] += s->importance ? e * e * s->importance[j + l] : e * e;
         }
     for (size_t j = whole; j < s->count; j++) {
-        double e = round_error((double)s->w[j], scale, zero, top);
+        double e = grid_cell_error((double)s->w[j], scale, zero, top);
         lanes[j - whole] += s->importance ? e * e * s->importance[j] : e * e;
     }
-    for (size_t l = 0; l < LANES; l++)
+    for (size_t l = 0; l < GRID_LANES; l++)
         sum += lanes[l];
     return sum;
 }
@@ -85,10 +48,10 @@ SIMD_CLONES static double span_error(const struct span *s, double scale, double 
 /* Smallest and largest, and 0. */
 SIMD_CLONES static void span_range(const struct span *s, double *low, double *high)
 {
-    float least[LANES] = {0}, most[LANES] = {0};
-    size_t whole = s->count - s->count % LANES;
-    for (size_t j = 0; j < whole; j += LANES)
-        for (size_t l = 0; l < LANES; l++) {
+    float least[GRID_LANES] = {0}, most[GRID_LANES] = {0};
+    size_t whole = s->count - s->count % GRID_LANES;
+    for (size_t j = 0; j < whole; j += GRID_LANES)
+        for (size_t l = 0; l < GRID_LANES; l++) {
             least[l] = s->w[j + l] < least[l] ? s->w[j + l] : least[l];
             most[l] = s->w[j + l] > most[l] ? s->w[j + l] : most[l];
         }
@@ -96,7 +59,7 @@ SIMD_CLONES static void span_range(const struct span *s, double *low, double *hi
         least[0] = s->w[j] < least[0] ? s->w[j] : least[0];
         most[0] = s->w[j] > most[0] ? s->w[j] : most[0];
     }
-    for (size_t l = 1; l < LANES; l++) {
+    for (size_t l = 1; l < GRID_LANES; l++) {
         least[0] = least[l] < least[0] ? least[l] : least[0];
         most[0] = most[l] > most[0] ? most[l] : most[0];
     }
@@ -104,7 +67,8 @@ SIMD_CLONES static void span_range(const struct span *s, double *low, double *hi
     *high = (double)most[0];
 }
 
-static struct cell fit_cell(const struct grid_rule *rule, int top, const struct span *s)
+static struct grid_cell fit_cell(const struct backend_grid_rule *rule, int top,
+                                 const struct span *s)
 {
     double low, high;
     span_range(s, &low, &high);
@@ -112,13 +76,13 @@ static struct cell fit_cell(const struct grid_rule *rule, int top, const struct 
         low = -1.0;
         high = 1.0;
     }
-    struct cell best = make_cell(rule, low, high, top);
+    struct grid_cell best = grid_cell_make(rule, low, high, top);
     if (!rule->search)
         return best;
     double least = span_error(s, best.scale, best.zero, top);
-    for (int i = 1; i < SEARCH_STEPS; i++) {
-        double shrink = 1.0 - 0.04 * i;
-        struct cell c = make_cell(rule, low * shrink, high * shrink, top);
+    for (int i = 1; i < GRID_SEARCH_STEPS; i++) {
+        double part = grid_cell_part(i);
+        struct grid_cell c = grid_cell_make(rule, low * part, high * part, top);
         double error = span_error(s, c.scale, c.zero, top);
         if (error < least) {
             least = error;
@@ -196,6 +160,7 @@ static const float *sorted_row(const struct grid *g, const float *row, float *sp
 int grid_fit_rows(struct grid *g, const struct grid_rule *rule, const float *w,
                   const double *importance, size_t first, size_t count, struct err *err)
 {
+    const struct backend_grid_rule cell = grid_cell_rule(rule);
     float *space = mem_aligned(g->columns, sizeof *space, err);
     double *weighed = importance ? mem_aligned(g->columns, sizeof *weighed, err) : NULL;
     int rc = space && (weighed || !importance) ? 0 : ERR_NOMEM;
@@ -206,7 +171,7 @@ int grid_fit_rows(struct grid *g, const struct grid_rule *rule, const float *w,
         for (size_t i = 0; i < g->grids; i++) {
             size_t at = g->start[i];
             struct span s = {row + at, weighed ? weighed + at : NULL, g->start[i + 1] - at};
-            struct cell c = fit_cell(rule, g->max_code[i], &s);
+            struct grid_cell c = fit_cell(&cell, g->max_code[i], &s);
             g->scale[r * g->grids + i] = c.scale;
             g->zero[r * g->grids + i] = (uint8_t)c.zero;
         }
@@ -242,7 +207,7 @@ SIMD_CLONES static void add_errors(double *sum, const float *w, size_t count, do
                                    double zero, double top)
 {
     for (size_t j = 0; j < count; j++) {
-        double e = round_error((double)w[j], scale, zero, top);
+        double e = grid_cell_error((double)w[j], scale, zero, top);
         sum[j] += e * e;
     }
 }

@@ -16,6 +16,7 @@
 #include <stdint.h>
 
 #include "data/base/err.h"
+#include "gpu/backend.h"
 
 struct grid_rule {
     size_t group_size; /* inputs a group; 0: the whole row */
@@ -62,6 +63,9 @@ ERR_CHECK int grid_fit(struct grid *out, const struct grid_rule *rule, const str
                        const float *w, size_t rows, size_t columns, const double *importance,
                        struct err *err);
 void grid_release(struct grid *g);
+
+/* What a cell depends on, for gpu/grid_cell.h and devices. */
+struct backend_grid_rule grid_cell_rule(const struct grid_rule *rule);
 
 /* A scale > 0 as files hold it: rounded to fp16 where `half`; one that fp16 cannot hold becomes its
  * smallest or largest positive number. */

@@ -33,6 +33,16 @@ static void set_rule(struct pass *p)
     };
 }
 
+/* Beside a device threads have little to do: a part of them encodes the layer before. */
+static int make_lane(struct pass *p, struct err *err)
+{
+    enum { SHARE = 4 };
+    size_t threads = parallel_threads(backend_pool(p->o.backend)) / SHARE;
+    if (p->o.backend->ops->memory && threads > 1 && parallel_new(&p->lane_pool, threads, NULL) < 0)
+        log_write(LOG_DEBUG, "no threads for the lane that writes");
+    return lane_new(&p->lane, err);
+}
+
 /* What the screen shows before the first layer is done: the plan's bits. */
 static int make_experts(struct pass *p, struct err *err)
 {
@@ -160,7 +170,7 @@ int pass_new(struct pass **out, const struct pass_options *options, struct err *
     set_rule(p);
     rc = make_experts(p, err);
     if (rc == 0)
-        rc = lane_new(&p->lane, err);
+        rc = make_lane(p, err);
     if (rc == 0)
         rc = open_run(p, err);
     if (rc < 0)
@@ -376,6 +386,7 @@ void pass_free(struct pass *p)
     prefetch_free(p->prefetch);
     pass_detach(p);
     lane_free(p->lane);
+    parallel_free(p->lane_pool);
     journal_close(&p->journal);
     json_decref(p->digest);
     str_release(&p->note);

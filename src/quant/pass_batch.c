@@ -21,7 +21,7 @@ struct part {
     size_t unit;
     size_t in, out;
     enum dtype dtype;
-    float *weights;   /* [out][in], later the dequantized ones */
+    float *weights;   /* [out][in], later the dequantized ones; NULL: the device alone has them */
     double *absolute; /* [in] mean |x|, where channels are chosen by it; else NULL */
     struct packed_linear packed;
     struct pass_bits bits;
@@ -92,23 +92,33 @@ static int batch_init(struct batch *b, size_t units, const struct linear_group *
                : ERR_NOMEM;
 }
 
+static int weights_alloc(struct part *t, struct err *err)
+{
+    if (!t->weights)
+        t->weights = mem_aligned(t->in * t->out, sizeof *t->weights, err);
+    return t->weights ? 0 : ERR_NOMEM;
+}
+
 static int read_weights(struct part *t, const struct model *m, struct err *err)
+{
+    int rc = weights_alloc(t, err);
+    if (rc == 0)
+        rc = model_read_linear(m, t->name, t->in, t->out, t->weights, err);
+    for (size_t i = 0; rc == 0 && i < t->in * t->out; i++)
+        if (!isfinite(t->weights[i]))
+            rc = err_set(err, ERR_INPUT, checkpoint_dir(m->checkpoint),
+                         "tensor \"%s.weight\": the value at [%zu][%zu] is not finite", t->name,
+                         i / t->in, i % t->in);
+    return rc;
+}
+
+/* Type of the tensor that the linear replaces. */
+static enum dtype stored_type(const struct part *t, const struct model *m)
 {
     char tensor[MODEL_NAME_MAX + sizeof ".weight"];
     snprintf(tensor, sizeof tensor, "%s.weight", t->name);
     const struct tensor_info *info = checkpoint_find(m->checkpoint, tensor);
-    t->dtype = info ? info->dtype : DTYPE_F32;
-    size_t count = t->in * t->out;
-    t->weights = mem_aligned(count, sizeof *t->weights, err);
-    if (!t->weights)
-        return ERR_NOMEM;
-    int rc = model_read_linear(m, t->name, t->in, t->out, t->weights, err);
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        if (!isfinite(t->weights[i]))
-            rc = err_set(err, ERR_INPUT, checkpoint_dir(m->checkpoint),
-                         "tensor \"%s\": the value at [%zu][%zu] is not finite", tensor, i / t->in,
-                         i % t->in);
-    return rc;
+    return info ? info->dtype : DTYPE_F32;
 }
 
 static int pick_channels(const struct layer_job *j, struct part *t,
@@ -156,6 +166,8 @@ static int add_part(struct layer_job *j, struct batch *b, const struct linear_gr
     t->bits = pass_bits_of(o, j->layer->index, linear, unit);
     model_linear_name(t->name, j->p->config, j->layer->index, linear, unit);
     model_linear_shape(j->p->config, linear, &t->in, &t->out);
+    t->dtype = stored_type(t, o->model);
+    t->learned = pass_learner_takes(&j->learner, linear, t->bits.bits);
     int rc = packed_alloc(&t->packed, t->in, t->out, t->bits.bits, o->plan->settings.group_size,
                           t->bits.channel_bits, t->bits.channels, err);
     if (rc == 0 && t->bits.channels && o->plan->settings.channel_score == SCORE_AWQ) {
@@ -170,8 +182,7 @@ static int add_part(struct layer_job *j, struct batch *b, const struct linear_gr
         .codes = t->packed.codes};
     if (stays(j)) { /* until it is rounded it has the checkpoint's weights */
         item->device_weights = model_layer_linear(j->layer, linear, unit);
-        item->restore =
-            pass_propagates(&j->p->o) && !pass_learner_takes(&j->learner, linear, t->bits.bits);
+        item->restore = pass_propagates(o) && !t->learned;
     }
     return rc;
 }
@@ -246,7 +257,9 @@ static void prepare_part(void *context, size_t i, size_t worker)
     struct part *t = &job->b->parts[i];
     size_t unit = job->b->items[i].hessian;
     bool applied;
-    int rc = read_weights(t, job->j->p->o.model, &t->err);
+    /* Where the device has them, grids are fitted there, too; all else looks at them here. */
+    bool here = !stays(job->j) || t->bits.channels || t->learned;
+    int rc = here ? read_weights(t, job->j->p->o.model, &t->err) : 0;
     job->b->items[i].weights = t->weights;
     if (rc == 0 && job->b->shift[unit] && !job->b->singular[unit])
         rc = shifts_apply(&applied, t->weights, t->out, t->in, job->b->shift[unit],
@@ -264,10 +277,16 @@ static void encode_part(void *context, size_t i, size_t worker)
     fill_packed(t, &job->b->items[i]);
     if (t->learned)
         return;
-    if (writer_list_encode(job->j->list, t->place, p->o.format, &t->packed, t->name, t->dtype,
-                           &t->err) == 0 &&
-        pass_propagates(&p->o) && !job->b->items[i].restored)
+    bool wanted = pass_propagates(&p->o) && !job->b->items[i].restored;
+    int rc = wanted ? weights_alloc(t, &t->err) : 0;
+    if (rc == 0 && wanted)
         packed_dequantize(&t->packed, t->weights);
+    /* A device is at the next layer while the lane encodes this one's linears. */
+    if (rc == 0 && p->o.backend->ops->memory)
+        writer_list_defer(job->j->list, t->place, &t->packed, t->name, t->dtype);
+    else if (rc == 0)
+        (void)!writer_list_encode(job->j->list, t->place, p->o.format, &t->packed, t->name,
+                                  t->dtype, &t->err);
 }
 
 static int run_parts(struct parts_job *job, parallel_fn fn, struct err *err)
@@ -292,7 +311,6 @@ static int take_parts(struct layer_job *j, struct batch *b, struct err *err)
     size_t first = j->list->count, count = 0;
     for (size_t i = 0; i < b->count; i++) {
         struct part *t = &b->parts[i];
-        t->learned = pass_learner_takes(&j->learner, t->linear, t->bits.bits);
         t->place = first + count;
         count += !t->learned;
     }
@@ -354,6 +372,18 @@ static int read_diagonals(const struct layer_job *j, const struct batch *b, stru
     return rc;
 }
 
+/* The device found a weight that is not finite: the file says which. */
+static void name_infinite(const struct layer_job *j, struct batch *b, struct err *err)
+{
+    for (size_t i = 0; i < b->count; i++) {
+        struct err own = {0};
+        if (b->items[i].infinite && read_weights(&b->parts[i], j->p->o.model, &own) < 0 && err) {
+            *err = own;
+            return;
+        }
+    }
+}
+
 static int finish_batch(struct layer_job *j, struct batch *b, const struct linear_group *group,
                         struct err *err)
 {
@@ -364,9 +394,12 @@ static int finish_batch(struct layer_job *j, struct batch *b, const struct linea
     int rc = j->shifts ? factorize_shifts(j, b, err) : stays(j) ? read_diagonals(j, b, err) : 0;
     if (rc == 0)
         rc = run_parts(&job, prepare_part, err);
-    if (rc == 0)
+    if (rc == 0) {
         rc = p->quantizer->run(p->o.backend, &p->rule, b->hessians, b->units, b->items, b->count,
                                err);
+        if (rc < 0)
+            name_infinite(j, b, err);
+    }
     if (rc == 0)
         rc = take_parts(j, b, err);
     for (size_t i = 0; rc == 0 && i < b->units; i++) {

@@ -343,6 +343,9 @@ static uint64_t peak_memory(const struct pass_options *o, uint64_t floats, uint6
     /* Inputs and targets; weights and codes, and what learn_run() takes beside them. */
     if (o->plan->settings.learn)
         rest += 2 * hidden + floats * (sizeof(float) + 1 + 17);
+    /* The codes of the layer before, until the lane has encoded them. */
+    if (o->backend->ops->memory)
+        rest += floats;
     return device_memory(o, floats, hessians) + rest;
 }
 

@@ -4,6 +4,7 @@
 
 #include <pthread.h>
 
+#include "data/base/parallel.h"
 #include "src/model/prefetch.h"
 #include "src/quant/hessians.h"
 #include "src/quant/journal.h"
@@ -32,10 +33,11 @@ struct pass {
     struct forward *forward;  /* NULL where no layer needs it */
     struct forward *original; /* the same tokens through the original, where it runs beside */
     bool needs_forward;
-    struct prefetch *prefetch; /* of the next layer's weights; may be NULL */
-    struct str note;           /* of pass_attach(), for the layer in work */
-    struct journal journal;    /* the lane's while that is at work */
-    struct lane *lane;         /* stores the layer before the one in work */
+    struct prefetch *prefetch;  /* of the next layer's weights; may be NULL */
+    struct str note;            /* of pass_attach(), for the layer in work */
+    struct journal journal;     /* the lane's while that is at work */
+    struct lane *lane;          /* stores the layer before the one in work */
+    struct parallel *lane_pool; /* threads of the lane's own, beside a device; may be NULL */
     double hidden_saved; /* clock_seconds() when hidden states were saved last, or the run began */
     double hidden_seconds; /* that saving took; 0: not known yet */
     size_t positions;

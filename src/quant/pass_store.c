@@ -1,5 +1,5 @@
-/* A finished layer on its way to the disk: hidden states, then in the lane that writes shard and
- * journal (in this order, see journal.h), while the next layer is computed. */
+/* A finished layer on its way to the disk: hidden states, then in the lane what is left to encode,
+ * shard and journal (in this order, see journal.h), while the next layer is computed. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,7 +148,9 @@ static int run_store(void *context, struct err *err)
 {
     struct store *s = context;
     struct pass *p = s->p;
-    int rc = writer_shard(p->o.model->checkpoint, p->o.out, s->layer, &s->list, err);
+    int rc = writer_list_encode_deferred(&s->list, p->o.format, p->lane_pool, err);
+    if (rc == 0)
+        rc = writer_shard(p->o.model->checkpoint, p->o.out, s->layer, &s->list, err);
     if (rc == 0) {
         rc = journal_commit(&p->journal, s->report, err);
         s->report = NULL;

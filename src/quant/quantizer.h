@@ -37,8 +37,9 @@ struct quantizer_hessian {
 
 struct quantizer_item {
     size_t rows;
-    const float *weights;          /* [rows][d] */
+    const float *weights;          /* [rows][d], finite; NULL: only the device has them */
     struct tensor *device_weights; /* the same; NULL unless the Hessian lies there, too */
+    bool infinite;                 /* out, of an error: some weight on the device is not finite */
     bool restore;   /* asks for the rounded weights in device_weights, in place of those */
     bool restored;  /* out: they are there */
     size_t hessian; /* index; rises or stays from item to item */

@@ -68,6 +68,7 @@ struct factor {
     double mean;     /* of diag */
     double absolute; /* damping in force, added to the diagonal */
     bool failed;
+    struct err err; /* of the thread that works on it */
 };
 
 static bool on_device(const struct factor *f)
@@ -97,7 +98,7 @@ static int factor_alloc(struct backend *b, struct factor *f, size_t size, struct
 }
 
 static int factor_init(struct backend *b, struct factor *f, const struct quantizer_hessian *h,
-                       int order, struct err *err)
+                       struct err *err)
 {
     size_t d = h->d, size;
     if (d > UINT32_MAX || !mem_mul(&size, d, d))
@@ -107,11 +108,16 @@ static int factor_init(struct backend *b, struct factor *f, const struct quantiz
     f->diag = mem_array(d, sizeof *f->diag, err);
     f->damped = mem_array(d, sizeof *f->damped, err);
     f->dead = mem_array(d, sizeof *f->dead, err);
-    size_t *first = mem_array(d, sizeof *first, err);
-    int rc = f->column && f->diag && f->damped && f->dead && first ? factor_alloc(b, f, size, err)
-                                                                   : ERR_NOMEM;
-    if (rc < 0)
-        goto cleanup;
+    return f->column && f->diag && f->damped && f->dead ? factor_alloc(b, f, size, err) : ERR_NOMEM;
+}
+
+/* Its diagonal and the order that this gives. */
+static int factor_order(struct factor *f, int order, struct err *err)
+{
+    const struct quantizer_hessian *h = f->h;
+    size_t d = h->d, *first = mem_array(d, sizeof *first, err);
+    if (!first)
+        return ERR_NOMEM;
     for (size_t j = 0; j < d; j++) {
         double value = on_device(f) ? h->diagonal[j] : h->h[j * d + j];
         f->dead[j] = value == 0.0;
@@ -120,10 +126,9 @@ static int factor_init(struct backend *b, struct factor *f, const struct quantiz
         f->mean += f->diag[j] / (double)d;
     }
     /* The same number added everywhere leaves the order as it is. */
-    rc = rounding_order(first, f->diag, d, order, err);
+    int rc = rounding_order(first, f->diag, d, order, err);
     for (size_t j = 0; j < d; j++)
         f->column[d - 1 - j] = (uint32_t)first[j];
-cleanup:
     free(first);
     return rc;
 }
@@ -157,6 +162,33 @@ static void fill_item(void *context, size_t item, size_t worker)
     (void)worker;
     const struct rows_job *j = (const struct rows_job *)context + item;
     factor_fill(j->target, j->first, j->count);
+}
+
+struct order_job {
+    struct factor *factors;
+    int order;
+};
+
+static void order_item(void *context, size_t item, size_t worker)
+{
+    (void)worker;
+    const struct order_job *j = context;
+    struct factor *f = &j->factors[item];
+    (void)!factor_order(f, j->order, &f->err);
+}
+
+static int order_factors(struct backend *b, struct factor *factors, size_t count, int order,
+                         struct err *err)
+{
+    struct order_job job = {factors, order};
+    parallel_for(backend_pool(b), count, order_item, &job);
+    for (size_t i = 0; i < count; i++)
+        if (factors[i].err.code) {
+            if (err)
+                *err = factors[i].err;
+            return factors[i].err.code;
+        }
+    return 0;
 }
 
 /* Appends the blocks of `rows` rows of `target`. */
@@ -335,21 +367,32 @@ struct slice {
     struct backend_sweep *problems;
 };
 
+/* A copy of the weights, also of those that only the device has. */
+static int copy_weights(struct backend *b, struct work *w, struct err *err)
+{
+    size_t count = w->item->rows * w->f->h->d;
+    w->weights = w->live = mem_aligned(count, sizeof *w->live, err);
+    if (!w->live)
+        return ERR_NOMEM;
+    if (!w->item->weights)
+        return b->ops->download(b, w->item->device_weights, 0, w->item->rows, w->live, err);
+    memcpy(w->live, w->item->weights, count * sizeof *w->live);
+    return 0;
+}
+
 /* Inputs that never fire get weight 0, also for the grids that they share. */
-static int drop_dead(struct work *w, struct err *err)
+static int drop_dead(struct backend *b, struct work *w, struct err *err)
 {
     size_t d = w->f->h->d;
     w->weights = w->item->weights;
     if (!w->f->any_dead)
         return 0;
-    w->live = mem_aligned(w->item->rows * d, sizeof *w->live, err);
-    if (!w->live)
-        return ERR_NOMEM;
-    for (size_t r = 0; r < w->item->rows; r++)
+    int rc = copy_weights(b, w, err);
+    for (size_t r = 0; rc == 0 && r < w->item->rows; r++)
         for (size_t j = 0; j < d; j++)
-            w->live[r * d + j] = w->f->dead[j] ? 0.0f : w->item->weights[r * d + j];
-    w->weights = w->live;
-    return 0;
+            if (w->f->dead[j])
+                w->live[r * d + j] = 0.0f;
+    return rc;
 }
 
 static void fit_item(void *context, size_t item, size_t worker)
@@ -361,32 +404,79 @@ static void fit_item(void *context, size_t item, size_t worker)
                          &j->err);
 }
 
-static int fit_grids(struct slice *s, struct err *err)
+/* Of the linears whose weights lie in the host's memory. */
+static int fit_on_host(struct slice *s, struct err *err)
 {
     size_t jobs_count = 0, at = 0;
+    int rc = 0;
+    for (size_t i = 0; i < s->count; i++)
+        jobs_count += s->works[i].weights ? row_blocks(s->items[i].rows) : 0;
+    struct rows_job *jobs = mem_array(jobs_count, sizeof *jobs, err);
+    if (!jobs)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->count; i++)
+        if (s->works[i].weights)
+            at = add_rows(jobs, at, &s->works[i], s->items[i].rows);
+    parallel_for(backend_pool(s->b), jobs_count, fit_item, jobs);
+    for (size_t i = 0; rc == 0 && i < jobs_count; i++)
+        if (jobs[i].err.code)
+            rc = err_set(err, jobs[i].err.code, NULL, "%s", jobs[i].err.message);
+    free(jobs);
+    return rc;
+}
+
+static struct backend_grid grid_problem_of(const struct work *w)
+{
+    struct grid *g = &w->item->grid;
+    return (struct backend_grid){.rows = g->rows,
+                                 .columns = g->columns,
+                                 .grids = g->grids,
+                                 .weights = w->item->device_weights,
+                                 .importance = w->f->diag,
+                                 .member = g->grids == g->groups ? NULL : g->member,
+                                 .start = g->start,
+                                 .max_code = g->max_code,
+                                 .scale = g->scale,
+                                 .zero = g->zero};
+}
+
+/* Of the others. */
+static int fit_on_device(struct slice *s, struct err *err)
+{
+    const struct backend_grid_rule rule = grid_cell_rule(&s->rule->grid);
+    struct backend_grid *problems = mem_array(s->count, sizeof *problems, err);
+    size_t left = 0;
+    if (!problems)
+        return ERR_NOMEM;
+    for (size_t i = 0; i < s->count; i++)
+        if (!s->works[i].weights)
+            problems[left++] = grid_problem_of(&s->works[i]);
+    int rc = left ? s->b->ops->fit_grids(s->b, &rule, problems, left, err) : 0;
+    for (size_t i = 0, at = 0; rc == 0 && i < s->count; i++)
+        if (!s->works[i].weights)
+            s->items[i].infinite = problems[at++].infinite;
+    for (size_t i = 0; rc == 0 && i < s->count; i++)
+        if (s->items[i].infinite)
+            rc = err_set(err, ERR_INPUT, NULL, "linear %zu has a weight that is not finite", i);
+    free(problems);
+    return rc;
+}
+
+static int fit_grids(struct slice *s, struct err *err)
+{
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < s->count; i++) {
         struct work *w = &s->works[i];
         *w = (struct work){.item = &s->items[i],
                            .f = &s->factors[s->items[i].hessian - s->first],
                            .rule = &s->rule->grid};
-        rc = drop_dead(w, err);
+        rc = drop_dead(s->b, w, err);
         if (rc == 0)
             rc = grid_init(&w->item->grid, w->rule, &w->item->bits, w->item->rows, w->f->h->d, err);
-        jobs_count += row_blocks(w->item->rows);
     }
-    struct rows_job *jobs = rc == 0 ? mem_array(jobs_count, sizeof *jobs, err) : NULL;
-    if (rc == 0 && !jobs)
-        rc = ERR_NOMEM;
-    for (size_t i = 0; rc == 0 && i < s->count; i++)
-        at = add_rows(jobs, at, &s->works[i], s->items[i].rows);
     if (rc == 0)
-        parallel_for(backend_pool(s->b), jobs_count, fit_item, jobs);
-    for (size_t i = 0; rc == 0 && i < jobs_count; i++)
-        if (jobs[i].err.code)
-            rc = err_set(err, jobs[i].err.code, NULL, "%s", jobs[i].err.message);
-    free(jobs);
-    return rc;
+        rc = fit_on_host(s, err);
+    return rc == 0 ? fit_on_device(s, err) : rc;
 }
 
 static struct backend_sweep problem_of(struct work *w, enum rounding rounding)
@@ -423,9 +513,11 @@ static int round_items(struct slice *s, enum rounding rounding, struct err *err)
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < s->count; i++) {
         struct work *w = &s->works[i];
-        if (w->f->failed)
+        if (w->f->failed && !w->weights)
+            rc = copy_weights(s->b, w, err);
+        if (rc == 0 && w->f->failed)
             rc = round_plain(s->b, w->item, w->f, w->weights, err);
-        else
+        else if (rc == 0)
             s->problems[left++] = problem_of(w, rounding);
     }
     if (rc == 0)
@@ -475,7 +567,9 @@ static int run_slice(struct slice *s, size_t hessian_count, enum rounding roundi
     s->problems = mem_array(s->count, sizeof *s->problems, err);
     int rc = s->factors && s->works && s->problems ? 0 : ERR_NOMEM;
     for (size_t i = 0; rc == 0 && i < hessian_count; i++)
-        rc = factor_init(s->b, &s->factors[i], &s->hessians[i], s->rule->order, err);
+        rc = factor_init(s->b, &s->factors[i], &s->hessians[i], err);
+    if (rc == 0)
+        rc = order_factors(s->b, s->factors, hessian_count, s->rule->order, err);
     if (rc == 0)
         rc = factorize(s->b, s->rule, s->factors, s->hessians, hessian_count, err);
     for (size_t i = 0; rc == 0 && i < hessian_count; i++)

@@ -8,6 +8,7 @@
 
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
+#include "data/base/parallel.h"
 
 static const size_t config_limit = (size_t)16 << 20;
 static const size_t copy_limit = (size_t)256 << 20;
@@ -88,10 +89,57 @@ int writer_list_encode(struct writer_list *list, size_t i, enum pass_format form
     return f->encode(&item->tensors, p, linear, f->checkpoint, dtype, err);
 }
 
+void writer_list_defer(struct writer_list *list, size_t i, struct packed_linear *p,
+                       const char *linear, enum dtype dtype)
+{
+    struct writer_linear *item = &list->items[i];
+    *item = (struct writer_linear){.deferred = true, .packed = *p, .dtype = dtype};
+    snprintf(item->name, sizeof item->name, "%s", linear);
+    *p = (struct packed_linear){0};
+}
+
+struct encode_job {
+    struct writer_list *list;
+    enum pass_format format;
+    struct err *err; /* [list->count] */
+};
+
+static void encode_item(void *context, size_t i, size_t worker)
+{
+    (void)worker;
+    const struct encode_job *job = context;
+    struct writer_linear *item = &job->list->items[i];
+    const struct writer_format *f = &writer_formats[job->format];
+    if (!item->deferred || f->encode(&item->tensors, &item->packed, item->name, f->checkpoint,
+                                     item->dtype, &job->err[i]) < 0)
+        return;
+    item->deferred = false;
+    packed_release(&item->packed);
+}
+
+int writer_list_encode_deferred(struct writer_list *list, enum pass_format format,
+                                struct parallel *pool, struct err *err)
+{
+    struct encode_job job = {list, format, mem_array(list->count, sizeof *job.err, err)};
+    if (!job.err)
+        return ERR_NOMEM;
+    parallel_for(pool, list->count, encode_item, &job);
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < list->count; i++) {
+        rc = (int)job.err[i].code;
+        if (rc && err)
+            *err = job.err[i];
+    }
+    free(job.err);
+    return rc;
+}
+
 void writer_list_release(struct writer_list *list)
 {
-    for (size_t i = 0; i < list->count; i++)
+    for (size_t i = 0; i < list->count; i++) {
         packed_tensors_release(&list->items[i].tensors);
+        packed_release(&list->items[i].packed);
+    }
     free(list->items);
     *list = (struct writer_list){0};
 }

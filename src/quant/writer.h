@@ -26,10 +26,13 @@ struct writer_format {
 
 extern const struct writer_format writer_formats[PASS_FORMAT_COUNT];
 
-/* The encoded linears of one layer. */
+/* The linears of one layer. */
 struct writer_linear {
     char name[MODEL_NAME_MAX];
-    struct packed_tensors tensors;
+    struct packed_tensors tensors; /* encoded, unless it is deferred: */
+    bool deferred;
+    struct packed_linear packed;
+    enum dtype dtype;
 };
 
 struct writer_list {
@@ -44,6 +47,12 @@ ERR_CHECK int writer_list_reserve(struct writer_list *list, size_t more, struct 
 ERR_CHECK int writer_list_encode(struct writer_list *list, size_t i, enum pass_format format,
                                  const struct packed_linear *p, const char *linear,
                                  enum dtype dtype, struct err *err);
+/* The same later, by writer_list_encode_deferred(). Takes *p over. */
+void writer_list_defer(struct writer_list *list, size_t i, struct packed_linear *p,
+                       const char *linear, enum dtype dtype);
+/* Encodes those that were deferred, on the threads of `pool` (may be NULL). */
+ERR_CHECK int writer_list_encode_deferred(struct writer_list *list, enum pass_format format,
+                                          struct parallel *pool, struct err *err);
 void writer_list_release(struct writer_list *list);
 
 enum { WRITER_NAME_MAX = 64 };

@@ -1,6 +1,7 @@
 #include "tests/src/quant_run.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -138,6 +139,32 @@ void quant_run_pass(struct quant_run *r)
 static int by_name(const void *a, const void *b)
 {
     return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+void quant_run_copy_model(char out[128], const struct quant_run *r)
+{
+    char command[1024];
+    snprintf(out, 128, "%s/model", r->folder);
+    snprintf(command, sizeof command, "cp -r '%s' '%s' && chmod -R u+w '%s'",
+             checkpoint_dir(r->model.checkpoint), out, out);
+    assert_int_equal(system(command), 0);
+}
+
+void quant_run_patch(struct quant_run *r, const char *tensor, size_t row, size_t column,
+                     uint16_t value)
+{
+    char folder[128], path[256];
+    struct err err = {0};
+    quant_run_copy_model(folder, r);
+    const struct tensor_info *t = checkpoint_find(r->model.checkpoint, tensor);
+    assert_non_null(t);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    off_t at = (off_t)(t->begin + 2 * (row * t->shape[1] + column));
+    assert_int_equal(pwrite(fd, &value, 2, at), 2);
+    close(fd);
+    check(model_open(&r->model, folder, &err), &err);
 }
 
 void quant_run_hash(char out[HASH_HEX_SIZE], const char *folder)

@@ -31,6 +31,13 @@ void quant_run_pass(struct quant_run *r);
 /* Its return code, for passes that shall fail. */
 int quant_run_try(struct quant_run *r, struct err *err);
 
+/* A copy of the model's folder that can be changed. */
+void quant_run_copy_model(char out[128], const struct quant_run *r);
+/* r->model becomes such a copy with other two bytes at [row][column] of a tensor; the caller keeps
+ * the original, releases the copy and puts the original back. */
+void quant_run_patch(struct quant_run *r, const char *tensor, size_t row, size_t column,
+                     uint16_t value);
+
 /* One hash over names and bytes of all files in a folder. */
 void quant_run_hash(char out[HASH_HEX_SIZE], const char *folder);
 void quant_run_remove(const char *folder);

@@ -64,6 +64,27 @@ static void test_half_scales_are_numbers_that_fp16_holds(void **state)
     grid_release(&g);
 }
 
+/* Every number of fp16, what lies halfway to the next, and their neighbours in float32. */
+static void test_stored_scales_are_rounded_as_files_round_them(void **state)
+{
+    (void)state;
+    for (uint32_t bits = 0; bits < 0x7c00; bits++) {
+        float value = dtype_f16_to_float((uint16_t)bits);
+        float middle = (value + dtype_f16_to_float((uint16_t)(bits + 1))) / 2.0f;
+        if (bits == 0x7bff)
+            middle = 65520.0f;
+        const float tried[] = {value, nextafterf(value, INFINITY), nextafterf(middle, 0.0f), middle,
+                               nextafterf(middle, INFINITY)};
+        for (size_t i = 0; i < 5; i++) {
+            double want = (double)dtype_f16_to_float(dtype_float_to_f16(tried[i]));
+            want = want > 0.0 ? fmin(want, 65504.0) : 0x1p-24;
+            assert_true(grid_stored_scale((double)tried[i], true) == want);
+        }
+    }
+    assert_true(grid_stored_scale(1e300, true) == 65504.0);
+    assert_true(grid_stored_scale(0.1, false) == 0.1);
+}
+
 static void test_zero_point_of_zero_is_shifted_and_the_range_still_covered(void **state)
 {
     (void)state;
@@ -138,6 +159,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_scales_and_zero_points_are_the_golden_ones),
         cmocka_unit_test(test_half_scales_are_numbers_that_fp16_holds),
+        cmocka_unit_test(test_stored_scales_are_rounded_as_files_round_them),
         cmocka_unit_test(test_zero_point_of_zero_is_shifted_and_the_range_still_covered),
         cmocka_unit_test(test_group_of_zeros_rounds_to_exact_zeros),
         cmocka_unit_test(test_search_never_raises_the_weighted_error),

@@ -35,16 +35,6 @@ static bool exists(const char *folder, const char *name)
 
 /* --- Formats --- */
 
-/* A copy of the model's folder that can be changed. */
-static void copy_model(char out[128], const struct quant_run *r)
-{
-    char command[1024];
-    snprintf(out, 128, "%s/model", r->folder);
-    snprintf(command, sizeof command, "cp -r '%s' '%s' && chmod -R u+w '%s'",
-             checkpoint_dir(r->model.checkpoint), out, out);
-    assert_int_equal(system(command), 0);
-}
-
 static double format_perplexity(struct quant_run *r, enum pass_format format)
 {
     quant_run_remove(r->out);
@@ -120,7 +110,7 @@ static void make_dense(char folder[128], const struct quant_run *r)
         values[i] = dtype_float_to_bf16(((float)(random >> 16) / 32768.0f - 1.0f) * 0.05f);
     }
     char single[256];
-    copy_model(folder, r);
+    quant_run_copy_model(folder, r);
     snprintf(single, sizeof single, "%s/model.safetensors", folder);
     snprintf(path, sizeof path, "%s/experts.safetensors", folder);
     assert_int_equal(rename(single, path), 0);
@@ -438,33 +428,15 @@ static void test_killed_run_resumes_to_the_same_bytes(void **state)
 
 /* --- Degenerate inputs --- */
 
-/* Bytes of one tensor changed. */
-static void patch(const char *folder, const struct tensor_info *t, size_t element, uint16_t value)
-{
-    char path[256];
-    snprintf(path, sizeof path, "%s/model.safetensors", folder);
-    int fd = open(path, O_WRONLY);
-    assert_true(fd >= 0);
-    assert_int_equal(pwrite(fd, &value, 2, (off_t)(t->begin + 2 * element)), 2);
-    close(fd);
-}
-
 static void test_weight_that_is_not_finite_is_named(void **state)
 {
     (void)state;
     struct quant_run r;
     struct err err = {0};
-    char folder[128];
     quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
-    copy_model(folder, &r);
-    const struct tensor_info *t =
-        checkpoint_find(r.model.checkpoint, "model.layers.0.mlp.experts.3.down_proj.weight");
-    assert_non_null(t);
-    patch(folder, t, 2 * t->shape[1] + 5, 0x7fc0);
     struct model original = r.model;
-    assert_int_equal(model_open(&r.model, folder, &err), 0);
+    quant_run_patch(&r, "model.layers.0.mlp.experts.3.down_proj.weight", 2, 5, 0x7fc0);
     r.options.resume = true;
-    err_clear(&err);
     int rc = quant_run_try(&r, &err);
     assert_int_equal(rc, ERR_INPUT);
     assert_string_equal(err.message,

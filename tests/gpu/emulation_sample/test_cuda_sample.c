@@ -130,12 +130,31 @@ static void test_hessians_on_the_device_give_the_bytes_of_the_hosts(void **state
     check_stay("gptq-3", NULL, 0);
     check_stay("moqa", "channel_score=hessian,bits_attention=4", 0);
     check_stay("rtn-3", NULL, 0);
+    check_stay("gptq-2", "scale_search=on,grid=symmetric", 0);
 }
 
 static void test_hessians_that_have_no_factor_are_fetched_for_plain_rounding(void **state)
 {
     (void)state;
     check_stay("gptq-2", "damping=0,shrink=0", 10);
+}
+
+/* Weights that do not come back to the host are looked at on the device; the file says which. */
+static void test_hessians_on_the_device_name_a_weight_that_is_not_finite(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    quant_run_open(&r, "tiny-olmoe", "gptq-4", 1, 1);
+    r.options.window = 64;
+    struct model original = r.model;
+    quant_run_patch(&r, "model.layers.0.mlp.experts.2.up_proj.weight", 3, 7, 0x7f80);
+    assert_int_equal(quant_run_try(&r, &err), ERR_INPUT);
+    assert_string_equal(err.message, "tensor \"model.layers.0.mlp.experts.2.up_proj.weight\": the "
+                                     "value at [3][7] is not finite");
+    model_release(&r.model);
+    r.model = original;
+    quant_run_close(&r);
 }
 
 int main(int argc, char **argv)
@@ -146,6 +165,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_the_originals_perplexity_is_the_cpus_within_half_a_per_mille),
         cmocka_unit_test(test_a_quantized_model_is_as_good_within_half_a_per_cent),
         cmocka_unit_test(test_hessians_on_the_device_give_the_bytes_of_the_hosts),
+        cmocka_unit_test(test_hessians_on_the_device_name_a_weight_that_is_not_finite),
         cmocka_unit_test(test_hessians_that_have_no_factor_are_fetched_for_plain_rounding),
     };
     return cmocka_run_group_tests(tests, make_cpu, free_cpu);

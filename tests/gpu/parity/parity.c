@@ -8,8 +8,9 @@
 
 #include "parity_trial.h"
 
-static const struct parity_family *const families[] = {
-    &parity_forward, &parity_experts, &parity_calibrate, &parity_factor, &parity_sweep};
+static const struct parity_family *const families[] = {&parity_forward,   &parity_experts,
+                                                       &parity_calibrate, &parity_factor,
+                                                       &parity_grid,      &parity_sweep};
 enum { FAMILIES = sizeof families / sizeof *families };
 
 size_t parity_count(void)

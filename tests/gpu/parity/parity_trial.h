@@ -37,7 +37,7 @@ struct parity_family {
     size_t count;
 };
 extern const struct parity_family parity_forward, parity_experts, parity_calibrate, parity_factor,
-    parity_sweep;
+    parity_grid, parity_sweep;
 #define PARITY_FAMILY(cases)                   \
     {                                          \
         cases, sizeof(cases) / sizeof *(cases) \
