@@ -8,6 +8,7 @@
 #include "src/cli/cli.h"
 #include "src/cli/cli_device.h"
 #include "src/cli/cli_progress.h"
+#include "src/eval/divergence.h"
 #include "src/eval/eval_json.h"
 #include "src/eval/task.h"
 #include "src/model/texts.h"
@@ -15,7 +16,7 @@
 enum { SHOWN_MAX = 256 };
 
 struct arguments {
-    const char *model, *task, *data, *progress;
+    const char *model, *original, *task, *data, *progress;
     struct cli_device device;
     struct cli_list text;
     struct cli_count window, samples;
@@ -25,6 +26,8 @@ struct arguments {
 static const struct cli_option options[] = {
     {"text", 't', "FILE...", CLI_LIST, offsetof(struct arguments, text), false,
      "perplexity on these texts, joined in this order"},
+    {"original", 'o', "DIR", CLI_TEXT, offsetof(struct arguments, original), false,
+     "with --text: also how far the output is from that of this model"},
     {"task", 0, "NAME", CLI_TEXT, offsetof(struct arguments, task), false,
      "a zero-shot task: arc_easy, arc_challenge, piqa, rte, copa, cb; or pairs"},
     {"data", 'd', "FILE", CLI_TEXT, offsetof(struct arguments, data), false,
@@ -53,6 +56,7 @@ const struct cli_spec cmd_eval_spec = {
     "task. MODEL is a checkpoint folder, plain or quantized (moqa, gptq).",
     "  moqa eval OLMoE-1B-7B --text wiki.txt\n"
     "  moqa eval OLMoE-moqa --text wiki.txt --window 512 --json\n"
+    "  moqa eval OLMoE-moqa --text wiki.txt --original OLMoE-1B-7B\n"
     "  moqa eval OLMoE-moqa --task arc_easy --data ARC-Easy-Test.jsonl\n"
     "  moqa eval OLMoE-moqa --task piqa --data piqa.jsonl --json --details > piqa.json\n",
     options,
@@ -72,20 +76,49 @@ static int print_json(json_t *object, struct err *err)
 
 /* --- Perplexity --- */
 
-static int print_perplexity(const struct perplexity *p, bool as_json, struct err *err)
+/* d: NULL where no original was given. */
+static int print_text(const struct perplexity *p, const struct divergence *d, struct err *err)
 {
     char line[256];
+    snprintf(line, sizeof line,
+             "perplexity %.6f  (%zu windows of %zu tokens, %zu predicted, %.2f s)\n", p->value,
+             p->windows, p->window, p->predicted, p->seconds);
+    int rc = cli_print(line, err);
+    if (rc < 0 || !d)
+        return rc;
+    snprintf(line, sizeof line,
+             "divergence %.6f \u00b1 %.6f  (from the original's output, a token, %.2f s)\n",
+             d->mean, d->error, d->seconds);
+    return cli_print(line, err);
+}
+
+static int print_text_json(const struct perplexity *p, const struct divergence *d, struct err *err)
+{
     json_t *object = NULL;
-    if (!as_json) {
-        snprintf(line, sizeof line,
-                 "perplexity %.6f  (%zu windows of %zu tokens, %zu predicted, %.2f s)\n", p->value,
-                 p->windows, p->window, p->predicted, p->seconds);
-        return cli_print(line, err);
-    }
     int rc = eval_json(&object, p, err);
+    if (rc == 0 && d &&
+        (json_object_set_new(object, "divergence", json_real(d->mean)) < 0 ||
+         json_object_set_new(object, "divergence_error", json_real(d->error)) < 0 ||
+         json_object_set_new(object, "divergence_seconds", json_real(d->seconds)) < 0))
+        rc = err_set(err, ERR_NOMEM, NULL, "no memory for JSON");
     if (rc == 0)
         rc = print_json(object, err);
     json_decref(object);
+    return rc;
+}
+
+static int diverge(struct divergence *out, const struct arguments *a, const struct model *m,
+                   struct device *d, const struct token_ids *ids, size_t window,
+                   struct progress *progress, struct err *err)
+{
+    struct model original = {0};
+    int rc = model_open(&original, a->original, err);
+    if (rc == 0)
+        do
+            rc = divergence_run(out, m, &original, d->backend, ids->data, ids->count, window,
+                                a->samples.value, progress, err);
+        while (rc < 0 && device_recover(d, rc, err));
+    model_release(&original);
     return rc;
 }
 
@@ -94,6 +127,7 @@ static int run_texts(const struct arguments *a, const struct model *m, struct de
 {
     struct token_ids ids = {0};
     struct perplexity result;
+    struct divergence divergence, *apart = a->original ? &divergence : NULL;
     size_t window;
     int rc = calibration_window(&window, m->config, a->window.value, err);
     if (rc == 0)
@@ -103,8 +137,10 @@ static int run_texts(const struct arguments *a, const struct model *m, struct de
             rc = perplexity_run(&result, m, d->backend, ids.data, ids.count, window,
                                 a->samples.value, NULL, progress, err);
         while (rc < 0 && device_recover(d, rc, err));
+    if (rc == 0 && apart)
+        rc = diverge(apart, a, m, d, &ids, window, progress, err);
     if (rc == 0)
-        rc = print_perplexity(&result, a->json, err);
+        rc = a->json ? print_text_json(&result, apart, err) : print_text(&result, apart, err);
     token_ids_release(&ids);
     return rc;
 }
@@ -180,6 +216,8 @@ static int check_task(const struct arguments *a, struct err *err)
         return err_set(err, ERR_USAGE, NULL, "expected --text FILE... or --task NAME --data FILE");
     if (a->task && a->text.count)
         return err_set(err, ERR_USAGE, NULL, "--text and --task are two evaluations: choose one");
+    if (a->task && a->original)
+        return err_set(err, ERR_USAGE, NULL, "--original belongs to --text");
     if (a->task && !a->data)
         return err_set(err, ERR_USAGE, NULL, "--task %s needs its questions: --data FILE", a->task);
     if (!a->task && (a->data || a->details))

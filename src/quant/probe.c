@@ -4,7 +4,7 @@
 #include <stdlib.h>
 
 #include "data/base/mem.h"
-#include "data/base/parallel.h"
+#include "src/eval/divergence.h"
 
 size_t probe_positions(const struct probe *p)
 {
@@ -108,36 +108,6 @@ int probe_mlp_quantized(struct probe *p, const struct model_layer *l, size_t moe
     return forward_mlp(p->copy[moe], l, NULL, true, err);
 }
 
-/* Rows of logits of the original and of a copy. */
-struct rows_job {
-    const float *original, *copy; /* [rows][vocab] */
-    size_t vocab;
-    double *divergence; /* [rows] */
-};
-
-static double log_sum(const float *x, size_t count)
-{
-    double most = (double)x[0], sum = 0;
-    for (size_t i = 1; i < count; i++)
-        most = fmax(most, (double)x[i]);
-    for (size_t i = 0; i < count; i++)
-        sum += exp((double)x[i] - most);
-    return most + log(sum);
-}
-
-static void diverge_row(void *context, size_t row, size_t worker)
-{
-    (void)worker;
-    const struct rows_job *j = context;
-    const float *p = j->original + row * j->vocab, *q = j->copy + row * j->vocab;
-    double lp = log_sum(p, j->vocab), lq = log_sum(q, j->vocab), sum = 0;
-    for (size_t i = 0; i < j->vocab; i++) {
-        double log_p = (double)p[i] - lp, log_q = (double)q[i] - lq;
-        sum += exp(log_p) * (log_p - log_q);
-    }
-    j->divergence[row] = sum;
-}
-
 int probe_divergence(struct probe *p, double *divergence, struct err *err)
 {
     size_t vocab = p->model->config->vocab;
@@ -145,7 +115,6 @@ int probe_divergence(struct probe *p, double *divergence, struct err *err)
     float *copy = mem_array(p->window, vocab * sizeof *copy, err);
     double *row = mem_array(p->window, sizeof *row, err);
     int rc = original && copy && row ? 0 : ERR_NOMEM;
-    struct rows_job job = {original, copy, vocab, row};
     for (size_t i = 0; i < p->layers; i++)
         divergence[i] = 0;
     for (size_t w = 0; rc == 0 && w < p->windows; w++) {
@@ -154,7 +123,7 @@ int probe_divergence(struct probe *p, double *divergence, struct err *err)
             rc = forward_logits(p->copy[i], w, p->window, copy, err);
             if (rc < 0)
                 break;
-            parallel_for(backend_pool(p->b), p->window, diverge_row, &job);
+            divergence_rows(row, original, copy, p->window, vocab, backend_pool(p->b));
             for (size_t r = 0; r < p->window; r++)
                 divergence[i] += row[r] / (double)probe_positions(p);
         }

@@ -64,6 +64,12 @@ expect 'an output that exists is refused' 2 'exists' quantize "$work/moqa.json" 
 expect 'inspect the checkpoint' 0 '^quantization +moqa' "$MOQA" inspect "$work/moqa"
 check 'perplexity of the moqa plan as numpy found it' \
     within "$(perplexity "$work/moqa" --text "${evaluation[@]}" --window 256)" 67.60561907650654 0.01
+expect 'and how far it is from the original' 0 'divergence 0\.0[0-9]+ ± 0\.00' \
+    "$MOQA" eval "$work/moqa" --text "${evaluation[0]}" --window 256 --samples 8 --original "$sample_model"
+expect 'as JSON, too' 0 '"divergence":0\.0[0-9]+,"divergence_error":0\.00' \
+    "$MOQA" eval "$work/moqa" --text "${evaluation[0]}" --window 256 --samples 8 --original "$sample_model" --json
+expect 'of a task there is none' 2 'original belongs to --text' \
+    "$MOQA" eval "$work/moqa" --task piqa --data none.jsonl --original "$sample_model"
 
 for format in gptq gptq_v2 hf; do
     expect "quantize to $format" 0 "wrote $work/$format" quantize "$work/gptq3.json" "$work/$format" --format $format
