@@ -1,5 +1,5 @@
 /*
- * The widths that cost the least loss within a budget: one choice for every item, the sum of the
+ * The choices that cost the least loss within a budget: one choice for every item, the sum of the
  * costs at most the budget, the sum of the losses as small as it can be (the multiple-choice
  * knapsack problem).
  *
@@ -17,7 +17,7 @@
 
 #include "data/base/err.h"
 
-enum { ALLOCATE_CHOICES_MAX = 8 };
+enum { ALLOCATE_CHOICES_MAX = 24 };
 
 /* Tables are [items][choices]. Costs in any unit, below 2^62 in sum; losses finite. */
 struct allocate_problem {

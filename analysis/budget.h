@@ -16,10 +16,14 @@
 enum budget_grain {
     BUDGET_LINEARS, /* gate, up and down of an expert may differ */
     BUDGET_EXPERTS,
+    BUDGET_CHANNELS, /* and each may have mixed channels; the losses must know some */
     BUDGET_GRAINS
 };
 
-extern const char *const budget_grain_names[BUDGET_GRAINS]; /* "linear", "expert" */
+/* "linear", "expert", "channel" */
+extern const char *const budget_grain_names[BUDGET_GRAINS];
+/* False for an unknown name. */
+bool budget_grain_find(enum budget_grain *out, const char *name);
 
 struct budget_options {
     enum budget_grain grain;
@@ -32,13 +36,21 @@ struct budget_options {
 
 void budget_defaults(struct budget_options *o);
 
+/* What a linear can have: a width, and the share of its inputs at the channels' bits. */
+struct budget_choice {
+    unsigned bits;
+    double share;              /* 0: no mixed channels */
+    size_t width, share_index; /* in the losses; width: none at 16 bits */
+};
+
 struct budget {
     struct allocate_problem problem;
     uint64_t *cost; /* in bits */
     double *loss;
     bool *allowed;
     uint8_t *choice; /* [items] */
-    unsigned width[ALLOCATE_CHOICES_MAX];
+    struct budget_choice offer[ALLOCATE_CHOICES_MAX];
+    size_t hidden, expert_size; /* inputs of gate and up, and of down, of a routed expert */
     size_t layers, units,
         parts; /* units a layer: experts and the shared one; parts: items a unit */
     bool shared;
@@ -46,20 +58,22 @@ struct budget {
     struct allocate_result result;
 };
 
-/* plan: shape, settings (group size) and significance; its bits are not looked at. */
+/* plan: shape, settings (group size) and significance; its bits are not looked at. ERR_USAGE where
+ * channels shall be chosen and the losses know none that the settings choose. */
 ERR_CHECK int budget_init(struct budget *b, const struct plan *plan, const struct losses *losses,
                           const struct model_config *config, const struct budget_options *options,
                           struct err *err);
 void budget_release(struct budget *b);
 
-/* Average bits a weight -> the plan's bits; channels are removed. With options.bytes the budget is
+/* Average bits a weight -> the plan's bits and channels. With options.bytes the budget is
  * `bits` times the number of weights, too: 8 * bytes / b.weights. ERR_USAGE where the narrowest
  * widths do not fit. */
 ERR_CHECK int budget_solve(struct budget *b, struct plan *plan, double bits, struct err *err);
 
-/* Rise of the mean negative log-likelihood that the losses predict for any plan. Mixed channels
- * count by their share of the inputs, as if they were any; the pass takes those that lose most.
- * False where the plan has a width that was not measured. */
+/* Rise of the mean negative log-likelihood that the losses predict for any plan. With mixed
+ * channels a linear's loss lies on the straight lines between the shares that were measured; from
+ * the last of them, or where the plan's channels are chosen in another way from none, to all inputs
+ * at the channels' bits. False where the plan has a width that was not measured. */
 bool budget_predict(double *rise, const struct plan *plan, const struct losses *losses,
                     const struct model_config *config);
 /* The same for all experts, shared ones too, at one width. */

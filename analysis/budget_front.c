@@ -1,12 +1,10 @@
 /* What losses predict for plans, and for the plans of all budgets. */
-#include "analysis/budget.h"
+#include "analysis/budget_internal.h"
 
 #include <math.h>
 #include <stdlib.h>
 
 #include "data/base/mem.h"
-
-enum { WHOLE = 16 };
 
 /* --- Prediction --- */
 
@@ -19,27 +17,69 @@ static bool loss_at(double *out, const struct losses *l, const struct losses_exp
             *out = x->loss[linear][w];
             return true;
         }
-    return bits == WHOLE;
+    return bits == BUDGET_WHOLE;
 }
 
-/* Adds the loss of a linear of a routed expert, `channels` of whose `inputs` have their own width.
- */
+/* A linear's loss with some of its inputs as channels. */
+struct point {
+    size_t channels;
+    double loss;
+};
+
+static double line(const struct point *a, const struct point *b, size_t channels)
+{
+    double part = b->channels > a->channels
+                      ? (double)(channels - a->channels) / (double)(b->channels - a->channels)
+                      : 0;
+    return (1 - part) * a->loss + part * b->loss;
+}
+
+/* Loss at some number of channels: straight lines through the measured ones. False where it lies
+ * behind the last of them. */
+static bool loss_between(double *out, const struct losses *l, const struct losses_expert *x,
+                         size_t linear, unsigned bits, size_t channels, size_t inputs,
+                         struct point *last)
+{
+    size_t w = 0;
+    while (w < losses_channel_widths(l) && l->widths[w] != bits)
+        w++;
+    for (size_t s = 0; w < losses_channel_widths(l) && s < l->shares_count; s++) {
+        struct point p = {losses_channels(l->shares[s], inputs), x->channel_loss[linear][w][s]};
+        if (channels <= p.channels) {
+            *out = line(last, &p, channels);
+            return true;
+        }
+        *last = p;
+    }
+    return false;
+}
+
+/* Adds the loss of a linear of a routed expert. measured: the losses know its channels. */
 static bool add_linear(double *sum, const struct losses *l, const struct losses_expert *x,
                        const struct plan *p, const struct plan_expert *planned,
-                       enum plan_linear linear, size_t inputs)
+                       enum plan_linear linear, size_t inputs, bool measured)
 {
+    unsigned bits = plan_expert_bits(planned, linear);
     size_t channels = planned->channels[linear];
-    double part = inputs ? (double)channels / (double)inputs : 0, narrow, wide = 0;
-    if (!loss_at(&narrow, l, x, linear, plan_expert_bits(planned, linear)) ||
-        (channels && !loss_at(&wide, l, x, linear, p->settings.bits_channel)))
+    struct point last = {0}, all = {.channels = inputs};
+    double loss;
+    if (!loss_at(&last.loss, l, x, linear, bits))
         return false;
-    *sum += (1 - part) * narrow + part * wide;
+    if (channels == 0)
+        loss = last.loss;
+    else if (!measured || !loss_between(&loss, l, x, linear, bits, channels, inputs, &last)) {
+        if (!loss_at(&all.loss, l, x, linear, p->settings.bits_channel))
+            return false;
+        loss = line(&last, &all, channels);
+    }
+    *sum += loss;
     return true;
 }
 
 bool budget_predict(double *rise, const struct plan *plan, const struct losses *losses,
                     const struct model_config *config)
 {
+    bool measured = losses_check_channels(losses, NULL, &plan->settings, NULL) == 0;
     *rise = 0;
     for (size_t i = 0; i < losses->layers_count; i++) {
         const struct losses_layer *m = &losses->layers[i];
@@ -49,7 +89,7 @@ bool budget_predict(double *rise, const struct plan *plan, const struct losses *
             size_t inputs = linear == PLAN_DOWN ? config->expert_size : config->hidden;
             for (size_t e = 0; e < losses->experts; e++)
                 if (!add_linear(&sum, losses, &m->experts[e], plan, &plan->layers[i].experts[e],
-                                linear, inputs))
+                                linear, inputs, measured))
                     return false;
             if (!loss_at(&shared, losses, &m->shared, k,
                          plan_shared_bits(plan, &plan->layers[i], linear)))
@@ -89,8 +129,8 @@ static double item_rise(const struct budget *b, const struct losses *l, size_t i
     const struct losses_layer *m = &l->layers[layer];
     const struct losses_expert *x = unit < l->experts ? &m->experts[unit] : &m->shared;
     double sum = 0;
-    for (size_t k = part * each; choice < l->widths_count && k < (part + 1) * each; k++)
-        sum += x->loss[k][choice];
+    for (size_t k = part * each; k < (part + 1) * each; k++)
+        sum += budget_choice_loss(&b->offer[choice], x, k);
     return sum * m->sensitivity;
 }
 
@@ -144,7 +184,7 @@ bool budget_uniform_bits(double *bits, const struct budget *b, unsigned width)
 {
     size_t choice = 0;
     double cost = 0;
-    while (choice < b->problem.choices && b->width[choice] != width)
+    while (choice < b->problem.choices && b->offer[choice].bits != width)
         choice++;
     if (choice == b->problem.choices)
         return false;

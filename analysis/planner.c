@@ -74,6 +74,8 @@ static int assign_budget(const struct planner_job *j, struct err *err)
     int rc = losses_check_model(r->losses, r->losses_path, j->config, err);
     if (rc == 0)
         rc = losses_check_settings(r->losses, r->losses_path, &j->plan->settings, err);
+    if (rc == 0 && o.grain == BUDGET_CHANNELS)
+        rc = losses_check_channels(r->losses, r->losses_path, &j->plan->settings, err);
     if (rc < 0)
         return rc;
     o.pins = r->pins.bits;

@@ -76,6 +76,27 @@ bool losses_are_shares(const double *shares, size_t count)
     return count <= LOSSES_SHARES_MAX;
 }
 
+int losses_parse_shares(double shares[LOSSES_SHARES_MAX], size_t *count, const char *name,
+                        const char *text, struct err *err)
+{
+    const char *at = text;
+    bool legal = *text;
+    for (*count = 0; legal && *at;) {
+        char *end;
+        double share = strtod(at, &end);
+        legal =
+            end != at && (*end == '\0' || (*end == ',' && end[1])) && *count < LOSSES_SHARES_MAX;
+        if (legal)
+            shares[(*count)++] = share;
+        at = *end == ',' ? end + 1 : end;
+    }
+    if (legal && losses_are_shares(shares, *count))
+        return 0;
+    return err_set(err, ERR_USAGE, NULL,
+                   "%s: found \"%s\", expected 1 to %d shares above 0, at most 0.5, rising", name,
+                   text, LOSSES_SHARES_MAX);
+}
+
 /* The first setting of a list in which two differ, or NULL. */
 static const char *differing_setting(const char *const *names, const struct settings *a,
                                      const struct settings *b, char in_a[SETTING_TEXT],
@@ -114,7 +135,7 @@ int losses_check_channels(const struct losses *l, const char *file, const struct
 {
     if (losses_channel_widths(l) == 0)
         return err_set(err, ERR_USAGE, file,
-                       "the losses were measured without mixed channels (moqa losses --channels)");
+                       "measured without mixed channels; moqa losses --channels measures them");
     return check_settings(l, file, channel_settings, s, err);
 }
 

@@ -64,6 +64,9 @@ size_t losses_channels(double share, size_t inputs);
 size_t losses_channel_widths(const struct losses *l);
 /* Shares as a measurement takes them: at most LOSSES_SHARES_MAX, rising, above 0, at most half. */
 bool losses_are_shares(const double *shares, size_t count);
+/* "0.125,0.25"; `name` is what an error calls it. */
+ERR_CHECK int losses_parse_shares(double shares[LOSSES_SHARES_MAX], size_t *count, const char *name,
+                                  const char *text, struct err *err);
 
 /* ERR_INPUT naming what differs unless both were made by the same measurement (model, calibration,
  * widths, channels, settings of the quantization). */

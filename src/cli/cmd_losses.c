@@ -77,27 +77,6 @@ static int parse_widths(unsigned out[LOSSES_WIDTHS_MAX], size_t *count, const ch
     return *count ? 0 : err_set(err, ERR_USAGE, NULL, "--widths: found nothing");
 }
 
-/* "0.03,0.0625": at most LOSSES_SHARES_MAX, rising; none without the option. */
-static int parse_shares(double out[LOSSES_SHARES_MAX], size_t *count, const char *text,
-                        struct err *err)
-{
-    const char *at = text ? text : "";
-    bool legal = !text || *text;
-    for (*count = 0; legal && *at; at = *at ? at + 1 : at) {
-        char *end;
-        double share = strtod(at, &end);
-        legal = end != at && (*end == ',' || *end == '\0') && *count < LOSSES_SHARES_MAX;
-        if (legal)
-            out[(*count)++] = share;
-        at = end;
-    }
-    if (legal && losses_are_shares(out, *count))
-        return 0;
-    return err_set(err, ERR_USAGE, NULL,
-                   "--channels: found \"%s\", expected 1 to %d shares above 0, at most 0.5, rising",
-                   text, LOSSES_SHARES_MAX);
-}
-
 static int measure(const struct arguments *a, const struct settings *settings,
                    struct progress *progress, struct err *err)
 {
@@ -114,8 +93,8 @@ static int measure(const struct arguments *a, const struct settings *settings,
     int rc = cli_device_request(&r.device, &a->device, err);
     if (rc == 0)
         rc = parse_widths(widths, &r.widths_count, a->widths, err);
-    if (rc == 0)
-        rc = parse_shares(shares, &r.shares_count, a->channels, err);
+    if (rc == 0 && a->channels)
+        rc = losses_parse_shares(shares, &r.shares_count, "--channels", a->channels, err);
     return rc == 0 ? losses_run(&r, err) : rc;
 }
 

@@ -31,7 +31,8 @@ static const struct cli_option options[] = {
     {"losses", 'l', "LOSSES", CLI_TEXT, offsetof(struct arguments, losses), false,
      "measured losses (moqa losses), which budget needs"},
     {"grain", 0, "GRAIN", CLI_TEXT, offsetof(struct arguments, grain), false,
-     "budget: linear (default; gate, up and down may differ) or expert"},
+     "budget: linear (default; gate, up and down may differ), expert, or channel (linears may also "
+     "have mixed channels; needs losses --channels)"},
     {"sensitivity", 0, "P", CLI_REAL, offsetof(struct arguments, sensitivity), false,
      "budget: power of the layers' measured effect (0.75); 0: all layers alike"},
     {"significance", 0, "P", CLI_REAL, offsetof(struct arguments, significance), false,
@@ -99,14 +100,10 @@ static int parse_pins(uint8_t **out, const struct arguments *a, const struct ses
 
 static int parse_grain(enum budget_grain *out, const char *name, struct err *err)
 {
-    for (int i = 0; name && i < BUDGET_GRAINS; i++)
-        if (strcmp(name, budget_grain_names[i]) == 0) {
-            *out = (enum budget_grain)i;
-            return 0;
-        }
-    return name ? err_set(err, ERR_USAGE, NULL, "--grain: found \"%s\", expected linear or expert",
-                          name)
-                : 0;
+    return !name || budget_grain_find(out, name)
+               ? 0
+               : err_set(err, ERR_USAGE, NULL,
+                         "--grain: found \"%s\", expected linear, expert or channel", name);
 }
 
 /* What is told beside the plan. */
@@ -178,9 +175,11 @@ static int make(struct plan *plan, struct outcome *out, const struct arguments *
 
 static bool linears_differ(const struct plan *p)
 {
-    for (size_t i = 0; i < p->layers_count * p->experts; i++)
-        if (p->layers[i / p->experts].experts[i % p->experts].linear_bits[0])
+    for (size_t i = 0; i < p->layers_count * p->experts; i++) {
+        const struct plan_expert *x = &p->layers[i / p->experts].experts[i % p->experts];
+        if (x->linear_bits[0] || x->channels[PLAN_GATE] != x->channels[PLAN_UP])
             return true;
+    }
     return false;
 }
 
@@ -202,6 +201,11 @@ static void append_widths(struct str *text, const struct plan *p, size_t layer, 
             str_appendf(text, "%s%zu x %u", separator, count, widths[w]);
         separator = count ? ", " : separator;
     }
+    size_t mixed = 0;
+    for (size_t i = 0; i < p->experts * PLAN_LINEARS; i++)
+        mixed += p->layers[layer].experts[i / PLAN_LINEARS].channels[i % PLAN_LINEARS] > 0;
+    if (mixed && linears)
+        str_appendf(text, "; %zu with channels", mixed);
 }
 
 static int print_text(const struct plan *p, const struct outcome *o, struct err *err)

@@ -127,14 +127,14 @@ static void take_evaluations(struct compare_cell *cell, const struct compare *c,
     }
 }
 
-/* Losses are those of GPTQ with the same calibration and rounding, and without mixed channels. */
+/* Losses are those of GPTQ with the same calibration and rounding. */
 static void predict(struct compare_cell *cell, const struct compare *c, const struct compare_job *j)
 {
     const struct compare_method *m = c->result.row[j->row].method;
     const struct compare_losses *l =
         m->info->quantizer == PLAN_GPTQ ? compare_losses_find(c, m, j->draw) : NULL;
-    cell->has_predicted = l && !plan_has_channels(&j->plan) &&
-                          budget_predict(&cell->predicted, &j->plan, &l->losses, c->model.config);
+    cell->has_predicted =
+        l && budget_predict(&cell->predicted, &j->plan, &l->losses, c->model.config);
 }
 
 static void take_values(struct compare *c, const struct compare_cell *original)

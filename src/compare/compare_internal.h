@@ -19,6 +19,8 @@ struct compare_draw {
 /* Measured losses of a draw under the settings of a rounding. */
 struct compare_losses {
     char key[HASH_HEX_SIZE];
+    char base[HASH_HEX_SIZE]; /* of the same without channels, which they can stand for */
+    const struct compare_method *method; /* the first that asked for them */
     char *path;
     struct settings settings;
     size_t draw;
@@ -75,7 +77,7 @@ ERR_CHECK int compare_plans_key(char out[HASH_HEX_SIZE], const struct compare *c
 ERR_CHECK int compare_losses_list(struct compare *c, size_t *missing, struct err *err);
 /* Measures them. */
 ERR_CHECK int compare_losses_measure(struct compare *c, size_t missing, struct err *err);
-/* Those of a method's rounding and a draw, loaded; or NULL. */
+/* Those of a method's rounding and a draw, loaded; or NULL. They may know more than it asks for. */
 const struct compare_losses *compare_losses_find(const struct compare *c,
                                                  const struct compare_method *m, size_t draw);
 

@@ -8,6 +8,7 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/cli/cli.h"
+#include "src/quant/measure.h"
 
 enum { WORD_MAX = 512, NAME_MAX_LENGTH = 32 };
 
@@ -138,12 +139,10 @@ static int set_power(double *out, const char *name, const char *value, struct er
 
 static int set_grain(struct budget_options *o, const char *value, struct err *err)
 {
-    for (int i = 0; i < BUDGET_GRAINS; i++)
-        if (strcmp(value, budget_grain_names[i]) == 0) {
-            o->grain = (enum budget_grain)i;
-            return 0;
-        }
-    return err_set(err, ERR_USAGE, NULL, "grain: found \"%s\", expected linear or expert", value);
+    return budget_grain_find(&o->grain, value)
+               ? 0
+               : err_set(err, ERR_USAGE, NULL,
+                         "grain: found \"%s\", expected linear, expert or channel", value);
 }
 
 /* A setting, or an option of budget plans. canonical: as the label has it. */
@@ -160,6 +159,8 @@ static int assign(struct compare_method *m, const char *name, const char *value,
         rc = set_power(&m->budget.sensitivity, name, value, err);
     else if (budget && strcmp(name, "significance") == 0)
         rc = set_power(&m->budget.significance, name, value, err);
+    else if (budget && strcmp(name, "channels") == 0)
+        rc = losses_parse_shares(m->shares, &m->shares_count, name, value, err);
     else if (info && info->stage == STAGE_CALIBRATION)
         rc = err_set(err, ERR_USAGE, NULL,
                      "%s: the calibration is the same for all methods; give it as --%s", info->name,
@@ -249,6 +250,10 @@ static int add_one(struct compare_methods *m, const struct word *w, const char *
     int rc = assign_all(&x, w, &label, err);
     if (rc == 0 && change)
         rc = assign(&x, change[0], change[1], &label, err);
+    if (x.budget.grain == BUDGET_CHANNELS && x.shares_count == 0) {
+        x.shares_count = MEASURE_SHARES;
+        memcpy(x.shares, measure_shares, sizeof measure_shares);
+    }
     if (rc == 0 && label.length >= sizeof x.label)
         rc = err_set(err, ERR_USAGE, NULL, "--methods: found \"%.100s\", which is too long",
                      w->text);

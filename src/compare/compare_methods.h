@@ -6,8 +6,9 @@
  * METHOD is one of planner_methods(), or a word for several: `gptq` and `rtn` (every width),
  * `heuristics`, `moqa-options` (MoQa with each option changed, one at a time), `standard` and
  * `all`. NAME is any setting (data/settings.h), over those of the command; for `budget` also grain,
- * sensitivity and significance. A piece without `=` belongs to the value before it, so that
- * `class_bits=2,3,4` needs no quotes; `best-rounding` alone stands for settings_best_rounding.
+ * sensitivity, significance and channels (the shares to measure for grain=channel). A piece without
+ * `=` belongs to the value before it, so that `class_bits=2,3,4` needs no quotes; `best-rounding`
+ * alone stands for settings_best_rounding.
  * @BITS is the average for this word alone, where the method takes one.
  */
 #ifndef MOQA_SRC_COMPARE_COMPARE_METHODS_H
@@ -25,6 +26,8 @@ struct compare_method {
     bool optional;                  /* left out where the trace has not what it needs */
     struct settings settings;
     struct budget_options budget;
+    double shares[LOSSES_SHARES_MAX]; /* [shares_count] of channels, in the losses it needs */
+    size_t shares_count;              /* 0: without */
 };
 
 struct compare_methods {

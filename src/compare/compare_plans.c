@@ -127,29 +127,43 @@ static void append_origin(struct str *text, const struct compare *c, size_t draw
                 c->original.config_sha256, c->original.checkpoint, c->draw[draw].sha256);
 }
 
-static int losses_key(char out[HASH_HEX_SIZE], const struct compare *c, const struct settings *s,
-                      size_t draw, struct err *err)
+/* channels: with the method's shares of mixed channels. */
+static int losses_key(char out[HASH_HEX_SIZE], const struct compare *c,
+                      const struct compare_method *m, bool channels, size_t draw, struct err *err)
 {
     struct str text = {0};
     append_origin(&text, c, draw);
     str_append(&text, "losses\n");
     for (const char *const *name = losses_settings(); *name; name++)
-        append_setting(&text, s, settings_find(*name));
+        append_setting(&text, &m->settings, settings_find(*name));
+    for (size_t i = 0; channels && i < m->shares_count; i++)
+        str_appendf(&text, "channels %.17g\n", m->shares[i]);
+    for (const char *const *name = losses_channel_settings(); channels && m->shares_count && *name;
+         name++)
+        append_setting(&text, &m->settings, settings_find(*name));
     int rc = hash_text(out, &text, err);
     str_release(&text);
     return rc;
 }
 
+/* Losses that were found or are to be measured; those with channels serve methods without, too. */
+static struct compare_losses *find_losses(const struct compare *c, const struct compare_method *m,
+                                          size_t draw)
+{
+    char key[HASH_HEX_SIZE];
+    if (losses_key(key, c, m, true, draw, NULL) < 0)
+        return NULL;
+    for (size_t i = 0; i < c->losses_count; i++)
+        if (strcmp(m->shares_count ? c->losses[i].key : c->losses[i].base, key) == 0)
+            return &c->losses[i];
+    return NULL;
+}
+
 const struct compare_losses *compare_losses_find(const struct compare *c,
                                                  const struct compare_method *m, size_t draw)
 {
-    char key[HASH_HEX_SIZE];
-    if (losses_key(key, c, &m->settings, draw, NULL) < 0)
-        return NULL;
-    for (size_t i = 0; i < c->losses_count; i++)
-        if (c->losses[i].loaded && strcmp(c->losses[i].key, key) == 0)
-            return &c->losses[i];
-    return NULL;
+    const struct compare_losses *l = find_losses(c, m, draw);
+    return l && l->loaded ? l : NULL;
 }
 
 /* Reads complete ones; those that cannot be read, or are not complete, are measured. */
@@ -165,12 +179,13 @@ static void load_losses(struct compare_losses *l)
 static int add_losses(struct compare *c, const struct compare_method *m, size_t draw,
                       struct err *err)
 {
-    struct compare_losses l = {.draw = draw, .settings = m->settings};
+    struct compare_losses l = {.draw = draw, .method = m, .settings = m->settings};
     char name[64];
-    int rc = losses_key(l.key, c, &m->settings, draw, err);
-    for (size_t i = 0; rc == 0 && i < c->losses_count; i++)
-        if (strcmp(c->losses[i].key, l.key) == 0)
-            return 0;
+    if (find_losses(c, m, draw))
+        return 0;
+    int rc = losses_key(l.key, c, m, true, draw, err);
+    if (rc == 0)
+        rc = losses_key(l.base, c, m, false, draw, err);
     if (rc == 0)
         rc = mem_grow((void **)&c->losses, &c->losses_capacity, c->losses_count + 1,
                       sizeof *c->losses, err);
@@ -191,11 +206,12 @@ int compare_losses_list(struct compare *c, size_t *missing, struct err *err)
 {
     int rc = 0;
     *missing = 0;
-    for (size_t i = 0; rc == 0 && i < c->jobs; i++) {
-        const struct compare_method *m = c->result.row[c->job[i].row].method;
-        if (m->info->losses)
-            rc = add_losses(c, m, c->job[i].draw, err);
-    }
+    for (int channels = 1; rc == 0 && channels >= 0; channels--)
+        for (size_t i = 0; rc == 0 && i < c->jobs; i++) {
+            const struct compare_method *m = c->result.row[c->job[i].row].method;
+            if (m->info->losses && (m->shares_count > 0) == channels)
+                rc = add_losses(c, m, c->job[i].draw, err);
+        }
     for (size_t i = 0; i < c->losses_count; i++)
         *missing += !c->losses[i].loaded;
     return rc;
@@ -234,6 +250,8 @@ static int measure(struct compare *c, struct compare_losses *l, struct err *err)
                                 .settings = &l->settings,
                                 .widths = widths,
                                 .widths_count = WIDTHS,
+                                .shares = l->method->shares,
+                                .shares_count = l->method->shares_count,
                                 .out = l->path,
                                 .resume = true,
                                 .progress = c->o.progress};

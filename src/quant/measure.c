@@ -11,6 +11,8 @@
 #include "src/quant/measure_internal.h"
 #include "src/quant/probe.h"
 
+const double measure_shares[MEASURE_SHARES] = {0.125, 0.25, 0.5};
+
 enum { PROBE_BITS = 3, STEPS = 4 }; /* of progress, a layer */
 
 struct run {

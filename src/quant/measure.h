@@ -11,6 +11,11 @@
 #include "src/model/model.h"
 #include "src/progress.h"
 
+/* The shares of channels for plans that choose them, where no others are asked for: how they were
+ * chosen is in docs/benchmarks.md, "Plans within a budget". */
+enum { MEASURE_SHARES = 3 };
+extern const double measure_shares[MEASURE_SHARES];
+
 struct measure_options {
     const struct model *model;
     struct backend *backend;

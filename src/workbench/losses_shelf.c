@@ -151,9 +151,10 @@ static bool differs(const struct losses_shelf *s, const struct volume *v)
 }
 
 /* Of volumes for the same settings the one of the highest rank counts, of equals the first. */
-static int rank(const struct volume *v)
+static int rank(const struct volume *v, const struct settings *settings)
 {
-    return 2 * (int)v->origin + !v->differs;
+    bool channels = losses_check_channels(&v->losses, v->path, settings, NULL) == 0;
+    return 4 * (int)v->origin + 2 * !v->differs + channels;
 }
 
 /* Under the lock. */
@@ -163,7 +164,7 @@ static struct volume *best(const struct losses_shelf *s, const struct settings *
     for (size_t i = 0; i < s->count; i++) {
         struct volume *v = s->volume[i];
         if (losses_check_settings(&v->losses, v->path, settings, NULL) == 0 &&
-            (!found || rank(v) > rank(found)))
+            (!found || rank(v, settings) > rank(found, settings)))
             found = v;
     }
     return found;
@@ -172,8 +173,9 @@ static struct volume *best(const struct losses_shelf *s, const struct settings *
 static bool is_hidden(struct losses_shelf *s, const struct volume *v)
 {
     pthread_mutex_lock(&s->lock);
-    const struct volume *before = best(s, &v->losses.settings);
-    bool hidden = before && rank(before) >= rank(v);
+    const struct settings *settings = &v->losses.settings;
+    const struct volume *before = best(s, settings);
+    bool hidden = before && rank(before, settings) >= rank(v, settings);
     pthread_mutex_unlock(&s->lock);
     return hidden;
 }

@@ -32,8 +32,9 @@ ERR_CHECK int losses_shelf_open(struct losses_shelf *s, const struct model_confi
                                 struct err *err);
 
 /* Those that were measured with these settings of the quantization: by this shelf, else the given
- * file's, else those on the calibration that the shelf has, else on another one; NULL: none. They
- * and their path stay valid while the shelf lives. */
+ * file's, else those on the calibration that the shelf has, else on another one; of equals those
+ * that know the settings' mixed channels. NULL: none. They and their path stay valid while the
+ * shelf lives. */
 const struct losses *losses_shelf_find(struct losses_shelf *s, const struct settings *settings,
                                        const char **path);
 /* Were losses that it found measured on other tokens than losses_shelf_start() would take with the

@@ -97,3 +97,18 @@ void helper_losses(struct losses *out, const struct model_config *config, size_t
     out->layers_done = out->layers_count;
     out->complete = true;
 }
+
+void helper_channels(struct losses *out, uint64_t seed)
+{
+    static const double shares[] = {0.0625, 0.125, 0.25};
+    out->shares_count = 3;
+    memcpy(out->shares, shares, sizeof shares);
+    for (size_t i = 0; i < out->layers_count * out->experts; i++) {
+        struct losses_expert *x = &out->layers[i / out->experts].experts[i % out->experts];
+        for (size_t k = 0; k < PLAN_LINEARS; k++)
+            for (size_t w = 0; w < losses_channel_widths(out); w++)
+                for (size_t s = 0; s < 3; s++)
+                    x->channel_loss[k][w][s] =
+                        x->loss[k][w] * pow(1 - shares[s], 2 + 4 * helper_uniform(&seed));
+    }
+}

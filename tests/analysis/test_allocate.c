@@ -13,6 +13,7 @@
 #include "analysis/allocate.h"
 
 enum { ITEMS_MAX = 7, CHOICES_MAX = 5, CASES = 4000, MANY = 600 };
+enum { WIDTHS = 5, MIXED_WIDTHS = 3, SHARES = 4, MIXED = WIDTHS + MIXED_WIDTHS * SHARES };
 
 static uint64_t seed_state = 0x9e3779b97f4a7c15u;
 
@@ -36,9 +37,9 @@ static double random_unit(void)
 
 struct fixture {
     struct allocate_problem p;
-    uint64_t cost[MANY * CHOICES_MAX];
-    double loss[MANY * CHOICES_MAX];
-    bool allowed[MANY * CHOICES_MAX];
+    uint64_t cost[MANY * MIXED];
+    double loss[MANY * MIXED];
+    bool allowed[MANY * MIXED];
 };
 
 /* kind 0: falling losses; 1: any losses, also negative; 2: few distinct costs and losses, so that
@@ -71,6 +72,35 @@ static void fill(struct fixture *f, size_t items, size_t choices, int kind)
                                      .loss = f->loss,
                                      .allowed = f->allowed,
                                      .budget = least + random_below(most - least + 3)};
+}
+
+/* Widths, each also with shares of its inputs at 8 bits, as measured losses have them: many choices
+ * of an item lie close to its hull. */
+static void fill_mixed(struct fixture *f, size_t items)
+{
+    static const unsigned widths[WIDTHS] = {2, 3, 4, 8, 16};
+    uint64_t least = 0;
+    for (size_t i = 0; i < items; i++) {
+        double scale = exp(-4 * random_unit());
+        for (size_t c = 0; c < MIXED; c++) {
+            size_t w = c < WIDTHS ? c : (c - WIDTHS) / SHARES, at = i * MIXED + c;
+            size_t inputs = c < WIDTHS ? 0 : (size_t)1 << (c - WIDTHS) % SHARES;
+            double share = (double)inputs / 32;
+            f->cost[at] = (32 - inputs) * widths[w] + inputs * 8;
+            f->loss[at] = widths[w] == 16
+                              ? 0
+                              : scale * pow(4.2, -(double)widths[w]) * (0.9 + 0.2 * random_unit()) *
+                                    pow(1 - share, 3 + 2 * random_unit());
+            f->allowed[at] = true;
+        }
+        least += f->cost[i * MIXED];
+    }
+    f->p = (struct allocate_problem){.items = items,
+                                     .choices = MIXED,
+                                     .cost = f->cost,
+                                     .loss = f->loss,
+                                     .allowed = f->allowed,
+                                     .budget = least + random_below(items * 100)};
 }
 
 /* Least loss of all allocations within the budget. */
@@ -163,6 +193,22 @@ static void test_large_problems_agree_with_a_table_over_all_budgets(void **state
     }
 }
 
+static void test_widths_with_channels_are_allocated_exactly(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    static uint8_t choice[MANY];
+    for (int i = 0; i < 206; i++) {
+        struct allocate_result r;
+        fill_mixed(&f, i < 200 ? 1 + random_below(4) : MANY / 8 + random_below(MANY / 8));
+        assert_int_equal(allocate_solve(&r, choice, &f.p, NULL), 0);
+        check_result(&f.p, &r, choice);
+        assert_true(r.exact);
+        double best = i < 200 ? brute_force(&f.p) : by_table(&f.p);
+        assert_true(fabs(r.loss - best) < 1e-12);
+    }
+}
+
 static void test_budget_below_the_cheapest_choices_is_refused(void **state)
 {
     (void)state;
@@ -236,6 +282,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_no_allocation_beats_the_solution),
         cmocka_unit_test(test_large_problems_agree_with_a_table_over_all_budgets),
+        cmocka_unit_test(test_widths_with_channels_are_allocated_exactly),
         cmocka_unit_test(test_budget_below_the_cheapest_choices_is_refused),
         cmocka_unit_test(test_item_without_a_choice_and_losses_that_are_no_numbers_are_refused),
         cmocka_unit_test(test_front_is_optimal_at_its_steps),

@@ -7,6 +7,7 @@
 #include <cmocka.h>
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "analysis/planner.h"
@@ -16,7 +17,7 @@
 static struct trace trace;
 static struct analysis *analysis;
 static struct model_config config;
-static struct losses losses;
+static struct losses losses, bare; /* with and without channels, else the same */
 
 static int open_all(void **state)
 {
@@ -29,6 +30,8 @@ static int open_all(void **state)
         analysis_new(&analysis, &trace, NULL) < 0 || analysis_update(analysis, &s, NULL) < 0)
         return -1;
     helper_losses(&losses, &config, 64, 11);
+    helper_losses(&bare, &config, 64, 11);
+    helper_channels(&losses, 12);
     return 0;
 }
 
@@ -36,6 +39,7 @@ static int close_all(void **state)
 {
     (void)state;
     losses_release(&losses);
+    losses_release(&bare);
     analysis_free(analysis);
     trace_release(&trace);
     return 0;
@@ -243,28 +247,202 @@ static void test_prediction_knows_measured_widths_only(void **state)
     plan_release(&p);
 }
 
-/* Channels are counted as a part of their inputs: half of them at 8 bits lose what 3 and 8 bits
- * lose, half each. */
-static void test_prediction_counts_channels_by_their_share(void **state)
+/* What a linear of an expert in layer 2 adds to the prediction with some channels. */
+static double linear_rise(struct plan *p, const struct losses *l, enum plan_linear linear,
+                          size_t channels)
+{
+    double with, without;
+    p->layers[2].experts[7].channels[linear] = 0;
+    assert_true(budget_predict(&without, p, l, &config));
+    p->layers[2].experts[7].channels[linear] = channels;
+    assert_true(budget_predict(&with, p, l, &config));
+    p->layers[2].experts[7].channels[linear] = 0;
+    return (with - without) / l->layers[2].sensitivity + l->layers[2].experts[7].loss[linear][1];
+}
+
+static void assert_near(double found, double expected)
+{
+    if (!(fabs(found - expected) < 1e-9 * fabs(expected)))
+        fail_msg("found %.17g, expected %.17g", found, expected);
+}
+
+/* Where none were measured, half of the inputs at 8 bits lose what 3 and 8 bits lose, half each. */
+static void test_prediction_counts_unmeasured_channels_by_their_share(void **state)
+{
+    (void)state;
+    struct planner_request r = {.method = "gptq-3"};
+    struct plan p;
+    double rise;
+    assert_int_equal(make(&p, &r, NULL), 0);
+    const double(*loss)[LOSSES_WIDTHS_MAX] = losses.layers[2].experts[7].loss;
+    double half = (loss[PLAN_UP][1] + loss[PLAN_UP][3]) / 2;
+    assert_near(linear_rise(&p, &bare, PLAN_UP, config.hidden / 2), half);
+    assert_near(linear_rise(&p, &bare, PLAN_DOWN, config.expert_size), loss[PLAN_DOWN][3]);
+    p.settings.channel_score = SCORE_AWQ; /* other channels than those measured */
+    assert_near(linear_rise(&p, &losses, PLAN_UP, config.hidden / 2), half);
+    p.settings.bits_channel = 16;
+    assert_near(linear_rise(&p, &losses, PLAN_UP, config.hidden / 2), loss[PLAN_UP][1] / 2);
+    p.settings.bits_channel = 8;
+    losses.widths_count = 3;
+    p.layers[2].experts[7].channels[PLAN_UP] = 1;
+    assert_false(budget_predict(&rise, &p, &losses, &config));
+    losses.widths_count = 4;
+    plan_release(&p);
+}
+
+/* Of 96 inputs 6, 12 and 24 channels were measured. */
+static void test_prediction_goes_through_the_measured_shares(void **state)
 {
     (void)state;
     struct planner_request r = {.method = "gptq-3"};
     struct plan p;
     assert_int_equal(make(&p, &r, NULL), 0);
-    double before = predicted(&p);
-    struct plan_expert *x = &p.layers[2].experts[7];
-    const double(*loss)[LOSSES_WIDTHS_MAX] = losses.layers[2].experts[7].loss;
-    x->channels[PLAN_GATE] = x->channels[PLAN_UP] = config.hidden / 2;
-    x->channels[PLAN_DOWN] = config.expert_size;
-    double change = (loss[PLAN_GATE][3] - loss[PLAN_GATE][1]) / 2 +
-                    (loss[PLAN_UP][3] - loss[PLAN_UP][1]) / 2 + loss[PLAN_DOWN][3] -
-                    loss[PLAN_DOWN][1];
-    change *= losses.layers[2].sensitivity;
-    assert_true(fabs(change) > 1e-6 * before);
-    assert_true(fabs(predicted(&p) - before - change) < 1e-12 * before);
-    p.settings.bits_channel = 16;
-    assert_true(predicted(&p) < before + change);
+    const struct losses_expert *x = &losses.layers[2].experts[7];
+    const double *loss = x->loss[PLAN_GATE], *mixed = x->channel_loss[PLAN_GATE][1];
+    assert_int_equal(config.hidden, 96);
+    assert_near(linear_rise(&p, &losses, PLAN_GATE, 6), mixed[0]);
+    assert_near(linear_rise(&p, &losses, PLAN_GATE, 12), mixed[1]);
+    assert_near(linear_rise(&p, &losses, PLAN_GATE, 24), mixed[2]);
+    assert_near(linear_rise(&p, &losses, PLAN_GATE, 2), loss[1] * 2 / 3 + mixed[0] / 3);
+    assert_near(linear_rise(&p, &losses, PLAN_GATE, 15), mixed[1] * 3 / 4 + mixed[2] / 4);
+    assert_near(linear_rise(&p, &losses, PLAN_GATE, 60), (mixed[2] + loss[3]) / 2);
+    assert_near(linear_rise(&p, &losses, PLAN_GATE, 96), loss[3]);
     plan_release(&p);
+}
+
+/* --- Channels as a choice --- */
+
+static struct planner_request channels_request(double bits)
+{
+    struct planner_request r = request_of(bits);
+    r.budget.grain = BUDGET_CHANNELS;
+    return r;
+}
+
+/* The least loss of the linears within `budget` units of 96 bits: the budget's sizes in a table. */
+static void add_to_table(double *best, double *next, size_t budget, const size_t *cost,
+                         const double *loss, size_t choices)
+{
+    for (size_t b = 0; b <= budget; b++) {
+        next[b] = INFINITY;
+        for (size_t c = 0; c < choices; c++)
+            if (cost[c] <= b)
+                next[b] = fmin(next[b], best[b - cost[c]] + loss[c]);
+    }
+    memcpy(best, next, (budget + 1) * sizeof *best);
+}
+
+static size_t list_choices(size_t *cost, double *loss, const struct losses_layer *m, size_t expert,
+                           size_t linear)
+{
+    bool shared = expert == losses.experts;
+    const struct losses_expert *x = shared ? &m->shared : &m->experts[expert];
+    size_t size = shared ? config.shared_size : config.expert_size, n = 0;
+    size_t in = linear == PLAN_DOWN ? size : config.hidden, out = in == size ? config.hidden : size;
+    for (size_t w = 0; w < 4; w++) {
+        cost[n] = in * out * losses.widths[w] / 96;
+        loss[n++] = x->loss[linear][w] * m->sensitivity;
+        for (size_t s = 0; s < 3 && w < 3 && !shared; s++) {
+            size_t channels = in / 16 << s;
+            cost[n] = ((in - channels) * losses.widths[w] + channels * 8) * out / 96;
+            loss[n++] = x->channel_loss[linear][w][s] * m->sensitivity;
+        }
+    }
+    cost[n] = in * out * 16 / 96;
+    loss[n++] = 0;
+    return n;
+}
+
+static double by_table(double bits)
+{
+    double weights = 4.0 * 3 * 96 * (24 * 48 + 128);
+    size_t budget = (size_t)(bits * weights / 96 + 1e-6);
+    double *best = calloc(budget + 1, sizeof *best), *next = calloc(budget + 1, sizeof *next);
+    assert_true(best && next);
+    for (size_t i = 0; i < losses.layers_count * (losses.experts + 1) * PLAN_LINEARS; i++) {
+        size_t cost[16], unit = i / PLAN_LINEARS;
+        double loss[16];
+        size_t choices = list_choices(cost, loss, &losses.layers[unit / (losses.experts + 1)],
+                                      unit % (losses.experts + 1), i % PLAN_LINEARS);
+        add_to_table(best, next, budget, cost, loss, choices);
+    }
+    double least = best[budget];
+    free(best);
+    free(next);
+    return least;
+}
+
+static void test_channels_are_chosen_as_a_table_over_all_budgets_says(void **state)
+{
+    (void)state;
+    for (double bits = 2.125; bits < 3.6; bits += 0.5) {
+        struct planner_request r = channels_request(bits);
+        struct allocate_result result;
+        struct plan p;
+        r.allocated = &result;
+        assert_int_equal(make(&p, &r, NULL), 0);
+        assert_true(result.exact);
+        assert_near(result.loss, by_table(bits));
+        assert_near(predicted(&p), result.loss);
+        assert_true(plan_has_channels(&p));
+        assert_true(p.summary.nominal_bits <= bits + 1e-12);
+        assert_near(p.summary.nominal_bits * 4 * 3 * 96 * (24 * 48 + 128), (double)result.cost);
+        plan_release(&p);
+    }
+}
+
+static void test_channels_lose_no_more_than_linears_in_bits_or_bytes(void **state)
+{
+    (void)state;
+    for (int bytes = 0; bytes < 2; bytes++)
+        for (double bits = 2.7; bits < 5; bits += 0.4) {
+            struct planner_request r = channels_request(bytes ? 0 : bits);
+            struct plan mixed, linears;
+            double has;
+            r.budget_bytes = bytes ? (uint64_t)(bits * 4 * 3 * 96 * (24 * 48 + 128) / 8) : 0;
+            assert_int_equal(make(&mixed, &r, NULL), 0);
+            r.budget.grain = BUDGET_LINEARS;
+            assert_int_equal(make(&linears, &r, NULL), 0);
+            has = bytes ? mixed.summary.effective_bits : mixed.summary.nominal_bits;
+            assert_true(has <= bits + 1e-9);
+            assert_true(bytes || predicted(&mixed) < 0.99 * predicted(&linears));
+            assert_true(predicted(&mixed) <= predicted(&linears) * (1 + 1e-12));
+            plan_release(&mixed);
+            plan_release(&linears);
+        }
+}
+
+static void test_pinned_experts_keep_their_width_and_may_have_channels(void **state)
+{
+    (void)state;
+    uint8_t pins[4 * 24] = {0};
+    struct planner_request r = channels_request(2.6);
+    struct plan p;
+    size_t mixed = 0;
+    memset(pins, 2, 12);
+    pins[12] = 8;
+    r.pins.bits = pins;
+    assert_int_equal(make(&p, &r, NULL), 0);
+    for (size_t e = 0; e < 13; e++) {
+        const struct plan_expert *x = &p.layers[0].experts[e];
+        assert_int_equal(x->bits, pins[e]);
+        assert_true(!x->linear_bits[0] && x->pinned);
+        mixed += plan_expert_has_channels(x);
+    }
+    assert_true(mixed > 0 && !plan_expert_has_channels(&p.layers[0].experts[12]));
+    plan_release(&p);
+}
+
+static void test_channels_that_were_not_measured_are_refused(void **state)
+{
+    (void)state;
+    struct planner_request r = channels_request(3);
+    r.losses = &bare;
+    expect_refusal(&r, ERR_USAGE, "measured without mixed channels");
+    r.losses = &losses;
+    losses.settings.bits_channel = 4;
+    expect_refusal(&r, ERR_USAGE, "measured with bits_channel = 4, the plan has 8");
+    losses.settings.bits_channel = 8;
 }
 
 static struct budget open_budget(const struct budget_options *o)
@@ -280,10 +458,10 @@ static void test_front_is_what_the_best_plans_lose(void **state)
 {
     (void)state;
     uint8_t pins[4 * 24] = {[3] = 16, [30] = 2, [95] = 8};
-    for (int which = 0; which < 4; which++) {
+    for (int which = 0; which < 2 * BUDGET_GRAINS; which++) {
         struct budget_options o = request_of(0).budget;
-        o.grain = which & 1 ? BUDGET_EXPERTS : BUDGET_LINEARS;
-        o.bytes = which & 2;
+        o.grain = (enum budget_grain)(which / 2);
+        o.bytes = which & 1;
         o.pins = which == 3 ? pins : NULL;
         struct budget b = open_budget(&o);
         struct budget_front front;
@@ -387,7 +565,12 @@ static void test_no_plan_by_bits_of_the_same_bytes_is_better(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_prediction_counts_channels_by_their_share),
+        cmocka_unit_test(test_prediction_counts_unmeasured_channels_by_their_share),
+        cmocka_unit_test(test_prediction_goes_through_the_measured_shares),
+        cmocka_unit_test(test_channels_are_chosen_as_a_table_over_all_budgets_says),
+        cmocka_unit_test(test_channels_lose_no_more_than_linears_in_bits_or_bytes),
+        cmocka_unit_test(test_pinned_experts_keep_their_width_and_may_have_channels),
+        cmocka_unit_test(test_channels_that_were_not_measured_are_refused),
         cmocka_unit_test(test_front_is_what_the_best_plans_lose),
         cmocka_unit_test(test_uniform_plans_are_those_of_the_method),
         cmocka_unit_test(test_a_short_search_gives_a_plan_within_its_proven_gap),

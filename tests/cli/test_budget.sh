@@ -81,6 +81,34 @@ rm tuned/model.safetensors
 expect 'a model without weights plans by them' 0 'ln perplexity rises' \
     of_tuned plan --method budget --bits 2.5 --dry-run
 
+# Mixed channels as a part of the choice: measured, planned, seen on the screen, quantized.
+expect 'shares that are none' 2 '\-\-channels: found "0.5,0.1", expected 1 to 4 shares' \
+    "$MOQA" losses "${common[@]}" --calib "$trace" --channels 0.5,0.1 -o no.json
+expect 'no bits for channels' 2 'bits_channel: found 2, expected at most 8 and more than 2' \
+    "$MOQA" losses "${common[@]}" --calib "$trace" --channels 0.1 --bits-channel 2 -o no.json
+expect 'losses with channels' 0 'wrote mixed' "$MOQA" losses "${common[@]}" --calib "$trace" \
+    --samples 4 --channels 0.125,0.25 --bits-channel 4 -o mixed.losses.json
+expect 'losses without them' 2 'measured without mixed channels; moqa losses --channels' \
+    plan --losses "$losses" --method budget --bits 2.5 --grain channel --dry-run
+expect 'channels of another width' 2 'measured with bits_channel = 4, the plan has 8' \
+    plan --losses mixed.losses.json --method budget --bits 2.5 --grain channel --dry-run
+expect 'a grain that is none' 2 'found "row", expected linear, expert or channel' \
+    plan --losses mixed.losses.json --method budget --bits 2.5 --grain row --dry-run
+channels=(--losses mixed.losses.json --bits-channel 4 --method budget)
+expect 'a plan with channels' 0 '; [0-9]+ with channels' \
+    plan "${channels[@]}" --bits 2.5 --grain channel -o mixed.plan.json
+check 'in a version of its own' grep -q '"schema_version": *3' mixed.plan.json
+rise() { plan "${channels[@]}" --bits 2.5 --dry-run --json "$@" | grep -o 'predicted_rise":[0-9.e-]*' | cut -d: -f2; }
+check 'that loses less' awk -v a="$(rise --grain channel)" -v b="$(rise)" 'BEGIN { exit !(a > 0 && a < b) }'
+steps() { plan "${channels[@]}" --bits 2.5 --dry-run --json --front "$@" | grep -o '\],\[' | wc -l; }
+check 'a front of more steps' [ "$(steps --grain channel)" -gt "$(steps)" ]
+expect 'the same on the screen' 0 '4-bit channels' \
+    open --losses mixed.losses.json --bits-channel 4 --keys "5 b Tab*2 Enter 'channel' Enter" --size 120x40
+expect 'quantized with them' 0 '' "$MOQA" quantize mixed.plan.json --model "$sample_model" -o mixed \
+    --calib "$trace" --samples 4
+check 'as they lie in the file' grep -aq 'down_proj.channel_index' mixed/model-00001-of-*.safetensors
+rm -rf mixed mixed.plan.json mixed.losses.json no.json
+
 # The same as files and numbers.
 for ending in svg pdf png; do
     check "the front as $ending" "$MOQA" figure "$trace" "${common[@]}" --losses "$losses" \

@@ -26,7 +26,7 @@ weights() { (cd "$1" && sha256sum ./*.safetensors config.json); }
 
 expect 'a comparison' 0 '^budget@2\.5 +2\.5' compare runs --text letters="$letters" --bits 2.5,3 \
     --methods gptq-3 rtn-4 moeptq-r importance moqa budget moqa:alpha=0.6 budget:grain=expert
-expect 'says how predicted and measured agree' 0 'measured excess: (-?0\.[0-9]+|1\.000) over 9 plans' \
+expect 'says how predicted and measured agree' 0 'measured excess: (-?0\.[0-9]+|1\.000) over 11 plans' \
     compare runs --text letters="$letters" --bits 2.5,3 \
     --methods gptq-3 rtn-4 moeptq-r importance moqa budget moqa:alpha=0.6 budget:grain=expert
 check 'nothing is computed twice' grep -q 'moqa: 0 runs computed, 13 were there' out
@@ -45,6 +45,19 @@ check 'the budget plan of moqa losses and plan' diff <(weights hand2) <(weights 
 check 'the predicted rise of moqa plan' within "$(field budget 2.5 predicted table.csv)" "$(number predicted_rise json)" 1e-9
 "$MOQA" eval "$sample_model" --text "$letters" --window 128 --samples 4 --json >json
 check 'the original, too' within "$(field fp16 '' 'perplexity letters' table.csv)" "$(number perplexity json)" 1e-9
+
+# --- Channels as a choice ---
+
+compare mixed --text letters="$letters" --bits 2.5 -f csv >mixed.csv 2>log \
+    --methods budget budget:grain=channel,bits_channel=4,channels=0.25 moqa:bits_channel=4
+check 'one measurement serves all' [ "$(ls mixed/losses-*.json | wc -l)" = 1 ]
+"$MOQA" plan "$trace" --model "$sample_model" --group-size 64 --method budget --losses mixed/losses-*.json \
+    --bits 2.5 --grain channel --bits-channel 4 --json -o mixed.json >json
+check 'the plan has channels' grep -q '"gate": *[1-9]' mixed.json
+check 'and the predicted rise of moqa plan' grep -qF "$(number predicted_rise json | cut -c 1-12)" mixed.csv
+"$MOQA" losses --model "$sample_model" --calib "${calibration[@]}" --window 128 --samples 6 --group-size 64 \
+    --bits-channel 4 --channels 0.25 -o mixed.losses.json 2>/dev/null
+check 'the losses of moqa losses' cmp -s mixed/losses-*.json mixed.losses.json
 
 # --- What is added ---
 

@@ -227,7 +227,7 @@ static void test_channels_have_settings_of_their_own(void **state)
     assert_int_equal(losses_check_channels(&mixed, "l.json", &s, NULL), 0);
     assert_int_equal(losses_check_channels(&plain, "l.json", &s, &err), ERR_USAGE);
     assert_string_equal(err.message,
-                        "the losses were measured without mixed channels (moqa losses --channels)");
+                        "measured without mixed channels; moqa losses --channels measures them");
     err_clear(&err);
     assert_int_equal(losses_check_same(&plain, "l.json", &mixed, &err), ERR_INPUT);
     assert_string_equal(err.message, "holds losses of other shares of channels");

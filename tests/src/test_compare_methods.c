@@ -226,7 +226,8 @@ static void test_wrong_words_are_named(void **state)
                    "moqa:alpha=9: alpha: found \"9\", expected a number from 0 to 2");
     assert_refused("moqa:colour=red", "no setting is called \"colour\"");
     assert_refused("moqa:grain=expert", "no setting is called \"grain\"");
-    assert_refused("budget:grain=layer", "grain: found \"layer\", expected linear or expert");
+    assert_refused("budget:grain=layer",
+                   "grain: found \"layer\", expected linear, expert or channel");
     assert_refused("budget:sensitivity=much", "sensitivity: found \"much\"");
     assert_refused("gptq-3:seed=4", "the same for all methods; give it as --seed");
     assert_refused("standard:windows=random", "give it as --windows");

@@ -89,7 +89,8 @@ static bool same_widths(const struct plan *x, const struct plan *y)
         const struct plan_expert *b = &y->layers[i / y->experts].experts[i % y->experts];
         for (int k = 0; k < PLAN_LINEARS; k++)
             if (plan_expert_bits(a, (enum plan_linear)k) !=
-                plan_expert_bits(b, (enum plan_linear)k))
+                    plan_expert_bits(b, (enum plan_linear)k) ||
+                a->channels[k] != b->channels[k])
                 return false;
     }
     return true;
@@ -205,6 +206,76 @@ static void test_another_unit_keeps_the_plan(void **state)
     fixture_key(&f, TERM_KEY_RIGHT);
     assert_int_equal(f.app->document.budget.grain, BUDGET_EXPERTS);
     assert_int_equal(count_uneven(), 0);
+}
+
+/* --- Channels --- */
+
+static void know_channels(void)
+{
+    struct losses *l = &f.measured;
+    l->shares_count = 2;
+    l->shares[0] = 0.125;
+    l->shares[1] = 0.25;
+    for (size_t i = 0; i < l->layers_count * l->experts; i++) {
+        struct losses_expert *x = &l->layers[i / l->experts].experts[i % l->experts];
+        for (size_t k = 0; k < PLAN_LINEARS; k++)
+            for (size_t w = 0; w < losses_channel_widths(l); w++)
+                for (size_t s = 0; s < 2; s++)
+                    x->channel_loss[k][w][s] = x->loss[k][w] * (s ? 0.1 : 0.3);
+    }
+}
+
+static void test_grain_passes_over_channels_that_were_not_measured(void **state)
+{
+    (void)state;
+    fixture_type(&f, "5b\t\t");
+    fixture_key(&f, TERM_KEY_RIGHT);
+    assert_int_equal(f.app->document.budget.grain, BUDGET_EXPERTS);
+    fixture_key(&f, TERM_KEY_RIGHT);
+    assert_int_equal(f.app->document.budget.grain, BUDGET_LINEARS);
+    assert_shows("channel: measured without mixed channels; moqa losses --channels");
+    fixture_key(&f, TERM_KEY_LEFT);
+    assert_int_equal(f.app->document.budget.grain, BUDGET_EXPERTS);
+    budget_is("channel");
+    assert_int_equal(f.app->document.budget.grain, BUDGET_EXPERTS);
+    assert_shows("measured without mixed channels");
+}
+
+static void test_grain_of_channels_plans_and_shows_them(void **state)
+{
+    (void)state;
+    struct plan best;
+    know_channels();
+    fixture_type(&f, "5b");
+    budget_is("2.5");
+    double before = f.app->front.rise;
+    fixture_type(&f, "\t\t");
+    fixture_key(&f, TERM_KEY_LEFT);
+    assert_int_equal(f.app->document.budget.grain, BUDGET_CHANNELS);
+    app_budget_finish(f.app);
+    make_by_planner(&best, 2.5, 0, BUDGET_CHANNELS);
+    assert_true(same_widths(&f.app->plan, &best) && plan_has_channels(&best));
+    assert_true(f.app->front.rise < before && nominal() <= 2.5);
+    assert_shows("8-bit channels");
+    plan_release(&best);
+    budget_is("expert");
+    assert_false(plan_has_channels(&f.app->plan));
+    budget_is("channel");
+    assert_true(plan_has_channels(&f.app->plan));
+    fixture_type(&f, "u");
+    assert_false(plan_has_channels(&f.app->plan));
+    fixture_type(&f, "U");
+    assert_true(plan_has_channels(&f.app->plan));
+    struct app_document next = f.app->document;
+    next.settings.bits_channel = 4;
+    assert_false(app_commit(f.app, &next));
+    assert_shows("measured with bits_channel = 8, the plan has 4");
+    fixture_type(&f, "b"); /* with MoQa's rule the setting is free, and b comes back to linears */
+    next = f.app->document;
+    next.settings.bits_channel = 4;
+    assert_true(app_commit(f.app, &next));
+    fixture_type(&f, "b");
+    assert_int_equal(f.app->document.budget.grain, BUDGET_LINEARS);
 }
 
 static void test_steps_of_bytes_are_round_and_go_both_ways(void **state)
@@ -645,6 +716,8 @@ int main(void)
         WITH(open_measured, test_every_step_of_the_budget_is_the_best_plan_of_its_bits),
         WITH(open_measured, test_budgets_are_typed_as_bits_or_as_sizes),
         WITH(open_measured, test_another_unit_keeps_the_plan),
+        WITH(open_measured, test_grain_passes_over_channels_that_were_not_measured),
+        WITH(open_measured, test_grain_of_channels_plans_and_shows_them),
         WITH(open_measured, test_steps_of_bytes_are_round_and_go_both_ways),
         WITH(open_measured, test_pins_are_kept_and_paid_for),
         WITH(open_measured, test_a_pin_that_does_not_fit_is_dropped_with_the_reason),

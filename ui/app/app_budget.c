@@ -32,6 +32,8 @@ void app_budget_take(struct app_budget *b, const struct plan *plan)
     for (size_t i = 0; i < plan->layers_count * plan->experts; i++)
         if (plan->layers[i / plan->experts].experts[i % plan->experts].linear_bits[PLAN_GATE])
             b->grain = BUDGET_LINEARS;
+    if (plan_has_channels(plan))
+        b->grain = BUDGET_CHANNELS;
 }
 
 /* --- Whether a plan can be made --- */
@@ -169,6 +171,9 @@ void app_budget_prepare(struct app *a)
     struct err err = {0};
     f->losses = losses_for(a, &a->document.settings, &f->path);
     f->differs = f->losses && h->losses_differ && h->losses_differ(h->context, f->losses);
+    if (f->losses && !a->document.budget.on && a->document.budget.grain == BUDGET_CHANNELS &&
+        losses_check_channels(f->losses, f->path, &a->document.settings, NULL) < 0)
+        a->document.budget.grain = BUDGET_LINEARS; /* what b comes back to */
     if (!f->losses || (f->made_from && is_current(a)))
         return;
     if (make_curve(a, &err) < 0) { /* a pin at a width that was not measured */

@@ -60,8 +60,8 @@ void app_budget_text(char *out, size_t size, const struct app_budget *b)
 
 const char *const app_budget_sliders[] = {"budget", "unit", "grain", NULL};
 
-static const char *const units[] = {"bits", "bytes", NULL}, *const grains[] = {"linear", "expert",
-                                                                               NULL};
+static const char *const units[] = {"bits", "bytes", NULL};
+static const char *const grains[BUDGET_GRAINS + 1] = {"linear", "expert", "channel", NULL};
 enum { BUDGET, UNIT, GRAIN, INFOS };
 static const struct setting_info infos[INFOS] = {
     [BUDGET] = {.name = "budget",
@@ -84,7 +84,8 @@ static const struct setting_info infos[INFOS] = {
                .choices = grains,
                .max = BUDGET_GRAINS - 1,
                .step = 1,
-               .help = "linear: gate, up and down of an expert may differ; expert: they may not"},
+               .help = "linear: gate, up and down of an expert may differ; expert: they may not; "
+                       "channel: each may also have channels at bits_channel"},
 };
 
 const struct setting_info *app_budget_find(const char *name)
@@ -124,7 +125,7 @@ double app_budget_fraction(const struct app *a, const struct setting_info *info)
     if (info == &infos[UNIT])
         return b->unit;
     if (info == &infos[GRAIN])
-        return b->grain;
+        return (double)b->grain / (BUDGET_GRAINS - 1);
     return fmin(fmax((app_budget_bits(b, a->front.weights) - least) / (USEFUL - least), 0), 1);
 }
 
@@ -158,13 +159,24 @@ static void set_bits(const struct app *a, struct app_budget *b, double bits)
     b->chosen = true;
 }
 
+/* Around, past channels that the losses do not know; the error says why. */
+static void step_grain(const struct app *a, struct app_budget *b, int steps, struct err *err)
+{
+    int by = steps < 0 ? BUDGET_GRAINS - 1 : 1;
+    b->grain = (b->grain + by) % BUDGET_GRAINS;
+    if (b->grain == BUDGET_CHANNELS &&
+        losses_check_channels(a->front.losses, NULL, &a->document.settings, err) < 0)
+        b->grain = (b->grain + by) % BUDGET_GRAINS;
+}
+
 void app_budget_step(struct app *a, const struct setting_info *info, int steps)
 {
     struct app_document next = a->document;
     struct app_budget *b = &next.budget;
     double bits = app_budget_bits(b, a->front.weights);
+    struct err err = {0};
     if (info == &infos[GRAIN]) {
-        b->grain = (b->grain + 1) % BUDGET_GRAINS;
+        step_grain(a, b, steps, &err);
     } else if (info == &infos[UNIT]) {
         /* What the plan has: it stays the same one, or nearly. */
         b->unit = (b->unit + 1) % APP_UNITS;
@@ -178,6 +190,8 @@ void app_budget_step(struct app *a, const struct setting_info *info, int steps)
     }
     if (!app_commit(a, &next))
         say_end(a);
+    else if (err.code)
+        app_say(a, STYLE_TEXT_DIM, "channel: %s", err.message);
 }
 
 void app_budget_default(const struct app *a, struct app_budget *b)
@@ -245,7 +259,7 @@ bool app_budget_set(struct app *a, const struct setting_info *info, const char *
         app_say(a, STYLE_ERROR, "%s: found \"%.40s\", expected %s", info->name, value,
                 info == &infos[BUDGET] ? "bits as 2.5, or a size as 40MB or 38MiB"
                 : info == &infos[UNIT] ? "bits or bytes"
-                                       : "linear or expert");
+                                       : "linear, expert or channel");
         return false;
     }
     if (info == &infos[UNIT]) {
