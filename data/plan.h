@@ -83,6 +83,9 @@ bool plan_equal(const struct plan *a, const struct plan *b);
 ERR_CHECK int plan_validate(const struct plan *p, const char *file, struct err *err);
 ERR_CHECK int plan_load(struct plan *out, const char *path, struct err *err);
 ERR_CHECK int plan_save(const struct plan *p, const char *path, struct err *err);
+/* hash_file() of what plan_save() would write; `path` stands for the file in messages. */
+ERR_CHECK int plan_hash(char out[HASH_HEX_SIZE], const struct plan *p, const char *path,
+                        struct err *err);
 
 /* Refuses, with the differing fields named, a plan that was made for another model. */
 struct model_config;

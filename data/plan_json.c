@@ -127,7 +127,7 @@ static json_t *head_json(struct builder *b, const struct plan *p, json_t *settin
     return o;
 }
 
-int plan_save(const struct plan *p, const char *path, struct err *err)
+static int plan_json(json_t **out, const struct plan *p, const char *path, struct err *err)
 {
     struct builder b = {false};
     json_t *settings = NULL;
@@ -146,9 +146,31 @@ int plan_save(const struct plan *p, const char *path, struct err *err)
     set(&b, summary, "bytes_after", json_integer((json_int_t)p->summary.bytes_after));
     set(&b, o, "summary", summary);
     /* json_string() refuses what is not UTF-8: a name from a file may be that. */
-    rc = b.failed ? err_set(err, ERR_INPUT, path,
-                            "a name in the plan is not valid UTF-8, or there is no memory")
-                  : jsonio_save(o, path, err);
+    if (b.failed) {
+        json_decref(o);
+        return err_set(err, ERR_INPUT, path,
+                       "a name in the plan is not valid UTF-8, or there is no memory");
+    }
+    *out = o;
+    return 0;
+}
+
+int plan_save(const struct plan *p, const char *path, struct err *err)
+{
+    json_t *o = NULL;
+    int rc = plan_json(&o, p, path, err);
+    if (rc == 0)
+        rc = jsonio_save(o, path, err);
+    json_decref(o);
+    return rc;
+}
+
+int plan_hash(char out[HASH_HEX_SIZE], const struct plan *p, const char *path, struct err *err)
+{
+    json_t *o = NULL;
+    int rc = plan_json(&o, p, path, err);
+    if (rc == 0)
+        rc = jsonio_hash(out, o, path, err);
     json_decref(o);
     return rc;
 }

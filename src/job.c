@@ -2,7 +2,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
@@ -39,21 +38,6 @@ static int load_evaluation(struct job *j, struct err *err)
                      "the texts to evaluate on have %zu tokens, fewer than one window of %zu",
                      j->evaluation.count, window);
     return rc;
-}
-
-/* True if OUT is a finished checkpoint of this very plan, so that only the evaluation is left. */
-static bool is_finished(const struct job_options *o)
-{
-    struct plan made = {0};
-    struct stat st;
-    char *config = str_path(o->out, "config.json", NULL);
-    char *path = str_path(o->out, "moqa_plan.json", NULL);
-    bool same = config && path && stat(config, &st) == 0 && plan_load(&made, path, NULL) == 0 &&
-                plan_equal(&made, o->plan);
-    plan_release(&made);
-    free(path);
-    free(config);
-    return same;
 }
 
 static int open_inputs(struct job *j, struct err *err)
@@ -105,6 +89,15 @@ static int prepare(struct job *j, const struct job_options *o, struct err *err)
     return rc;
 }
 
+/* Is OUT what this job's pass ends in, so that only the evaluation is left? */
+static int is_finished(bool *finished, const struct job *j, struct err *err)
+{
+    *finished = false;
+    return j->options.resume && j->options.texts_count
+               ? pass_is_finished(finished, &j->pass_options, err)
+               : 0;
+}
+
 int job_new(struct job **out, const struct job_options *options, struct err *err)
 {
     *out = NULL;
@@ -112,7 +105,8 @@ int job_new(struct job **out, const struct job_options *options, struct err *err
     if (!j)
         return ERR_NOMEM;
     int rc = prepare(j, options, err);
-    j->quantized = rc == 0 && options->resume && options->texts_count && is_finished(options);
+    if (rc == 0)
+        rc = is_finished(&j->quantized, j, err);
     if (rc == 0 && !j->quantized)
         rc = pass_new(&j->pass, &j->pass_options, err);
     if (rc < 0)
@@ -239,8 +233,11 @@ int job_dry_run(struct str *text, const struct job_options *options, struct err 
     struct job *j = mem_array(1, sizeof *j, err);
     if (!j)
         return ERR_NOMEM;
+    bool finished = false;
     int rc = prepare(j, options, err);
-    if (rc == 0 && options->resume && options->texts_count && is_finished(options)) {
+    if (rc == 0)
+        rc = is_finished(&finished, j, err);
+    if (rc == 0 && finished) {
         str_appendf(text, "%s is finished; it will only be evaluated.\n", options->out);
         job_free(j);
         return str_ok(text, err);

@@ -37,8 +37,8 @@ struct job_options {
     enum pass_format format;
     bool resume;
     struct device_request device;
-    const char *const *texts; /* to evaluate on; may be NULL. With `resume` a finished checkpoint
-                                 of the same plan is only evaluated */
+    const char *const *texts; /* to evaluate on; may be NULL. With `resume` what this very job
+                                 has finished is only evaluated, of another one refused */
     size_t texts_count;
     struct progress *progress; /* may be NULL */
 };

@@ -29,14 +29,37 @@ int jsonio_load(json_t **out, const char *path, size_t limit, struct err *err)
     return rc;
 }
 
-int jsonio_save(const json_t *value, const char *path, struct err *err)
+/* The text of a file, not ended by a NUL. */
+static int dump(char **out, size_t *size, const json_t *value, const char *path, struct err *err)
 {
     char *text = json_dumps(value, JSON_INDENT(1) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY);
     if (!text)
         return err_set(err, ERR_NOMEM, path, "no memory to write JSON");
     size_t length = strlen(text);
     text[length] = '\n'; /* in place of the NUL; the length is known */
-    int rc = atomic_file_save(path, text, length + 1, err);
+    *out = text;
+    *size = length + 1;
+    return 0;
+}
+
+int jsonio_save(const json_t *value, const char *path, struct err *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    int rc = dump(&text, &size, value, path, err);
+    if (rc == 0)
+        rc = atomic_file_save(path, text, size, err);
+    free(text);
+    return rc;
+}
+
+int jsonio_hash(char out[HASH_HEX_SIZE], const json_t *value, const char *name, struct err *err)
+{
+    char *text = NULL;
+    size_t size = 0;
+    int rc = dump(&text, &size, value, name, err);
+    if (rc == 0)
+        rc = hash_bytes(out, text, size, err);
     free(text);
     return rc;
 }

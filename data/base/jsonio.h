@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 #include "data/base/err.h"
+#include "data/base/hash.h"
 
 /* Parses a file of at most `limit` bytes; duplicate keys are errors. Freed by json_decref(). */
 ERR_CHECK int jsonio_load(json_t **out, const char *path, size_t limit, struct err *err);
@@ -22,6 +23,9 @@ ERR_CHECK int jsonio_parse(json_t **out, const char *text, size_t size, const ch
 /* Writes atomically (temporary file, fsync, rename), indented, floats with 17 digits, keys in
  * the order of insertion, a final newline. */
 ERR_CHECK int jsonio_save(const json_t *value, const char *path, struct err *err);
+/* hash_file() of what jsonio_save() would write; `name` stands for the file in messages. */
+ERR_CHECK int jsonio_hash(char out[HASH_HEX_SIZE], const json_t *value, const char *name,
+                          struct err *err);
 
 /* Where in a document we are, for messages: file and the path so far. */
 struct jsonio_at {

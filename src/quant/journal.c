@@ -17,6 +17,7 @@
 #include "data/base/str.h"
 
 static const char schema[] = "moqa.journal", report_schema[] = "moqa.report";
+static const char report_name[] = "moqa_report.json";
 enum { JOURNAL_VERSION = 1 }; /* of the report, too */
 static const size_t journal_limit = (size_t)1 << 30;
 
@@ -142,7 +143,7 @@ static int load_root(struct journal *j, const char *dir, const char *name, const
 static int load_finished(struct journal *j, struct err *err)
 {
     j->complete = true;
-    return load_root(j, j->out, "moqa_report.json", report_schema, err);
+    return load_root(j, j->out, report_name, report_schema, err);
 }
 
 /* Hidden states of a save that no journal followed: other files than the one to go on from. */
@@ -204,13 +205,8 @@ static int no_memory(struct err *err)
     return err_set(err, ERR_NOMEM, NULL, "no memory for the journal");
 }
 
-int journal_begin(struct journal *j, const json_t *digest, struct err *err)
+static int check_digest(const struct journal *j, const json_t *digest, struct err *err)
 {
-    if (!j->root) {
-        j->root = json_pack("{s:s,s:i,s:O,s:[],s:i}", "schema", schema, "schema_version",
-                            JOURNAL_VERSION, "digest", digest, "layers", "hidden_layers", 0);
-        return j->root ? save_root(j, err) : no_memory(err);
-    }
     struct str differ = {0};
     const char *key;
     json_t *value, *mine = json_object_get(j->root, "digest");
@@ -220,9 +216,38 @@ int journal_begin(struct journal *j, const json_t *digest, struct err *err)
     int rc = str_ok(&differ, err);
     if (rc == 0 && differ.length)
         rc = err_set(err, ERR_USAGE, j->out,
-                     "holds an unfinished run with another %s; choose another folder or remove it",
-                     str_get(&differ));
+                     "holds %s run with another %s; choose another folder or remove it",
+                     j->complete ? "a finished" : "an unfinished", str_get(&differ));
     str_release(&differ);
+    return rc;
+}
+
+int journal_begin(struct journal *j, const json_t *digest, struct err *err)
+{
+    if (j->root)
+        return check_digest(j, digest, err);
+    j->root = json_pack("{s:s,s:i,s:O,s:[],s:i}", "schema", schema, "schema_version",
+                        JOURNAL_VERSION, "digest", digest, "layers", "hidden_layers", 0);
+    return j->root ? save_root(j, err) : no_memory(err);
+}
+
+bool journal_begun(const struct journal *j)
+{
+    return j->root;
+}
+
+int journal_finished(bool *finished, const char *out, const json_t *digest, struct err *err)
+{
+    struct journal j = {.lock = -1};
+    *finished = false;
+    if (exists_in(out, ".moqa") || !exists_in(out, "config.json") || !exists_in(out, report_name))
+        return 0;
+    j.out = mem_strdup(out, err);
+    int rc = j.out ? load_finished(&j, err) : ERR_NOMEM;
+    if (rc == 0)
+        rc = check_digest(&j, digest, err);
+    *finished = rc == 0;
+    journal_close(&j);
     return rc;
 }
 

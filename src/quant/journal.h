@@ -35,6 +35,13 @@ ERR_CHECK int journal_open(struct journal *j, const char *out, bool resume, stru
  * none. ERR_USAGE names the fields that differ. */
 ERR_CHECK int journal_begin(struct journal *j, const json_t *digest, struct err *err);
 
+/* Is there a run to go on with? Before journal_begin(). */
+bool journal_begun(const struct journal *j);
+/* Is OUT a finished checkpoint without a journal, of a run with this digest? ERR_USAGE names the
+ * fields that differ. */
+ERR_CHECK int journal_finished(bool *finished, const char *out, const json_t *digest,
+                               struct err *err);
+
 size_t journal_layers(const struct journal *j);                     /* finished */
 const json_t *journal_layer(const struct journal *j, size_t index); /* report, borrowed */
 /* Array of all reports, borrowed. */

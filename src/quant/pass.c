@@ -109,13 +109,23 @@ static int make_forward(struct pass *p, struct err *err)
     return rc;
 }
 
+static int save_plan(const struct pass *p, const char *dir, const char *name, struct err *err)
+{
+    char *path = str_path(dir, name, err);
+    int rc = path ? plan_save(p->o.plan, path, err) : ERR_NOMEM;
+    free(path);
+    return rc;
+}
+
 static int open_run(struct pass *p, struct err *err)
 {
     struct pass_estimate e;
     int rc = journal_open(&p->journal, p->o.out, p->o.resume, err);
     if (rc < 0)
         return rc;
-    rc = pass_report_digest(p, err);
+    rc = pass_report_digest(&p->digest, &p->o, err);
+    if (rc == 0 && !journal_begun(&p->journal))
+        rc = save_plan(p, p->journal.dir, "plan.json", err);
     if (rc == 0)
         rc = journal_begin(&p->journal, p->digest, err);
     if (rc == 0 && journal_layers(&p->journal) > p->config->layers)
@@ -138,6 +148,26 @@ static int open_run(struct pass *p, struct err *err)
     p->prefetch = prefetch_new(p->o.model->checkpoint);
     progress_start(p->o.progress, (p->config->layers + 1) * pass_steps(p));
     progress_skip(p->o.progress, p->next * pass_steps(p));
+    return rc;
+}
+
+int pass_is_finished(bool *finished, const struct pass_options *options, struct err *err)
+{
+    json_t *digest = NULL;
+    struct plan made = {0};
+    struct pass_options o = *options;
+    char *path = str_path(o.out, "moqa_plan.json", err);
+    *finished = false;
+    int rc = path ? 0 : ERR_NOMEM;
+    if (rc == 0 && plan_load(&made, path, NULL) == 0 && plan_equal(&made, o.plan))
+        o.plan = &made; /* other names in it, or other significances, make no other run */
+    if (rc == 0)
+        rc = pass_report_digest(&digest, &o, err);
+    if (rc == 0)
+        rc = journal_finished(finished, o.out, digest, err);
+    json_decref(digest);
+    plan_release(&made);
+    free(path);
     return rc;
 }
 
@@ -299,14 +329,6 @@ static int write_config(struct pass *p, struct err *err)
     return rc;
 }
 
-static int save_plan(const struct pass *p, struct err *err)
-{
-    char *path = str_path(p->o.out, "moqa_plan.json", err);
-    int rc = path ? plan_save(p->o.plan, path, err) : ERR_NOMEM;
-    free(path);
-    return rc;
-}
-
 static int finish(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
@@ -322,7 +344,7 @@ static int finish(struct pass *p, struct err *err)
         if (rc == 0)
             rc = writer_copy(checkpoint_dir(o->model->checkpoint), o->out, err);
         if (rc == 0)
-            rc = save_plan(p, err);
+            rc = save_plan(p, o->out, "moqa_plan.json", err);
         if (rc == 0)
             rc = pass_report_save(p, err);
         if (rc == 0)

@@ -65,6 +65,9 @@ struct pass_snapshot {
 struct pass;
 
 ERR_CHECK int pass_new(struct pass **out, const struct pass_options *options, struct err *err);
+/* Is OUT what this run ends in, so that nothing is left to do? ERR_USAGE names what differs where
+ * it is what another run has ended in. A folder with a journal is never finished. */
+ERR_CHECK int pass_is_finished(bool *finished, const struct pass_options *options, struct err *err);
 /* 1: more to do; 0: finished, the checkpoint is complete; negative: error (ERR_CANCELLED: what
  * is done is kept, resume goes on). */
 ERR_CHECK int pass_step(struct pass *p, struct err *err);

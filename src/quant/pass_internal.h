@@ -138,6 +138,6 @@ void pass_report_restore(struct pass *p, const json_t *report);
 /* moqa_report.json as a whole. */
 ERR_CHECK int pass_report_save(const struct pass *p, struct err *err);
 /* What must be equal for a run to go on. */
-ERR_CHECK int pass_report_digest(struct pass *p, struct err *err);
+ERR_CHECK int pass_report_digest(json_t **out, const struct pass_options *o, struct err *err);
 
 #endif

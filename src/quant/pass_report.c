@@ -199,28 +199,17 @@ int pass_report_save(const struct pass *p, struct err *err)
 }
 
 /* The plan's hash is that of the file that will lie in OUT. */
-static int hash_plan(char out[HASH_HEX_SIZE], const struct pass *p, struct err *err)
-{
-    char *path = str_path(p->journal.dir, "plan.json", err);
-    int rc = path ? plan_save(p->o.plan, path, err) : ERR_NOMEM;
-    if (rc == 0)
-        rc = hash_file(out, path, err);
-    free(path);
-    return rc;
-}
-
-int pass_report_digest(struct pass *p, struct err *err)
+int pass_report_digest(json_t **out, const struct pass_options *o, struct err *err)
 {
     char plan[HASH_HEX_SIZE], calibration[HASH_HEX_SIZE];
-    int rc = hash_plan(plan, p, err);
+    int rc = plan_hash(plan, o->plan, o->plan_path, err);
     if (rc == 0)
-        rc = calibration_hash(calibration, p->o.ids, p->o.starts, p->o.windows, p->o.window, err);
+        rc = calibration_hash(calibration, o->ids, o->starts, o->windows, o->window, err);
     if (rc < 0)
         return rc;
-    p->digest =
-        json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "plan", plan, "model",
-                  checkpoint_fingerprint(p->o.model->checkpoint), "calibration", calibration,
-                  "format", pass_format_names[p->o.format], "precision",
-                  p->o.precision == BACKEND_FP64 ? "fp64" : "fp32", "version", MOQA_VERSION);
-    return p->digest ? 0 : no_memory(err);
+    *out = json_pack("{s:s,s:s,s:s,s:s,s:s,s:s}", "plan", plan, "model",
+                     checkpoint_fingerprint(o->model->checkpoint), "calibration", calibration,
+                     "format", pass_format_names[o->format], "precision",
+                     o->precision == BACKEND_FP64 ? "fp64" : "fp32", "version", MOQA_VERSION);
+    return *out ? 0 : no_memory(err);
 }

@@ -6,9 +6,12 @@
 
 #include <cmocka.h>
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "quant_run.h"
@@ -163,8 +166,81 @@ static void test_a_finished_job_is_only_evaluated_again(void **state)
     assert_int_equal(access(path, F_OK), 0);
     r.plan.layers[0].experts[0].bits = 4; /* another plan: not this run */
     assert_int_equal(run_job(&o, &second, &steps, &err), ERR_USAGE);
-    assert_non_null(strstr(err.message, "exists"));
+    assert_non_null(strstr(err.message, "holds a finished run with another plan"));
     str_release(&text);
+    quant_run_close(&r);
+}
+
+static void check_refused(const struct job_options *o, const char *differs)
+{
+    struct err err = {0};
+    struct str text = {0};
+    double value;
+    size_t steps;
+    assert_int_equal(run_job(o, &value, &steps, &err), ERR_USAGE);
+    assert_string_equal(err.file, o->out);
+    assert_non_null(strstr(err.message, "holds a finished run with another "));
+    assert_non_null(strstr(err.message, differs));
+    assert_int_equal(job_dry_run(&text, o, &err), ERR_USAGE);
+    str_release(&text);
+}
+
+static void test_a_finished_job_of_another_run_is_not_evaluated_as_this_one(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct job_options o;
+    struct err err = {0};
+    double value;
+    size_t steps;
+    open_job(&r, &o);
+    o.texts_count = 0;
+    assert_int_equal(run_job(&o, &value, &steps, &err), 0);
+    o.texts_count = 1;
+    o.resume = true;
+    struct job_options other = o;
+    other.samples = 3;
+    check_refused(&other, "calibration");
+    other = o;
+    other.format = PASS_HF;
+    check_refused(&other, "format");
+    /* Weights of another training, with the same configuration. */
+    struct model original = r.model;
+    quant_run_patch(&r, "lm_head.weight", 0, 0, 0);
+    other = o;
+    other.model_dir = checkpoint_dir(r.model.checkpoint);
+    check_refused(&other, "model");
+    model_release(&r.model);
+    r.model = original;
+    snprintf(r.plan.trace_name, sizeof r.plan.trace_name, "renamed.h5");
+    assert_int_equal(run_job(&o, &value, &steps, &err), 0);
+    assert_int_equal(steps, 0);
+    quant_run_close(&r);
+}
+
+/* A run that was cut after config.json, before its journal was removed. */
+static void test_a_finished_job_with_a_journal_is_locked_and_cleared_up(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct job_options o;
+    struct err err = {0};
+    double value;
+    size_t steps;
+    char dir[160], path[200];
+    open_job(&r, &o);
+    assert_int_equal(run_job(&o, &value, &steps, &err), 0);
+    snprintf(dir, sizeof dir, "%s/.moqa", r.out);
+    assert_int_equal(mkdir(dir, 0777), 0);
+    snprintf(path, sizeof path, "%s/lock", dir);
+    int lock = open(path, O_RDWR | O_CREAT, 0666);
+    assert_true(lock >= 0 && flock(lock, LOCK_EX | LOCK_NB) == 0);
+    o.resume = true;
+    assert_int_equal(run_job(&o, &value, &steps, &err), ERR_LOCKED);
+    close(lock);
+    assert_int_equal(run_job(&o, &value, &steps, &err), 0);
+    assert_true(value > 1);
+    assert_int_equal(access(dir, F_OK), -1);
     quant_run_close(&r);
 }
 
@@ -208,6 +284,8 @@ int main(void)
         cmocka_unit_test(test_a_run_that_was_stopped_is_listed_as_unfinished),
         cmocka_unit_test(test_the_report_of_a_run_gives_the_losses_of_its_pass),
         cmocka_unit_test(test_a_finished_job_is_only_evaluated_again),
+        cmocka_unit_test(test_a_finished_job_of_another_run_is_not_evaluated_as_this_one),
+        cmocka_unit_test(test_a_finished_job_with_a_journal_is_locked_and_cleared_up),
         cmocka_unit_test(test_a_text_that_is_not_there_is_found_before_the_pass),
         cmocka_unit_test(test_the_name_of_a_run_follows_its_plan),
     };

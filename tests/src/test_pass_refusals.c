@@ -45,7 +45,10 @@ static void test_resume_names_what_differs(void **state)
     (void)state;
     struct quant_run r;
     quant_run_open(&r, "tiny-qwen2moe", "moqa", 2, 1);
+    char path[128], plan[HASH_HEX_SIZE], after[HASH_HEX_SIZE];
     start_run(&r);
+    snprintf(path, sizeof path, "%s/.moqa/plan.json", r.out);
+    assert_int_equal(hash_file(plan, path, NULL), 0);
     expect(&r, ERR_USAGE, "holds an unfinished run; go on with --resume, or remove it");
     r.options.resume = true;
     r.options.windows = 3;
@@ -57,7 +60,12 @@ static void test_resume_names_what_differs(void **state)
     expect(&r, ERR_USAGE,
            "holds an unfinished run with another plan, calibration, format, precision; choose "
            "another folder or remove it");
+    /* What was refused has changed nothing: the plan of the unfinished run is still its own. */
+    assert_int_equal(hash_file(after, path, NULL), 0);
+    assert_string_equal(plan, after);
     quant_run_plan(&r, "moqa", NULL);
+    assert_int_equal(plan_hash(after, &r.plan, path, NULL), 0);
+    assert_string_equal(plan, after);
     r.options.windows = 2;
     r.options.format = PASS_MOQA;
     r.options.precision = BACKEND_FP64;
@@ -79,7 +87,7 @@ static void test_finished_run_is_not_taken_for_that_of_another_plan(void **state
     r.options.resume = true;
     quant_run_plan(&r, "gptq-4", NULL);
     expect(&r, ERR_USAGE,
-           "holds an unfinished run with another plan; choose another folder or remove it");
+           "holds a finished run with another plan; choose another folder or remove it");
     quant_run_plan(&r, "moqa", NULL);
     quant_run_pass(&r);
     assert_false(exists(r.out, ".moqa"));
