@@ -18,6 +18,7 @@ struct job {
     struct device device;
     struct calibration calibration;
     struct token_ids evaluation; /* of the texts: read before the pass, not after it */
+    struct eval_text text;       /* which they are */
     struct pass *pass;           /* NULL where the checkpoint was finished before */
     struct pass_options pass_options;
     bool quantized;
@@ -37,6 +38,8 @@ static int load_evaluation(struct job *j, struct err *err)
         rc = err_set(err, ERR_INPUT, o->texts[0],
                      "the texts to evaluate on have %zu tokens, fewer than one window of %zu",
                      j->evaluation.count, window);
+    if (rc == 0)
+        rc = eval_text_read(&j->text, o->model_dir, o->texts, o->texts_count, err);
     return rc;
 }
 
@@ -134,7 +137,7 @@ static int evaluate(struct job *j, struct err *err)
         rc = str_ok(&path, err);
     }
     if (rc == 0)
-        rc = eval_json_save(&j->perplexity, path.data, err);
+        rc = eval_json_save(&j->perplexity, &j->text, path.data, err);
     j->evaluated = rc == 0;
     str_release(&path);
     model_release(&quantized);

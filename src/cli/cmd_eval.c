@@ -92,10 +92,11 @@ static int print_text(const struct perplexity *p, const struct divergence *d, st
     return cli_print(line, err);
 }
 
-static int print_text_json(const struct perplexity *p, const struct divergence *d, struct err *err)
+static int print_text_json(const struct perplexity *p, const struct eval_text *text,
+                           const struct divergence *d, struct err *err)
 {
     json_t *object = NULL;
-    int rc = eval_json(&object, p, err);
+    int rc = eval_json(&object, p, text, err);
     if (rc == 0 && d &&
         (json_object_set_new(object, "divergence", json_real(d->mean)) < 0 ||
          json_object_set_new(object, "divergence_error", json_real(d->error)) < 0 ||
@@ -127,11 +128,14 @@ static int run_texts(const struct arguments *a, const struct model *m, struct de
 {
     struct token_ids ids = {0};
     struct perplexity result;
+    struct eval_text text;
     struct divergence divergence, *apart = a->original ? &divergence : NULL;
     size_t window;
     int rc = calibration_window(&window, m->config, a->window.value, err);
     if (rc == 0)
         rc = texts_encode(&ids, m->tokenizer, a->text.items, a->text.count, err);
+    if (rc == 0)
+        rc = eval_text_read(&text, a->model, a->text.items, a->text.count, err);
     if (rc == 0)
         do
             rc = perplexity_run(&result, m, d->backend, ids.data, ids.count, window,
@@ -140,7 +144,8 @@ static int run_texts(const struct arguments *a, const struct model *m, struct de
     if (rc == 0 && apart)
         rc = diverge(apart, a, m, d, &ids, window, progress, err);
     if (rc == 0)
-        rc = a->json ? print_text_json(&result, apart, err) : print_text(&result, apart, err);
+        rc =
+            a->json ? print_text_json(&result, &text, apart, err) : print_text(&result, apart, err);
     token_ids_release(&ids);
     return rc;
 }

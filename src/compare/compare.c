@@ -114,7 +114,7 @@ static void take_evaluations(struct compare_cell *cell, const struct compare *c,
     const struct compare_texts *t = c->o.texts;
     for (size_t i = 0; i < t->texts; i++) {
         const struct perplexity *p =
-            run_result_text(r, t->text[i].sha256, t->window, t->text[i].windows);
+            run_result_text(r, t->text[i].text.sha256, t->window, t->text[i].windows);
         cell->perplexity[i] = p->value;
         cell->evaluating += p->seconds;
     }

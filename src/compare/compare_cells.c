@@ -157,8 +157,9 @@ static const struct perplexity *find_text(const struct compare *c, const struct 
                                           size_t text)
 {
     const struct compare_text *t = &c->o.texts->text[text];
-    return j->has_result ? run_result_text(&j->result, t->sha256, c->o.texts->window, t->windows)
-                         : NULL;
+    return j->has_result
+               ? run_result_text(&j->result, t->text.sha256, c->o.texts->window, t->windows)
+               : NULL;
 }
 
 static const struct run_result_task *find_task(const struct compare *c, const struct compare_job *j,
@@ -256,14 +257,14 @@ static int keep_for_screen(struct compare *c, struct compare_job *j, struct err 
     size_t texts = c->o.texts->texts;
     int rc = 0;
     for (size_t i = 0; rc == 0 && is_original(c, j) && i < texts; i++) {
-        struct original o = {.model = c->original, .perplexity = *find_text(c, j, i)};
-        snprintf(o.text_sha256, sizeof o.text_sha256, "%s", c->o.texts->text[i].sha256);
+        struct original o = {c->original, c->o.texts->text[i].text, *find_text(c, j, i)};
         rc = original_save(&o, c->o.runs_dir, err);
     }
     if (rc < 0 || is_original(c, j) || texts == 0)
         return rc;
     char *path = str_path(j->folder, EVAL_JSON_FILE, err);
-    rc = path ? eval_json_save(find_text(c, j, 0), path, err) : ERR_NOMEM;
+    rc =
+        path ? eval_json_save(find_text(c, j, 0), &c->o.texts->text[0].text, path, err) : ERR_NOMEM;
     free(path);
     return rc;
 }
@@ -279,7 +280,7 @@ static int run_text(struct compare *c, struct compare_job *j, const struct model
                             t->windows, NULL, c->o.progress, err);
     while (rc < 0 && device_recover(&c->device, rc, err));
     if (rc == 0)
-        rc = run_result_add_text(&j->result, t->sha256, &p, err);
+        rc = run_result_add_text(&j->result, &t->text, &p, err);
     return rc == 0 ? run_result_save(&j->result, j->folder, err) : rc;
 }
 
@@ -327,7 +328,7 @@ static int evaluate(struct sweep *s, struct compare_job *j, struct err *err)
     int rc = model_open(&m, is_original(c, j) ? c->o.model_dir : j->folder, err);
     for (size_t i = 0; rc == 0 && i < c->o.texts->texts; i++)
         if (!find_text(c, j, i)) {
-            tell(s, j, c->o.texts->text[i].name);
+            tell(s, j, c->o.texts->text[i].text.name);
             rc = run_text(c, j, &m, i, err);
         }
     for (size_t i = 0; rc == 0 && i < c->o.texts->tasks; i++)

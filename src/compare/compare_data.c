@@ -27,7 +27,7 @@ static void append_titles(struct str *out, const struct compare_texts *t)
     str_append(out, "method,bits,seed,nominal_bits,effective_bits,bytes,experts_bytes");
     for (size_t i = 0; i < t->texts; i++) {
         str_clear(&title);
-        str_appendf(&title, "perplexity %s", t->text[i].name);
+        str_appendf(&title, "perplexity %s", t->text[i].text.name);
         str_append(out, ",");
         append_field(out, str_get(&title));
     }
@@ -122,7 +122,7 @@ static json_t *run_json(const struct compare_cell *cell, const struct compare_te
     set(o, "bytes", json_integer((json_int_t)cell->bytes), failed);
     set(o, "experts_bytes", json_integer((json_int_t)cell->experts_bytes), failed);
     for (size_t i = 0; i < t->texts; i++)
-        set(perplexity, t->text[i].name, json_real(cell->perplexity[i]), failed);
+        set(perplexity, t->text[i].text.name, json_real(cell->perplexity[i]), failed);
     for (size_t i = 0; i < t->tasks; i++) {
         set(acc, t->task[i].info->name, json_real(cell->acc[i]), failed);
         if (t->task[i].info->has_norm)
@@ -149,7 +149,7 @@ static json_t *row_json(const struct compare_row *row, const struct compare_text
     set(o, "effective_bits", mean_json(row, compare_effective, 0), failed);
     set(o, "bytes", mean_json(row, compare_bytes, 0), failed);
     for (size_t i = 0; i < t->texts; i++)
-        set(perplexity, t->text[i].name, mean_json(row, compare_perplexity, i), failed);
+        set(perplexity, t->text[i].text.name, mean_json(row, compare_perplexity, i), failed);
     for (size_t i = 0; i < t->tasks; i++) {
         set(acc, t->task[i].info->name, mean_json(row, compare_acc, i), failed);
         if (t->task[i].info->has_norm)
@@ -175,9 +175,9 @@ static json_t *texts_json(const struct compare_texts *t, bool *failed)
         json_t *o = json_object(), *files = json_array();
         for (size_t k = 0; k < x->count; k++)
             append(files, json_string(x->paths[k]), failed);
-        set(o, "name", json_string(x->name), failed);
+        set(o, "name", json_string(x->text.name), failed);
         set(o, "files", files, failed);
-        set(o, "sha256", json_string(x->sha256), failed);
+        set(o, "sha256", json_string(x->text.sha256), failed);
         set(o, "tokens", json_integer((json_int_t)x->ids.count), failed);
         set(o, "windows", json_integer((json_int_t)x->windows), failed);
         append(list, o, failed);

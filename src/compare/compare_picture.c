@@ -61,8 +61,8 @@ int compare_picture(const struct compare_result *r, const char *path, struct err
         return draw(r, path, 0, texts, err);
     for (size_t t = 0; rc == 0 && t < texts; t++) {
         struct str name = {0};
-        str_appendf(&name, "%.*s%s%s", (int)(place - path), path, r->options->texts->text[t].name,
-                    place + sizeof placeholder - 1);
+        str_appendf(&name, "%.*s%s%s", (int)(place - path), path,
+                    r->options->texts->text[t].text.name, place + sizeof placeholder - 1);
         rc = str_ok(&name, err);
         if (rc == 0)
             rc = draw(r, name.data, t, t + 1, err);

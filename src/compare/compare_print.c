@@ -77,7 +77,7 @@ static void fill_titles(const struct grid *g, const struct compare_texts *t)
     for (size_t i = 0; i < sizeof first / sizeof first[0]; i++)
         snprintf(at(g, 0, c++), CELL_MAX, "%s", first[i]);
     for (size_t i = 0; i < t->texts; i++)
-        sanitize(at(g, 0, c++), CELL_MAX, t->text[i].name, strlen(t->text[i].name));
+        sanitize(at(g, 0, c++), CELL_MAX, t->text[i].text.name, strlen(t->text[i].text.name));
     if (t->texts) {
         snprintf(at(g, 0, c++), CELL_MAX, "excess");
         snprintf(at(g, 0, c++), CELL_MAX, "predicted");
@@ -188,7 +188,7 @@ static void append_texts(struct str *out, const struct compare_texts *t)
 {
     for (size_t i = 0; i < t->texts; i++) {
         char name[CELL_MAX];
-        sanitize(name, sizeof name, t->text[i].name, strlen(t->text[i].name));
+        sanitize(name, sizeof name, t->text[i].text.name, strlen(t->text[i].text.name));
         str_appendf(out, "%s%s (%zu windows)", i ? ", " : "", name, t->text[i].windows);
     }
 }

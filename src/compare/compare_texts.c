@@ -7,9 +7,9 @@
 #include <sys/stat.h>
 
 #include "data/base/mem.h"
+#include "data/base/sanitize.h"
 #include "data/base/str.h"
 #include "src/model/texts.h"
-#include "src/runs/original.h"
 
 static const char ending[] = ".txt";
 
@@ -94,7 +94,7 @@ static int parse_text(struct compare_text *t, const char *word, struct err *err)
     const char *at = length ? word + length + 1 : word;
     int rc = 0;
     if (length) {
-        snprintf(t->name, sizeof t->name, "%.*s", (int)length, word);
+        sanitize(t->text.name, sizeof t->text.name, word, length);
     } else {
         size_t end = strlen(word);
         while (end > 1 && word[end - 1] == '/')
@@ -103,12 +103,12 @@ static int parse_text(struct compare_text *t, const char *word, struct err *err)
         while (begin > 0 && word[begin - 1] != '/')
             begin--;
         length = end - begin;
-        snprintf(t->name, sizeof t->name, "%.*s", (int)length, word + begin);
-        return length >= sizeof t->name
+        sanitize(t->text.name, sizeof t->text.name, word + begin, length);
+        return length >= sizeof t->text.name
                    ? refuse_text(word, "the name is too long; give it one: NAME=FILE", err)
                    : add_file_or_folder(t, word, strlen(word), err);
     }
-    if (length >= sizeof t->name)
+    if (length >= sizeof t->text.name)
         return refuse_text(word, "the name is too long", err);
     while (rc == 0) {
         size_t end = strcspn(at, ",");
@@ -123,7 +123,7 @@ static int parse_text(struct compare_text *t, const char *word, struct err *err)
 
 static int parse_task(struct compare_task *t, const char *word, struct err *err)
 {
-    char name[COMPARE_NAME_MAX];
+    char name[EVAL_TEXT_NAME_MAX];
     size_t length = name_length(word);
     struct str known = {0};
     snprintf(name, sizeof name, "%.*s", (int)length, word);
@@ -145,10 +145,10 @@ static int check_names(const struct compare_texts *t, struct err *err)
 {
     for (size_t i = 0; i < t->texts; i++)
         for (size_t k = 0; k < i; k++)
-            if (strcmp(t->text[i].name, t->text[k].name) == 0)
+            if (strcmp(t->text[i].text.name, t->text[k].text.name) == 0)
                 return err_set(err, ERR_USAGE, NULL,
                                "--text: two texts are called \"%s\"; give them names: NAME=FILE",
-                               t->text[i].name);
+                               t->text[i].text.name);
     for (size_t i = 0; i < t->tasks; i++)
         for (size_t k = 0; k < i; k++)
             if (t->task[i].info == t->task[k].info)
@@ -181,7 +181,7 @@ static int load_text(struct compare_text *t, const struct model *m, size_t windo
                      struct err *err)
 {
     const char *const *paths = (const char *const *)t->paths;
-    int rc = original_text_hash(t->sha256, checkpoint_dir(m->checkpoint), paths, t->count, err);
+    int rc = eval_text_hash(t->text.sha256, checkpoint_dir(m->checkpoint), paths, t->count, err);
     if (rc == 0)
         rc = texts_encode(&t->ids, m->tokenizer, paths, t->count, err);
     if (rc < 0)
@@ -189,7 +189,7 @@ static int load_text(struct compare_text *t, const struct model *m, size_t windo
     t->windows = t->ids.count / window;
     if (t->windows == 0)
         return err_set(err, ERR_INPUT, t->paths[0],
-                       "text \"%s\" has %zu tokens, fewer than one window of %zu", t->name,
+                       "text \"%s\" has %zu tokens, fewer than one window of %zu", t->text.name,
                        t->ids.count, window);
     t->windows = samples && samples < t->windows ? samples : t->windows;
     return 0;
@@ -206,8 +206,8 @@ int compare_texts_load(struct compare_texts *t, const struct model *m, size_t wi
     for (size_t i = 0; rc == 0 && i < t->texts; i++)
         rc = load_text(&t->text[i], m, window, samples, err);
     for (size_t i = 0; rc == 0 && i < t->tasks; i++)
-        rc = original_text_hash(t->task[i].sha256, checkpoint_dir(m->checkpoint), &t->task[i].path,
-                                1, err);
+        rc = eval_text_hash(t->task[i].sha256, checkpoint_dir(m->checkpoint), &t->task[i].path, 1,
+                            err);
     return rc;
 }
 

@@ -6,24 +6,21 @@
 #ifndef MOQA_SRC_COMPARE_COMPARE_TEXTS_H
 #define MOQA_SRC_COMPARE_COMPARE_TEXTS_H
 
-#include "data/base/hash.h"
+#include "src/eval/eval_text.h"
 #include "src/eval/task.h"
 
-enum { COMPARE_NAME_MAX = 64 };
-
 struct compare_text {
-    char name[COMPARE_NAME_MAX];
-    char **paths; /* [count] */
+    struct eval_text text; /* its hash once loaded */
+    char **paths;          /* [count] */
     size_t count;
-    char sha256[HASH_HEX_SIZE]; /* original_text_hash(); once loaded: */
-    struct token_ids ids;
-    size_t windows; /* that are evaluated */
+    struct token_ids ids; /* once loaded */
+    size_t windows;       /* that are evaluated */
 };
 
 struct compare_task {
     const struct task_info *info;
     const char *path;           /* borrowed */
-    char sha256[HASH_HEX_SIZE]; /* original_text_hash(), once loaded */
+    char sha256[HASH_HEX_SIZE]; /* eval_text_hash(), once loaded */
 };
 
 struct compare_texts {

@@ -4,30 +4,34 @@
 
 enum { VERSION = 1, FILE_LIMIT = 1 << 20 };
 
-int eval_json(json_t **out, const struct perplexity *p, struct err *err)
+int eval_json(json_t **out, const struct perplexity *p, const struct eval_text *text,
+              struct err *err)
 {
-    *out = json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I, s:I, s:f}", "schema", "moqa.eval",
-                     "schema_version", VERSION, "perplexity", p->value, "nll", p->nll, "tokens",
-                     (json_int_t)p->tokens, "window", (json_int_t)p->window, "windows",
+    *out = json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:s, s:s}", "schema",
+                     "moqa.eval", "schema_version", VERSION, "perplexity", p->value, "nll", p->nll,
+                     "tokens", (json_int_t)p->tokens, "window", (json_int_t)p->window, "windows",
                      (json_int_t)p->windows, "predicted", (json_int_t)p->predicted, "seconds",
-                     p->seconds);
+                     p->seconds, "text", text->name, "text_sha256", text->sha256);
     return *out ? 0 : err_set(err, ERR_NOMEM, NULL, "no memory for the result");
 }
 
-int eval_json_save(const struct perplexity *p, const char *path, struct err *err)
+int eval_json_save(const struct perplexity *p, const struct eval_text *text, const char *path,
+                   struct err *err)
 {
     json_t *object = NULL;
-    int rc = eval_json(&object, p, err);
+    int rc = eval_json(&object, p, text, err);
     if (rc == 0)
         rc = jsonio_save(object, path, err);
     json_decref(object);
     return rc;
 }
 
-int eval_json_read(struct perplexity *out, const json_t *object, const char *file, struct err *err)
+int eval_json_read(struct perplexity *out, struct eval_text *text, const json_t *object,
+                   const char *file, struct err *err)
 {
     struct jsonio_at at = {file, ""};
     *out = (struct perplexity){0};
+    *text = (struct eval_text){0};
     int rc = jsonio_check_schema(object, "moqa.eval", VERSION, file, err);
     if (rc == 0)
         rc = jsonio_real(&out->value, object, "perplexity", at, err);
@@ -43,16 +47,21 @@ int eval_json_read(struct perplexity *out, const json_t *object, const char *fil
         rc = jsonio_size(&out->predicted, object, "predicted", SIZE_MAX, at, err);
     if (rc == 0)
         rc = jsonio_real(&out->seconds, object, "seconds", at, err);
+    if (rc == 0 && jsonio_has(object, "text"))
+        rc = jsonio_text(text->name, sizeof text->name, object, "text", at, err);
+    if (rc == 0 && jsonio_has(object, "text_sha256"))
+        rc = jsonio_text(text->sha256, sizeof text->sha256, object, "text_sha256", at, err);
     return rc;
 }
 
-int eval_json_load(struct perplexity *out, const char *path, struct err *err)
+int eval_json_load(struct perplexity *out, struct eval_text *text, const char *path,
+                   struct err *err)
 {
     json_t *object = NULL;
     *out = (struct perplexity){0};
     int rc = jsonio_load(&object, path, FILE_LIMIT, err);
     if (rc == 0)
-        rc = eval_json_read(out, object, path, err);
+        rc = eval_json_read(out, text, object, path, err);
     json_decref(object);
     return rc;
 }

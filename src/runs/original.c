@@ -14,7 +14,7 @@
 #include "src/model/texts.h"
 #include "src/runs/runs.h"
 
-enum { VERSION = 1, FILE_LIMIT = 1 << 20, TEXT_LIMIT = 1 << 30, NAME_MAX_LENGTH = 64 };
+enum { VERSION = 1, FILE_LIMIT = 1 << 20, NAME_MAX_LENGTH = 64 };
 
 static const char prefix[] = "original-", suffix[] = ".json";
 
@@ -33,38 +33,6 @@ int original_model_read(struct original_model *out, const char *dir, struct err 
     out->bytes = runs_folder_bytes(dir);
     checkpoint_free(c);
     return 0;
-}
-
-static int hash_content(struct hash *h, const char *path, struct err *err)
-{
-    char *content = NULL;
-    size_t size;
-    int rc = str_read_file(&content, &size, path, TEXT_LIMIT, err);
-    if (rc == 0) {
-        uint64_t length = size;
-        rc = hash_update(h, &length, sizeof length, err);
-    }
-    if (rc == 0)
-        rc = hash_update(h, content, size, err);
-    free(content);
-    return rc;
-}
-
-int original_text_hash(char out[HASH_HEX_SIZE], const char *model_dir, const char *const *texts,
-                       size_t count, struct err *err)
-{
-    struct hash *h = NULL;
-    char *tokenizer = str_path(model_dir, "tokenizer.json", err);
-    int rc = tokenizer ? hash_new(&h, err) : ERR_NOMEM;
-    if (rc == 0 && access(tokenizer, F_OK) == 0)
-        rc = hash_content(h, tokenizer, err);
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = hash_content(h, texts[i], err);
-    if (rc == 0)
-        rc = hash_finish(h, out, err);
-    hash_free(h);
-    free(tokenizer);
-    return rc;
 }
 
 /* --- The record --- */
@@ -87,7 +55,7 @@ static int record_name(char out[NAME_MAX_LENGTH], const struct original *o, stru
     char key[4 * HASH_HEX_SIZE], hex[HASH_HEX_SIZE];
     const struct perplexity *p = &o->perplexity;
     int used = snprintf(key, sizeof key, "%s %s %s %zu", o->model.config_sha256,
-                        o->model.checkpoint, o->text_sha256, p->window);
+                        o->model.checkpoint, o->text.sha256, p->window);
     if (!is_whole(p))
         used += snprintf(key + used, sizeof key - (size_t)used, " %zu", p->windows);
     int rc = hash_bytes(hex, key, (size_t)used, err);
@@ -101,14 +69,14 @@ int original_save(const struct original *o, const char *dir, struct err *err)
     char name[NAME_MAX_LENGTH], *path = NULL;
     int rc = record_name(name, o, err);
     if (rc == 0)
-        rc = eval_json(&evaluation, &o->perplexity, err);
+        rc = eval_json(&evaluation, &o->perplexity, &o->text, err);
     if (rc < 0)
         return rc;
     object = json_pack("{s:s, s:i, s:{s:s, s:s, s:s, s:f, s:I}, s:s, s:o}", "schema",
                        "moqa.original", "schema_version", VERSION, "model", "name", o->model.name,
                        "config_sha256", o->model.config_sha256, "checkpoint", o->model.checkpoint,
                        "bits", o->model.bits, "bytes", (json_int_t)o->model.bytes, "text_sha256",
-                       o->text_sha256, "evaluation", evaluation);
+                       o->text.sha256, "evaluation", evaluation);
     path = str_path(dir, name, err);
     if (!object)
         rc = err_set(err, ERR_NOMEM, NULL, "no memory for the result");
@@ -153,11 +121,11 @@ int original_load(struct original *out, const char *path, struct err *err)
     if (rc == 0)
         rc = load_model(&out->model, model, path, err);
     if (rc == 0)
-        rc = jsonio_text(out->text_sha256, sizeof out->text_sha256, root, "text_sha256", at, err);
-    if (rc == 0)
         rc = jsonio_object(&evaluation, root, "evaluation", at, err);
     if (rc == 0)
-        rc = eval_json_read(&out->perplexity, evaluation, path, err);
+        rc = eval_json_read(&out->perplexity, &out->text, evaluation, path, err);
+    if (rc == 0)
+        rc = jsonio_text(out->text.sha256, sizeof out->text.sha256, root, "text_sha256", at, err);
     json_decref(root);
     return rc;
 }
@@ -173,11 +141,11 @@ static bool find_record(struct original *o, const char *dir)
     bool found = path && original_load(&kept, path, NULL) == 0 &&
                  strcmp(kept.model.config_sha256, o->model.config_sha256) == 0 &&
                  strcmp(kept.model.checkpoint, o->model.checkpoint) == 0 &&
-                 strcmp(kept.text_sha256, o->text_sha256) == 0 &&
+                 strcmp(kept.text.sha256, o->text.sha256) == 0 &&
                  kept.perplexity.window == o->perplexity.window && is_whole(&kept.perplexity);
     free(path);
     if (found)
-        *o = kept;
+        o->perplexity = kept.perplexity;
     return found;
 }
 
@@ -211,7 +179,7 @@ static int find_key(struct original *o, struct model *m, const struct original_r
     *o = (struct original){0};
     int rc = original_model_read(&o->model, r->model_dir, err);
     if (rc == 0)
-        rc = original_text_hash(o->text_sha256, r->model_dir, r->texts, r->texts_count, err);
+        rc = eval_text_read(&o->text, r->model_dir, r->texts, r->texts_count, err);
     if (rc == 0)
         rc = model_open(m, r->model_dir, err);
     if (rc == 0)

@@ -7,6 +7,7 @@
 #define MOQA_SRC_RUNS_ORIGINAL_H
 
 #include "data/base/hash.h"
+#include "src/eval/eval_text.h"
 #include "src/eval/perplexity.h"
 #include "src/progress.h"
 
@@ -21,15 +22,11 @@ struct original_model {
 
 struct original {
     struct original_model model;
-    char text_sha256[HASH_HEX_SIZE];
+    struct eval_text text;
     struct perplexity perplexity;
 };
 
 ERR_CHECK int original_model_read(struct original_model *out, const char *dir, struct err *err);
-/* What an evaluation depends on beside the weights: over the sizes and bytes of the model's
- * tokenizer.json, if it has one, and of the texts, in their order. */
-ERR_CHECK int original_text_hash(char out[HASH_HEX_SIZE], const char *model_dir,
-                                 const char *const *texts, size_t count, struct err *err);
 
 /* True for the name of a record: "original-1a2b3c4d.json". */
 bool original_is_record(const char *name);

@@ -24,7 +24,8 @@ const struct perplexity *run_result_text(const struct run_result *r, const char 
 {
     for (size_t i = 0; i < r->texts; i++) {
         const struct perplexity *p = &r->text[i].perplexity;
-        if (strcmp(r->text[i].sha256, sha256) == 0 && p->window == window && p->windows == windows)
+        if (strcmp(r->text[i].text.sha256, sha256) == 0 && p->window == window &&
+            p->windows == windows)
             return p;
     }
     return NULL;
@@ -39,15 +40,13 @@ const struct run_result_task *run_result_task(const struct run_result *r, const 
     return NULL;
 }
 
-int run_result_add_text(struct run_result *r, const char *sha256, const struct perplexity *p,
-                        struct err *err)
+int run_result_add_text(struct run_result *r, const struct eval_text *text,
+                        const struct perplexity *p, struct err *err)
 {
     int rc = mem_grow((void **)&r->text, &r->texts_capacity, r->texts + 1, sizeof *r->text, err);
     if (rc < 0)
         return rc;
-    struct run_result_text *t = &r->text[r->texts++];
-    *t = (struct run_result_text){.perplexity = *p};
-    snprintf(t->sha256, sizeof t->sha256, "%s", sha256);
+    r->text[r->texts++] = (struct run_result_text){*text, *p};
     return 0;
 }
 
@@ -75,10 +74,10 @@ static int append_texts(json_t *list, const struct run_result *r, struct err *er
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < r->texts; i++) {
         json_t *evaluation = NULL;
-        rc = eval_json(&evaluation, &r->text[i].perplexity, err);
-        if (rc == 0 &&
-            json_array_append_new(list, json_pack("{s:s, s:o}", "text_sha256", r->text[i].sha256,
-                                                  "evaluation", evaluation)) < 0)
+        rc = eval_json(&evaluation, &r->text[i].perplexity, &r->text[i].text, err);
+        if (rc == 0 && json_array_append_new(list, json_pack("{s:s, s:o}", "text_sha256",
+                                                             r->text[i].text.sha256, "evaluation",
+                                                             evaluation)) < 0)
             rc = err_set(err, ERR_NOMEM, NULL, "no memory for the result");
     }
     return rc;
@@ -142,15 +141,15 @@ static int read_texts(struct run_result *r, const json_t *list, const char *file
     for (size_t i = 0; rc == 0 && i < json_array_size(list); i++) {
         const json_t *object = json_array_get(list, i);
         struct perplexity p;
-        char sha256[HASH_HEX_SIZE];
+        struct eval_text text;
         json_t *evaluation;
-        rc = jsonio_text(sha256, sizeof sha256, object, "text_sha256", at, err);
+        rc = jsonio_object(&evaluation, object, "evaluation", at, err);
         if (rc == 0)
-            rc = jsonio_object(&evaluation, object, "evaluation", at, err);
+            rc = eval_json_read(&p, &text, evaluation, file, err);
         if (rc == 0)
-            rc = eval_json_read(&p, evaluation, file, err);
+            rc = jsonio_text(text.sha256, sizeof text.sha256, object, "text_sha256", at, err);
         if (rc == 0)
-            rc = run_result_add_text(r, sha256, &p, err);
+            rc = run_result_add_text(r, &text, &p, err);
     }
     return rc;
 }

@@ -6,13 +6,14 @@
 #define MOQA_SRC_RUNS_RUN_RESULT_H
 
 #include "data/base/hash.h"
+#include "src/eval/eval_text.h"
 #include "src/eval/perplexity.h"
 #include "src/eval/task.h"
 
 #define RUN_RESULT_FILE "moqa_result.json"
 
 struct run_result_text {
-    char sha256[HASH_HEX_SIZE]; /* original_text_hash() */
+    struct eval_text text;
     struct perplexity perplexity;
 };
 
@@ -48,7 +49,7 @@ const struct perplexity *run_result_text(const struct run_result *r, const char 
                                          size_t window, size_t windows);
 const struct run_result_task *run_result_task(const struct run_result *r, const char *name,
                                               const char *sha256);
-ERR_CHECK int run_result_add_text(struct run_result *r, const char *sha256,
+ERR_CHECK int run_result_add_text(struct run_result *r, const struct eval_text *text,
                                   const struct perplexity *p, struct err *err);
 ERR_CHECK int run_result_add_task(struct run_result *r, const char *sha256, const struct task *t,
                                   struct err *err);

@@ -98,8 +98,10 @@ static size_t count_pins(const struct plan *p)
     return n;
 }
 
-static void take_perplexity(struct app_result *out, const struct perplexity *p)
+static void take_perplexity(struct app_result *out, const struct perplexity *p,
+                            const struct eval_text *text)
 {
+    snprintf(out->text, sizeof out->text, "%s", text->sha256);
     out->has_perplexity = true;
     out->perplexity = p->value;
     out->window = p->window;
@@ -126,8 +128,7 @@ static bool read_original(struct app_result *out, const char *path, const char *
     out->bytes = o.model.bytes;
     out->finished = (int64_t)st.st_mtim.tv_sec;
     out->measure = APP_MEASURE_DONE;
-    take_perplexity(out, &o.perplexity);
-    snprintf(out->text, sizeof out->text, "%s", o.text_sha256);
+    take_perplexity(out, &o.perplexity, &o.text);
     return true;
 }
 
@@ -176,13 +177,13 @@ static void take_end(struct app_result *out, const char *dir, const struct run_r
     out->finished = out->unfinished ? 0 : (int64_t)st.st_mtim.tv_sec;
 }
 
-/* Which text the perplexity is of: the result's that has just this one. */
+/* Which text the perplexity of an older version is of: the result's that has just this one. */
 static void take_text(struct app_result *out, const struct run_result *kept)
 {
     for (size_t i = 0; i < kept->texts && !out->text[0]; i++) {
         const struct perplexity *p = &kept->text[i].perplexity;
         if (p->value == out->perplexity && p->window == out->window)
-            snprintf(out->text, sizeof out->text, "%s", kept->text[i].sha256);
+            snprintf(out->text, sizeof out->text, "%s", kept->text[i].text.sha256);
     }
 }
 
@@ -192,6 +193,7 @@ static bool read_run(struct app_result *out, const char *dir, const char *config
     struct plan plan = {0};
     struct run_result kept = {0};
     struct perplexity perplexity;
+    struct eval_text text;
     char *eval = str_path(dir, EVAL_JSON_FILE, NULL);
     bool found =
         eval && runs_plan(&plan, dir, NULL) == 0 && strcmp(plan.config_sha256, config_sha256) == 0;
@@ -199,8 +201,8 @@ static bool read_run(struct app_result *out, const char *dir, const char *config
         bool known = run_result_load(&kept, dir, NULL) == 0;
         take_plan(out, dir, &plan);
         take_end(out, dir, known ? &kept : NULL);
-        if (!out->unfinished && eval_json_load(&perplexity, eval, NULL) == 0)
-            take_perplexity(out, &perplexity);
+        if (!out->unfinished && eval_json_load(&perplexity, &text, eval, NULL) == 0)
+            take_perplexity(out, &perplexity, &text);
         if (known && out->has_perplexity)
             take_text(out, &kept);
     }

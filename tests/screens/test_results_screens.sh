@@ -19,10 +19,34 @@ run() {
     truncate -s "$bytes" "$dir/model-00001.safetensors"
     echo '{}' >"$dir/config.json"
     [ -z "$perplexity" ] || printf '{"schema": "moqa.eval", "schema_version": 1, "perplexity": %s,
-        "nll": 1.0, "tokens": 13982, "window": 256, "windows": 54, "predicted": 13770, "seconds": %s}\n' \
-        "$perplexity" "$seconds" >"$dir/moqa_eval.json"
+        "nll": 1.0, "tokens": 13982, "window": 256, "windows": 54, "predicted": 13770, "seconds": %s,
+        "text": "encyclopedia-2.txt +3", "text_sha256": "%s"}\n' \
+        "$perplexity" "$seconds" "$text" >"$dir/moqa_eval.json"
     touch -d "$when" "$dir/config.json"
 }
+
+# Which text an evaluation is of: sizes and bytes of the tokenizer and the files, in their order.
+number_of_8_bytes() {
+    local n=$1 i
+    for i in 1 2 3 4 5 6 7 8; do
+        printf '%b' "\\x$(printf %02x $((n & 255)))"
+        n=$((n >> 8))
+    done
+}
+hash_of() {
+    local file
+    for file in "$sample_model/tokenizer.json" "$@"; do
+        number_of_8_bytes "$(stat -c %s "$file")"
+        cat "$file"
+    done | sha256sum | cut -d ' ' -f 1
+}
+text=$(hash_of "${evaluation[@]}")
+two=("${evaluation[1]}" "${evaluation[0]}")
+for order in 0 1; do
+    expect 'an evaluation names its text' 0 "\"text\":\"$(basename "${two[0]}") \+1\",\"text_sha256\":\"$(hash_of "${two[@]}")\"" \
+        "$MOQA" eval "$sample_model" --text "${two[@]}" --window 256 --samples 2 --json
+    two=("${evaluation[@]:0:2}")
+done
 
 # The original is measured by the screen itself, once; then its figures are made those of no machine.
 value=$("$MOQA" eval "$sample_model" --text "${evaluation[@]}" --window 256 | sed 's/perplexity \([0-9]*\.[0-9][0-9]\).*/\1/')
@@ -43,6 +67,15 @@ check 'runs are made' run moqa-9be0172d 3104128 69.87315 0.40 '2026-01-05 09:20'
 check 'runs are made' run gptq-3-51c2aa07 2915840 70.55126 0.39 '2026-01-05 08:40' --method gptq-3
 check 'runs are made' run gptq-2-0d4471e9 2310144 118.402 0.38 '2026-01-05 08:30' --method gptq-2
 check 'runs are made' run rtn-4-c81b02f3 3473408 '' '' '2026-01-05 10:10' --method rtn-4
+
+# A run on another order of the same files has as many tokens, but is not set against this original.
+run moqa-5d00aa71 2861042 60.5 0.4 '2026-01-05 11:00' --alpha 0.4
+expect 'a run on this text is set against the original' 0 'against original +-5\.4870, -8\.32 %' open --runs runs --keys '7 Down*4'
+sed -i "s/$text/$(hash_of "${two[@]}")/" runs/moqa-5d00aa71/moqa_eval.json
+expect 'one on another order of its files is not' 0 'against original +not on this text' open --runs runs --keys '7 Down*4'
+sed -i 's/, *"text_sha256": "[0-9a-f]*"//' runs/moqa-5d00aa71/moqa_eval.json
+expect 'nor one that does not say' 0 'against original +text not known' open --runs runs --keys '7 Down*4'
+rm -r runs/moqa-5d00aa71
 
 screens=(7 "7 Down*5" "7 Down*4 S*5" "7 S S R" "7 Down*4 o" "7 Down*4 Enter 5" "7 o" "7 v")
 

@@ -278,16 +278,16 @@ static void test_texts_have_names_and_may_be_several_files(void **state)
     snprintf(word, sizeof word, "both=%s,%s", b, folder);
     const char *words[] = {b, word, folder, "x/y=z.txt"}, *tasks[] = {"piqa=q.jsonl"};
     assert_int_equal(compare_texts_parse(&t, words, 4, tasks, 1, &err), 0);
-    assert_string_equal(t.text[0].name, "b.txt");
+    assert_string_equal(t.text[0].text.name, "b.txt");
     assert_int_equal(t.text[0].count, 1);
-    assert_string_equal(t.text[1].name, "both"); /* the folder's in order, .txt alone */
+    assert_string_equal(t.text[1].text.name, "both"); /* the folder's in order, .txt alone */
     assert_int_equal(t.text[1].count, 3);
     assert_string_equal(t.text[1].paths[0], b);
     assert_non_null(strstr(t.text[1].paths[1], "/a.txt"));
     assert_string_equal(t.text[1].paths[2], b);
-    assert_string_equal(t.text[2].name, folder + 5);
+    assert_string_equal(t.text[2].text.name, folder + 5);
     assert_int_equal(t.text[2].count, 2);
-    assert_string_equal(t.text[3].name, "y=z.txt"); /* a path, not a name */
+    assert_string_equal(t.text[3].text.name, "y=z.txt"); /* a path, not a name */
     assert_string_equal(t.text[3].paths[0], "x/y=z.txt");
     assert_string_equal(t.task[0].info->name, "piqa");
     assert_string_equal(t.task[0].path, "q.jsonl");

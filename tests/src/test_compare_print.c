@@ -41,8 +41,8 @@ static void make(struct made *m)
     memset(m, 0, sizeof *m);
     settings_defaults(&m->settings);
     assert_int_equal(compare_methods_add(&m->methods, words, ROWS, &m->settings, &err), 0);
-    snprintf(m->text[0].name, sizeof m->text[0].name, "a|b");
-    snprintf(m->text[1].name, sizeof m->text[1].name, "c,\"d\" \u00e9");
+    snprintf(m->text[0].text.name, sizeof m->text[0].text.name, "a|b");
+    snprintf(m->text[1].text.name, sizeof m->text[1].text.name, "c,\"d\" \u00e9");
     m->task[0].info = task_find("piqa");
     m->texts = (struct compare_texts){m->text, TEXTS, m->task, 1, 256};
     m->options = (struct compare_options){.trace_path = "t.h5",

@@ -72,6 +72,9 @@ static void test_a_job_quantizes_evaluates_and_is_listed(void **state)
     assert_true(list[0].has_perplexity && list[0].perplexity == value);
     assert_true(list[0].nominal_bits == 3);
     assert_non_null(strstr(list[0].settings, "group_size=64"));
+    char text[HASH_HEX_SIZE];
+    assert_int_equal(eval_text_hash(text, o.model_dir, texts, 1, &err), 0);
+    assert_string_equal(list[0].text, text);
     free(list);
     char other[HASH_HEX_SIZE] = "";
     assert_int_equal(runs_list(&list, &count, r.folder, other, NULL, &err), 0);

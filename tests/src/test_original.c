@@ -74,6 +74,19 @@ static size_t list(struct app_result **out, const struct place *p, const char *c
     return n;
 }
 
+static void test_the_order_of_the_files_is_part_of_the_text(void **state)
+{
+    const char *const order[2][2] = {{text[0], other_text[0]}, {other_text[0], text[0]}};
+    struct eval_text read[2];
+    struct err err = {0};
+    (void)state;
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(eval_text_read(&read[i], model_dir, order[i], 2, &err), 0);
+    assert_string_not_equal(read[0].sha256, read[1].sha256);
+    assert_string_equal(read[0].name, "letters-1.txt +1");
+    assert_string_equal(read[1].name, "stories-1.txt +1");
+}
+
 /* The only record of the folder with another value in it. */
 static void forge(const struct place *p, double value)
 {
@@ -350,6 +363,7 @@ static void test_a_paused_measurement_goes_on_by_itself(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_the_order_of_the_files_is_part_of_the_text),
         WITH(test_the_original_is_measured_once_and_then_read),
         WITH(test_another_text_or_window_is_measured_for_itself),
         WITH(test_a_part_of_a_text_does_not_stand_for_all_of_it),

@@ -217,6 +217,7 @@ static void fill_results(struct fixture *f)
                                        .bytes = 4718592,
                                        .has_perplexity = true,
                                        .perplexity = 21.375,
+                                       .text = FIXTURE_TEXT,
                                        .window = 256,
                                        .tokens = 14000,
                                        .seconds = 3.5};
@@ -227,6 +228,7 @@ static void fill_results(struct fixture *f)
                                        .bytes = 1009254,
                                        .has_perplexity = true,
                                        .perplexity = 23.0625,
+                                       .text = FIXTURE_TEXT,
                                        .window = 256,
                                        .tokens = 14000,
                                        .seconds = 48,

@@ -7,6 +7,8 @@
 
 enum { FIXTURE_RESULTS = 3, FIXTURE_RESULTS_MAX = 8 };
 
+#define FIXTURE_TEXT "f1" /* the hash of the text that all results are of */
+
 struct fixture {
     struct trace trace;
     struct model_config config;

@@ -71,6 +71,7 @@ static void make_rows(struct fixture *f)
                                  .perplexity = rows[i].perplexity,
                                  .window = 256,
                                  .tokens = 14000,
+                                 .text = FIXTURE_TEXT,
                                  .finished = rows[i].finished};
         snprintf(x->name, sizeof x->name, "%s", rows[i].name);
         snprintf(x->method, sizeof x->method, "%s", rows[i].method);
@@ -183,11 +184,20 @@ static void test_only_the_same_text_and_window_are_compared(void **state)
     f->result[0].window = 256;
     f->result[0].tokens++;
     assert_null(app_results_original(&r, a));
+    f->result[0].tokens--;
+    assert_ptr_equal(app_results_original(&r, a), original);
+    f->result[0].text[0] ^= 1; /* another order of the same files */
+    assert_null(app_results_original(&r, a));
     free(r.order);
     fixture_frame(f, 80, 24);
     fixture_key(f, TERM_KEY_DOWN);
     assert_shows(f, "not on this text");
-    f->result[0].tokens--;
+    f->result[0].text[0] = '\0';
+    assert_shows(f, "text not known");
+    f->result[2].text[0] = '\0'; /* nor is the original's: nothing says that they are the same */
+    assert_shows(f, "text not known");
+    snprintf(f->result[0].text, sizeof f->result[0].text, FIXTURE_TEXT);
+    snprintf(f->result[2].text, sizeof f->result[2].text, FIXTURE_TEXT);
     assert_shows(f, "+3.6250, +16.96 %"); /* 25 against 21.375 */
 }
 

@@ -109,11 +109,11 @@ void app_results_select(struct app *a, const struct app_results *r, size_t i)
     a->result_key = key_of(app_results_at(r, i));
 }
 
-/* Over the same text, as far as that is known, and the same windows. */
+/* Over the same text, which must be known, and the same windows. */
 static bool is_comparable(const struct app_result *a, const struct app_result *b)
 {
-    return a->window == b->window && a->tokens == b->tokens &&
-           (!a->text[0] || !b->text[0] || strcmp(a->text, b->text) == 0);
+    return a->window == b->window && a->tokens == b->tokens && a->text[0] &&
+           strcmp(a->text, b->text) == 0;
 }
 
 const struct app_result *app_results_original(const struct app_results *r,

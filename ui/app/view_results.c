@@ -246,7 +246,8 @@ static void perplexity_facts(struct view_facts *f, const struct app_results *r,
                   x->perplexity - original->perplexity,
                   100 * (x->perplexity / original->perplexity - 1));
     else if (!original)
-        view_fact(f, "against original", STYLE_TEXT_DIM, "not on this text");
+        view_fact(f, "against original", STYLE_TEXT_DIM,
+                  x->text[0] ? "not on this text" : "text not known");
     view_fact(f, "window, tokens", STYLE_DEFAULT, "%zu, %zu", x->window, x->tokens);
     view_seconds(text, sizeof text, x->seconds);
     view_fact(f, "evaluated in", STYLE_DEFAULT, "%s", text);
