@@ -27,7 +27,7 @@ static const struct cli_option options[] = {
      "widths to measure, rising (2,3,4,8)"},
     {"channels", 0, "SHARES", CLI_TEXT, offsetof(struct arguments, channels), false,
      "measure with mixed channels, too: shares of the inputs at bits_channel, rising, e.g. "
-     "0.05,0.1; for plan --grain channel"},
+     "0.125,0.25; for plan --grain channel"},
     {"samples", 'n', "N", CLI_COUNT, offsetof(struct arguments, samples), false,
      "calibration windows (128; of a trace: all)"},
     {"window", 'w', "TOKENS", CLI_COUNT, offsetof(struct arguments, window), false,
@@ -49,7 +49,8 @@ const struct cli_spec cmd_losses_spec = {
     "Measures what every expert loses at every width: what plan --method budget allocates by.",
     "  moqa losses --model OLMoE-1B-7B --calib wiki.h5 -o OLMoE.losses.json\n"
     "  moqa losses --model DIR --calib a.txt --window 512 --best-rounding -o losses.json\n"
-    "  moqa losses --model DIR --calib wiki.h5 --channels 0.05,0.1 -o losses.json\n"
+    "  moqa losses --model DIR --calib wiki.h5 --bits-channel 4 --channels 0.125,0.25,0.5 -o "
+    "losses.json\n"
     "  moqa losses --model DIR --calib wiki.h5 -o losses.json --resume\n",
     options,
     positional,

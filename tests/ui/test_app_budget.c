@@ -278,6 +278,20 @@ static void test_grain_of_channels_plans_and_shows_them(void **state)
     assert_int_equal(f.app->document.budget.grain, BUDGET_LINEARS);
 }
 
+static void test_losses_without_channels_bring_the_grain_back_to_linears(void **state)
+{
+    (void)state;
+    know_channels();
+    fixture_type(&f, "5b\t\t");
+    fixture_key(&f, TERM_KEY_LEFT);
+    assert_int_equal(f.app->document.budget.grain, BUDGET_CHANNELS);
+    f.measured.shares_count = 0; /* as if measured anew */
+    assert_true(app_recompute(f.app));
+    assert_int_equal(f.app->document.budget.grain, BUDGET_LINEARS);
+    assert_true(f.app->front.known && !plan_has_channels(&f.app->plan));
+    assert_shows("the grain is linear: ");
+}
+
 static void test_steps_of_bytes_are_round_and_go_both_ways(void **state)
 {
     (void)state;
@@ -718,6 +732,7 @@ int main(void)
         WITH(open_measured, test_another_unit_keeps_the_plan),
         WITH(open_measured, test_grain_passes_over_channels_that_were_not_measured),
         WITH(open_measured, test_grain_of_channels_plans_and_shows_them),
+        WITH(open_measured, test_losses_without_channels_bring_the_grain_back_to_linears),
         WITH(open_measured, test_steps_of_bytes_are_round_and_go_both_ways),
         WITH(open_measured, test_pins_are_kept_and_paid_for),
         WITH(open_measured, test_a_pin_that_does_not_fit_is_dropped_with_the_reason),

@@ -171,9 +171,14 @@ void app_budget_prepare(struct app *a)
     struct err err = {0};
     f->losses = losses_for(a, &a->document.settings, &f->path);
     f->differs = f->losses && h->losses_differ && h->losses_differ(h->context, f->losses);
-    if (f->losses && !a->document.budget.on && a->document.budget.grain == BUDGET_CHANNELS &&
-        losses_check_channels(f->losses, f->path, &a->document.settings, NULL) < 0)
-        a->document.budget.grain = BUDGET_LINEARS; /* what b comes back to */
+    /* Others than a commit has asked for: of another session, or just measured. */
+    if (f->losses && a->document.budget.grain == BUDGET_CHANNELS &&
+        losses_check_channels(f->losses, f->path, &a->document.settings, &err) < 0) {
+        a->document.budget.grain = BUDGET_LINEARS;
+        if (a->document.budget.on)
+            app_say_err(a, "the grain is linear: ", &err);
+        err_clear(&err);
+    }
     if (!f->losses || (f->made_from && is_current(a)))
         return;
     if (make_curve(a, &err) < 0) { /* a pin at a width that was not measured */
