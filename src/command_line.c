@@ -19,16 +19,26 @@ static void append_quoted(struct str *out, const char *text)
     str_append(out, "'");
 }
 
+/* What a command without flags has, here, by files and environment. */
+static void get_bare(struct settings *s)
+{
+    if (cli_bare_settings(s, NULL) < 0)
+        settings_defaults(s);
+}
+
+/* Flags for what a command has neither by default nor by its surroundings. */
 void command_line_settings(struct str *out, const struct settings *s)
 {
-    struct settings defaults;
+    struct settings defaults, bare;
     settings_defaults(&defaults);
+    get_bare(&bare);
     for (size_t i = 0; i < settings_count(); i++) {
         const struct setting_info *info = settings_info(i);
-        char value[64], standard[64], flag[CLI_FLAG_MAX];
+        char value[64], standard[64], here[64], flag[CLI_FLAG_MAX];
         settings_get(s, info, value, sizeof value);
         settings_get(&defaults, info, standard, sizeof standard);
-        if (strcmp(value, standard) == 0)
+        settings_get(&bare, info, here, sizeof here);
+        if (strcmp(value, standard) == 0 && strcmp(value, here) == 0)
             continue;
         str_appendf(out, " --%s %s", cli_setting_flag(flag, info->name), value);
     }

@@ -267,7 +267,7 @@ static int settings_from_environment(struct settings *s, struct err *err)
     return 0;
 }
 
-static int load_settings(struct settings *s, struct err *err)
+int cli_bare_settings(struct settings *s, struct err *err)
 {
     settings_defaults(s);
     int rc = settings_from_user(s, err);
@@ -285,7 +285,7 @@ int cli_parse(const struct cli_spec *spec, int argc, char **argv, void *values,
     char names[64][CLI_FLAG_MAX], usage[128] = "", program[64];
     struct str doc = {0};
     struct parse p = {spec, values, settings, err, 0, NULL};
-    if (spec->settings && load_settings(settings, err) < 0)
+    if (spec->settings && cli_bare_settings(settings, err) < 0)
         return err ? (int)err->code : ERR_USAGE;
     build_options(options, names, spec);
     for (const struct cli_option *a = spec->arguments; a->type != CLI_END; a++) {

@@ -87,6 +87,9 @@ ERR_CHECK int cli_threads(size_t *out, const struct cli_count *flag, struct err 
 enum { CLI_FLAG_MAX = 40 };
 const char *cli_setting_flag(char out[CLI_FLAG_MAX], const char *name);
 
+/* What a command without flags has: defaults, the user's and the folder's files, environment. */
+ERR_CHECK int cli_bare_settings(struct settings *s, struct err *err);
+
 /* Data to stdout, and whether it got there. */
 ERR_CHECK int cli_print(const char *text, struct err *err);
 

@@ -8,6 +8,8 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "data/base/sanitize.h"
 
 typedef void (*printer)(const struct progress_state *state);
@@ -72,7 +74,8 @@ static void print_bar(const struct progress_state *s)
         bar[i] = i < full ? '#' : '.';
     bar[width] = '\0';
     format_time(left, s->seconds_left);
-    sanitize(stage, columns > width + 30 ? columns - width - 30 : 1, s->stage, strlen(s->stage));
+    size_t room = columns > width + 30 ? columns - width - 30 : 1;
+    sanitize(stage, room < sizeof stage ? room : sizeof stage, s->stage, strlen(s->stage));
     fprintf(stderr, "\r\033[K[%s] %3.0f %%  left %s  %s", bar, 100 * fraction(s), left, stage);
     fflush(stderr);
     bar_shown = true;
@@ -80,19 +83,27 @@ static void print_bar(const struct progress_state *s)
 
 static void print_plain(const struct progress_state *s)
 {
-    char spent[32], left[32];
+    char spent[32], left[32], stage[256];
+    sanitize(stage, sizeof stage, s->stage, strlen(s->stage));
     format_time(spent, s->seconds);
     format_time(left, s->seconds_left);
-    fprintf(stderr, "moqa: %.0f %%, %s (%s so far, %s left)\n", 100 * fraction(s), s->stage, spent,
+    fprintf(stderr, "moqa: %.0f %%, %s (%s so far, %s left)\n", 100 * fraction(s), stage, spent,
             left);
 }
 
 static void print_json(const struct progress_state *s)
 {
-    fprintf(stderr,
-            "{\"schema\":\"moqa.progress\",\"schema_version\":1,\"stage\":\"%s\",\"done\":%zu,"
-            "\"total\":%zu,\"seconds\":%.3f}\n",
-            s->stage, s->done, s->total, s->seconds);
+    char stage[256];
+    sanitize(stage, sizeof stage, s->stage, strlen(s->stage));
+    json_t *line =
+        json_pack("{s:s, s:i, s:s, s:I, s:I, s:f}", "schema", "moqa.progress", "schema_version", 1,
+                  "stage", stage, "done", (json_int_t)s->done, "total", (json_int_t)s->total,
+                  "seconds", round(s->seconds * 1e3) / 1e3);
+    char *text = line ? json_dumps(line, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
+    if (text)
+        fprintf(stderr, "%s\n", text);
+    free(text);
+    json_decref(line);
 }
 
 static void print_none(const struct progress_state *s)
@@ -140,8 +151,13 @@ int cli_progress_begin(struct progress *p, const char *name, struct err *err)
     current = p;
     struct sigaction action = {.sa_handler = on_signal};
     sigemptyset(&action.sa_mask);
-    for (size_t i = 0; i < 3; i++)
-        sigaction(signals[i], &action, &before[i]);
+    for (size_t i = 0; i < 3; i++) {
+        sigaction(signals[i], NULL, &before[i]);
+        /* nohup ignores SIGHUP. Shells ignore SIGINT for a script's background, where `moqa runs
+         * --cancel` must be heard all the same. */
+        if (signals[i] != SIGHUP || before[i].sa_handler != SIG_IGN)
+            sigaction(signals[i], &action, NULL);
+    }
     return 0;
 }
 

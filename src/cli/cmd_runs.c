@@ -131,6 +131,8 @@ static int cancel(const char *out, const char *place, struct err *err)
     pid_t owner = run_record_owner(place);
     if (owner == 0)
         return err_set(err, ERR_USAGE, out, "nothing runs there");
+    if (owner < 0) /* a lock over the network: no number of a process here */
+        return err_set(err, ERR_USAGE, out, "runs on another machine; cancel it there");
     if (kill(owner, SIGINT) < 0)
         return err_set_errno(err, ERR_IO, out, "cannot stop its process");
     fprintf(stderr, "moqa: %s stops at its next safe point\n", out);

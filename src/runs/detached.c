@@ -125,15 +125,39 @@ static void last_line(char *out, size_t size, const char *place)
 
 /* --- What the thread does --- */
 
-/* The pass has ended without saying so itself; one that was cancelled has done as it was told. */
+/* The pass has ended without saying so itself. */
+static void end(struct detached *d, enum app_run_phase phase, const char *message)
+{
+    pthread_mutex_lock(&d->lock);
+    if (!d->waiting) { /* else another has been asked for meanwhile */
+        d->now.run.phase = phase;
+        snprintf(d->now.run.message, sizeof d->now.run.message, "%.*s",
+                 (int)sizeof d->now.run.message - 1, message);
+    }
+    pthread_mutex_unlock(&d->lock);
+}
+
+/* It was killed, or failed; one that was to be cancelled has done as it was told. */
 static void fail(struct detached *d, const char *message)
 {
     pthread_mutex_lock(&d->lock);
     bool told = d->now.run.phase == APP_RUN_CANCELLING;
-    d->now.run.phase = told ? APP_RUN_CANCELLED : APP_RUN_FAILED;
-    snprintf(d->now.run.message, sizeof d->now.run.message, "%.*s",
-             (int)sizeof d->now.run.message - 1, message);
     pthread_mutex_unlock(&d->lock);
+    end(d, told ? APP_RUN_CANCELLED : APP_RUN_FAILED, message);
+}
+
+/* A child that could not write its record, say on a full disk, has told by its status. */
+static void end_child(struct detached *d, int status)
+{
+    char text[512];
+    int code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    last_line(text, sizeof text, d->place);
+    if (code == 0)
+        end(d, APP_RUN_DONE, "");
+    else if (code == err_exit_status(ERR_CANCELLED))
+        end(d, APP_RUN_CANCELLED, text);
+    else
+        fail(d, text);
 }
 
 /* When the record was last written; zero: there is none. */
@@ -185,6 +209,11 @@ static void publish(struct detached *d, struct run_record *r)
 {
     pthread_mutex_lock(&d->lock);
     struct run_record old = d->now;
+    if (d->waiting) { /* what is to begin counts, not what was */
+        pthread_mutex_unlock(&d->lock);
+        run_record_release(r);
+        return;
+    }
     if (old.run.phase == APP_RUN_CANCELLING && r->run.phase == APP_RUN_RUNNING)
         r->run.phase = APP_RUN_CANCELLING; /* it has not noticed yet */
     d->now = *r;
@@ -198,7 +227,7 @@ static void publish(struct detached *d, struct run_record *r)
 static void look(struct detached *d)
 {
     struct run_record r;
-    int status;
+    int status = 0;
     bool gone = d->child && waitpid(d->child, &status, WNOHANG) == d->child;
     if (gone)
         d->child = 0;
@@ -213,10 +242,10 @@ static void look(struct detached *d)
         publish(d, &r);
         return;
     }
-    char text[512];
     if (gone)
-        last_line(text, sizeof text, d->place);
-    fail(d, gone ? text : "its process was killed, or the machine stopped");
+        end_child(d, status);
+    else
+        fail(d, "its process was killed, or the machine stopped");
 }
 
 static void send_cancel(struct detached *d)
@@ -425,9 +454,10 @@ int detached_resume(struct detached *d, struct err *err)
 void detached_cancel(struct detached *d)
 {
     pthread_mutex_lock(&d->lock);
-    d->cancel = d->now.run.phase == APP_RUN_RUNNING;
-    if (d->cancel)
+    if (is_active(&d->now.run)) { /* told again, in case that it was not heard */
+        d->cancel = true;
         d->now.run.phase = APP_RUN_CANCELLING;
+    }
     pthread_cond_signal(&d->wake);
     pthread_mutex_unlock(&d->lock);
 }

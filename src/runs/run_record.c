@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -72,6 +73,28 @@ int run_record_place(char **out, const char *folder, struct err *err)
     return rc;
 }
 
+/* The folder in which `path` lies by its real name, so that a run is one by all its names. */
+static void resolve_parent(char *path, size_t size)
+{
+    char parent[PATH_MAX], *slash = strrchr(path, '/');
+    bool dots = slash && (strcmp(slash, "/..") == 0 || strcmp(slash, "/.") == 0);
+    if (!slash || (slash == path && !dots))
+        return;
+    if (!dots)
+        *slash = '\0';
+    char *real = realpath(path, parent);
+    if (!dots)
+        *slash = '/';
+    size_t name = dots ? 0 : strlen(slash), length = real ? strlen(real) : size;
+    if (!real || length + name >= size)
+        return; /* it is not there yet */
+    if (length == 1 && name)
+        length = 0; /* the root has its slash already */
+    memmove(path + length, slash, name);
+    memcpy(path, real, length);
+    path[length + name] = '\0';
+}
+
 int run_record_absolute(char *out, size_t size, const char *folder, struct err *err)
 {
     char *here = folder[0] == '/' ? NULL : getcwd(NULL, 0);
@@ -83,9 +106,10 @@ int run_record_absolute(char *out, size_t size, const char *folder, struct err *
     free(here);
     while (length > 1 && (size_t)length < size && out[length - 1] == '/')
         out[--length] = '\0';
-    return length > 0 && (size_t)length < size
-               ? 0
-               : err_set(err, ERR_USAGE, folder, "the name of the folder is too long");
+    if (length <= 0 || (size_t)length >= size)
+        return err_set(err, ERR_USAGE, folder, "the name of the folder is too long");
+    resolve_parent(out, size);
+    return 0;
 }
 
 static char *with_end(const char *place, const char *end, struct err *err)

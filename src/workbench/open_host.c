@@ -38,9 +38,10 @@ struct open_host {
     double *cosine;
     char similarity_message[ERR_MESSAGE_MAX];
     struct detached *run;
-    bool run_started; /* by this host: it needs the folder of the runs */
-    char *here;       /* folders below it are shown without it; may be NULL */
-    struct ask *ask;  /* dry runs */
+    atomic_bool made_runs_dir; /* by this host, not found */
+    bool run_started;          /* by this host: it needs the folder of the runs */
+    char *here;                /* folders below it are shown without it; may be NULL */
+    struct ask *ask;           /* dry runs */
     struct results *results;
     struct losses_shelf *losses; /* NULL: no model */
 };
@@ -157,12 +158,18 @@ static struct detached *run_of(struct open_host *h)
     return h->run;
 }
 
+static void make_runs_dir(struct open_host *h)
+{
+    if (mkdir(h->options.runs_dir, 0777) == 0)
+        atomic_store(&h->made_runs_dir, true);
+}
+
 static int dry_run_text(void *context, const struct plan *plan, struct str *text, struct err *err)
 {
     char out[512];
     struct job_options o;
     struct open_host *h = context;
-    mkdir(h->options.runs_dir, 0777); /* removed at the end if no run was made in it */
+    make_runs_dir(h); /* removed at the end if no run was made in it */
     int rc = job_of_plan(&o, out, sizeof out, context, plan, err);
     o.resume = true; /* as the run itself: it goes on with what is there */
     return rc < 0 ? rc : job_dry_run(text, &o, err);
@@ -222,7 +229,7 @@ static int host_run_start(void *context, const struct plan *plan, bool resume, s
     int rc = job_of_plan(&o, out, sizeof out, h, plan, err);
     if (rc < 0)
         return rc;
-    mkdir(h->options.runs_dir, 0777); /* if it fails, the job says why it cannot write there */
+    make_runs_dir(h); /* if it fails, the job says why it cannot write there */
     return start_job(h, &o, err);
 }
 
@@ -330,6 +337,8 @@ static bool host_losses_differ(void *context, const struct losses *losses)
 static int host_losses_start(void *context, const struct settings *settings, struct err *err)
 {
     struct open_host *h = context;
+    if (h->results)
+        results_stop(h->results, true); /* one at a time has the processors and the memory */
     return losses_shelf_start(h->losses, settings, err);
 }
 
@@ -409,7 +418,7 @@ void open_host_free(struct open_host *h)
     detached_free(h->run);
     progress_release(&h->similarity.progress);
     log_set_sink(NULL, NULL);
-    if (!h->run_started)
+    if (h->made_runs_dir && !h->run_started)
         rmdir(h->options.runs_dir); /* only an empty folder goes */
     pthread_mutex_destroy(&h->lock);
     free(h->cosine);

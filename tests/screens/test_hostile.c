@@ -129,7 +129,7 @@ static void test_bad_names_leave_every_screen_in_its_columns(void **state)
                 draw(ba, &b, sizes[k][0], sizes[k][1]);
                 check_frame(&p, what);
                 check_frame(&b, what);
-                if (walks[i][0] != '?')
+                if (walks[i][0] != '?' && walks[i][0] != 'y') /* windows over the lines */
                     check_borders(&p, &b, what);
             }
             app_free(pa);

@@ -71,6 +71,8 @@ static struct plan written(struct fixture *f)
     struct plan p = {0};
     struct err err = {0};
     fixture_type(f, "w");
+    if (fixture_shows(f, "There is a file")) /* of a session before this one */
+        fixture_type(f, "y");
     if (plan_load(&p, f->plan_path, &err) < 0)
         fail_msg("%s", err.message);
     return p;
@@ -262,6 +264,46 @@ static void test_a_plan_that_cannot_be_written_stays_unwritten(void **state)
     assert_true(fixture_key(f, 'q'));
     assert_true(fixture_key(f, 'w'));
     assert_shows(f, "not written");
+}
+
+static void test_a_plan_of_others_is_replaced_only_on_yes(void **state)
+{
+    struct fixture *f = *state;
+    char text[16] = "";
+    FILE *file = fopen(f->plan_path, "w");
+    assert_non_null(file);
+    fputs("notes", file);
+    fclose(file);
+    fixture_type(f, "3L5w");
+    assert_shows(f, "There is a file");
+    fixture_type(f, "n");
+    assert_shows(f, "not written");
+    file = fopen(f->plan_path, "r");
+    assert_non_null(fgets(text, sizeof text, file));
+    assert_string_equal(text, "notes");
+    fclose(file);
+    fixture_type(f, "q");
+    fixture_type(f, "w"); /* asks, too */
+    assert_shows(f, "There is a file");
+    fixture_type(f, "y");
+    assert_shows(f, "plan written");
+    fixture_type(f, "3L5w"); /* it is this session's now */
+    assert_shows(f, "plan written");
+}
+
+/* Settings of which no plan can be made are taken back: what `w` writes is what the sliders say. */
+static void test_settings_without_a_plan_are_taken_back(void **state)
+{
+    struct fixture *f = *state;
+    struct plan before = written(f), after;
+    fixture_type(f, "5\t\t\t\t\n16\n");
+    assert_shows(f, "bits_channel: found 16");
+    fixture_type(f, "\t\t\njenks\n");
+    after = written(f);
+    assert_int_equal(after.settings.rule, RULE_JENKS);
+    assert_int_equal(after.settings.bits_channel, before.settings.bits_channel);
+    plan_release(&before);
+    plan_release(&after);
 }
 
 static void test_a_run_starts_only_on_yes(void **state)
@@ -740,6 +782,8 @@ int main(void)
         WITH(open_olmoe, test_typed_text_is_edited_at_its_cursor),
         WITH(open_olmoe, test_leaving_with_unwritten_changes_asks),
         WITH(open_olmoe, test_a_plan_that_cannot_be_written_stays_unwritten),
+        WITH(open_olmoe, test_a_plan_of_others_is_replaced_only_on_yes),
+        WITH(open_olmoe, test_settings_without_a_plan_are_taken_back),
         WITH(open_olmoe, test_a_run_starts_only_on_yes),
         WITH(open_olmoe, test_nobody_agrees_to_a_dry_run_that_is_not_there_yet),
         WITH(open_olmoe, test_a_dry_run_that_fails_says_why),

@@ -542,7 +542,7 @@ static void test_any_size_draws_inside_its_rectangle(void **state)
         for (int h = 1; h < 60; h += h < 14 ? 1 : 9)
             for (int w = 1; w < 160; w += w < 20 ? 3 : 17) {
                 b.app->look = *looks[(w + h) % 3];
-                b.app->other_chart = (w + h) % 2;
+                b.app->other_chart[b.app->view] = (w + h) % 2;
                 b.app->all_experts = w % 2;
                 b.app->linear_axis = h % 2;
                 b.app->zoom = (w + h) % (APP_ZOOM_MAX + 1);

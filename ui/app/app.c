@@ -26,6 +26,10 @@ static int open_document(struct app *a, struct err *err)
     if (rc < 0)
         return rc;
     a->document.settings = o->plan ? o->plan->settings : o->settings;
+    a->plan_ours = o->plan;
+    rc = o->plan ? app_keep_given(&a->document.settings, a, err) : 0;
+    if (rc < 0)
+        return rc;
     for (size_t l = 0; o->plan && l < o->plan->layers_count && l < o->trace->layers; l++)
         for (size_t e = 0; e < o->plan->experts && e < o->trace->experts; e++)
             if (o->plan->layers[l].experts[e].pinned)
@@ -33,6 +37,8 @@ static int open_document(struct app *a, struct err *err)
                     (uint8_t)o->plan->layers[l].experts[e].bits;
     if (o->plan)
         app_budget_take(&a->document.budget, o->plan);
+    if (a->document.budget.on) /* its channels are none of the rule's */
+        a->document.settings.beta_ch = o->settings.beta_ch;
     if (!app_budget_keep(a, &a->document))
         app_say(a, STYLE_WARN, "MoQa's plan is shown: no losses are measured for the budget of %s",
                 o->plan_path);
@@ -200,10 +206,12 @@ void app_start_run(struct app *a, bool resume)
     const struct app_host *h = &a->options->host;
     struct err err = {0};
     app_budget_finish(a);
-    if (!h->run_start || !a->has_plan) {
+    if (!h->run_start) {
         app_say(a, STYLE_WARN, "a run needs the model: start with --model DIR");
         return;
     }
+    if (!app_plan_ready(a))
+        return;
     if (h->run_start(h->context, &a->plan, resume, &err) < 0) {
         app_say_err(a, "not started: ", &err);
         return;
@@ -216,12 +224,18 @@ void app_start_run(struct app *a, bool resume)
 void app_ask_run(struct app *a)
 {
     const struct app_host *h = &a->options->host;
-    if (!h->dry_run || !a->has_plan) {
+    if (!h->dry_run) {
         app_say(a, STYLE_WARN, "a run needs the model: start with --model DIR");
         return;
     }
+    if (!app_plan_ready(a))
+        return;
     if (app_run_is_active(a)) {
         app_say(a, STYLE_WARN, "a run is under way; Ctrl-C cancels it");
+        return;
+    }
+    if (app_budget_measuring(a)) {
+        app_say(a, STYLE_WARN, "losses are being measured; Ctrl-C stops that, M goes on later");
         return;
     }
     app_budget_finish(a);
@@ -259,7 +273,10 @@ void app_cancel_run(struct app *a)
         app_say(a, STYLE_WARN, "cancelling at the next safe point");
         app_tick(a);
     } else if (!app_budget_cancel(a) && !app_results_cancel(a)) {
-        app_say(a, STYLE_TEXT_DIM, "nothing runs; q quits");
+        app_say(a, STYLE_TEXT_DIM, "%s",
+                a->cosine_phase == APP_COSINE_RUNNING
+                    ? "similarity is being computed and ends with the screen; q quits"
+                    : "nothing runs; q quits");
     }
 }
 

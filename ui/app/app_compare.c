@@ -185,17 +185,52 @@ static void size_row(struct table *t, const struct pair *p)
         difference == 0 ? "" : change); /* no sign in front of nothing */
 }
 
+static size_t count_bits(const unsigned char *bits, size_t n, unsigned width)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < n; i++)
+        count += bits[i] == width;
+    return count;
+}
+
+/* "129:2 63:4" */
 static void widths_text(char *out, size_t size, const unsigned char *bits, size_t n)
 {
     size_t used = 0;
     out[0] = '\0';
     for (size_t w = 0; w < WIDTHS && used < size; w++) {
-        size_t count = 0;
-        for (size_t i = 0; i < n; i++)
-            count += bits[i] == widths[w];
+        size_t count = count_bits(bits, n, widths[w]);
         if (count)
             used += (size_t)snprintf(out + used, size - used, "%s%zu:%u", used ? " " : "", count,
                                      widths[w]);
+    }
+}
+
+/* Experts by width: in one row, or where that is too long, in one for each width. */
+static void width_rows(struct table *t, const struct pair *p, size_t n, size_t differ)
+{
+    char left[64], right[64];
+    widths_text(left, sizeof left, p->left.bits, n);
+    widths_text(right, sizeof right, p->right.bits, n);
+    if ((int)strlen(left) < t->value && (int)strlen(right) < t->value) {
+        row(t, "experts:bits", left, right, "%zu of %zu differ", differ, n);
+        return;
+    }
+    bool first = true;
+    for (size_t w = 0; w < WIDTHS; w++) {
+        size_t x = count_bits(p->left.bits, n, widths[w]);
+        size_t y = count_bits(p->right.bits, n, widths[w]);
+        char name[32];
+        if (x + y == 0)
+            continue;
+        snprintf(name, sizeof name, "at %u bits", widths[w]);
+        snprintf(left, sizeof left, "%zu", x);
+        snprintf(right, sizeof right, "%zu", y);
+        if (first)
+            row(t, name, left, right, "%zu of %zu differ", differ, n);
+        else
+            row(t, name, left, right, "%s", "");
+        first = false;
     }
 }
 
@@ -224,9 +259,7 @@ static void plan_rows(struct table *t, const struct pair *p)
         number_row(t, "predicted loss", p->left.loss, p->right.loss, 4);
     for (size_t i = 0; i < n; i++)
         differ += differs(p, i);
-    widths_text(left, sizeof left, p->left.bits, n);
-    widths_text(right, sizeof right, p->right.bits, n);
-    row(t, "experts:bits", left, right, "%zu of %zu differ", differ, n);
+    width_rows(t, p, n, differ);
     snprintf(left, sizeof left, "%zu", count_pins(&p->left, n));
     snprintf(right, sizeof right, "%zu", count_pins(&p->right, n));
     row(t, "pins", left, right, "%s", "");
@@ -395,11 +428,11 @@ static void take_over(struct app *a, size_t which)
         app_say(a, STYLE_WARN, "there is no snapshot %s", side_names[which]);
         return;
     }
-    app_remember(a);
-    app_document_copy(&a->document, &a->snapshot[which].document, a);
-    app_recompute(a);
-    app_say(a, STYLE_GOOD, "settings and pins of snapshot %s; u takes that back",
-            side_names[which]);
+    if (app_document_equal(&a->snapshot[which].document, &a->document, a))
+        app_say(a, STYLE_TEXT_DIM, "the screen stands as in snapshot %s", side_names[which]);
+    else if (app_commit(a, &a->snapshot[which].document))
+        app_say(a, STYLE_GOOD, "settings and pins of snapshot %s; u takes that back",
+                side_names[which]);
 }
 
 static void next_pair(struct app *a)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "analysis/predict.h"
 #include "data/base/mem.h"
@@ -89,7 +90,17 @@ bool app_recompute(struct app *a)
     }
     if (rc < 0)
         app_say_err(a, "", &err);
-    return rc == 0;
+    a->sound = rc == 0;
+    return a->sound;
+}
+
+bool app_plan_ready(struct app *a)
+{
+    if (!a->options->config)
+        app_say(a, STYLE_WARN, "a plan needs the model's shapes: start with --model DIR");
+    else if (!a->sound && app_recompute(a)) /* says what is wrong */
+        a->message[0] = '\0';
+    return a->sound && a->has_plan;
 }
 
 /* Puts a copy of `d` on a stack; the oldest falls off a full one. */
@@ -170,6 +181,8 @@ bool app_snapshot_differs(const struct app_snapshot *s, const struct app *a, siz
 void app_take_snapshot(struct app *a, size_t which)
 {
     struct app_snapshot *s = &a->snapshot[which];
+    if (!a->sound && !app_recompute(a))
+        return;
     app_budget_finish(a);
     if (!s->document.pins && app_document_init(&s->document, a, NULL) < 0)
         return;
@@ -199,26 +212,40 @@ uint8_t app_pin(const struct app *a, size_t layer, size_t expert)
     return a->document.pins[layer * a->options->trace->experts + expert];
 }
 
+static bool set_pin(struct app *a, uint8_t bits)
+{
+    struct app_document next = {0};
+    struct err err = {0};
+    bool done = false;
+    if (app_document_init(&next, a, &err) < 0) {
+        app_say_err(a, "", &err);
+    } else {
+        app_document_copy(&next, &a->document, a);
+        next.pins[a->layer * a->options->trace->experts + a->expert] = bits;
+        done = app_commit(a, &next);
+    }
+    free(next.pins);
+    return done;
+}
+
 void app_cycle_pin(struct app *a)
 {
     static const uint8_t order[] = {0, 2, 3, 4, 8, 16};
-    uint8_t *pin = &a->document.pins[a->layer * a->options->trace->experts + a->expert];
+    uint8_t pin = app_pin(a, a->layer, a->expert);
     size_t i = 0;
-    while (i + 1 < sizeof order && order[i] != *pin)
+    while (i + 1 < sizeof order && order[i] != pin)
         i++;
-    app_remember(a);
-    *pin = order[(i + 1) % sizeof order];
-    if (!app_recompute(a) && a->document.budget.on) { /* it has no room for that */
+    pin = order[(i + 1) % sizeof order];
+    if (!set_pin(a, pin)) { /* a budget has no room for that, nor for more */
         char message[APP_TEXT_MAX];
         memcpy(message, a->message, sizeof message);
-        *pin = 0;
-        app_recompute(a);
-        memcpy(a->message, message, sizeof message);
+        if (set_pin(a, 0))
+            memcpy(a->message, message, sizeof message);
         return;
     }
-    if (*pin)
+    if (pin)
         app_say(a, STYLE_PIN, "layer %zu, expert %zu pinned to %u bits",
-                (size_t)a->result->layer[a->layer].layer, a->expert, *pin);
+                (size_t)a->result->layer[a->layer].layer, a->expert, pin);
     else
         app_say(a, STYLE_TEXT_DIM, "layer %zu, expert %zu no longer pinned",
                 (size_t)a->result->layer[a->layer].layer, a->expert);
@@ -278,6 +305,7 @@ static void take_back(struct app *a)
 bool app_commit(struct app *a, const struct app_document *next)
 {
     struct err err = {0};
+    bool was_sound = a->sound;
     if (app_document_equal(next, &a->document, a))
         return false;
     int rc = settings_check(&next->settings, &err);
@@ -295,11 +323,11 @@ bool app_commit(struct app *a, const struct app_document *next)
     a->document.settings = next->settings;
     a->document.budget = next->budget;
     a->message[0] = '\0';
-    if (!app_recompute(a) && next->budget.on) {
+    if (app_recompute(a))
+        return true;
+    if (was_sound) /* else nobody could get out of what is wrong by more than one step */
         take_back(a);
-        return false;
-    }
-    return true;
+    return false;
 }
 
 /* The document with other settings, kept only if they agree. */
@@ -426,11 +454,13 @@ void app_zoom(struct app *a, int by)
     }
 }
 
-void app_write_plan(struct app *a)
+void app_write_plan(struct app *a, bool replace)
 {
     struct err err = {0};
-    if (!a->has_plan) {
-        app_say(a, STYLE_WARN, "a plan needs the model's shapes: start with --model DIR");
+    if (!app_plan_ready(a))
+        return;
+    if (!replace && !a->plan_ours && access(a->options->plan_path, F_OK) == 0) {
+        a->mode = APP_CONFIRM_PLAN;
         return;
     }
     app_budget_finish(a);
@@ -438,6 +468,7 @@ void app_write_plan(struct app *a)
         app_say_err(a, "not written: ", &err);
         return;
     }
+    a->plan_ours = true;
     app_document_copy(&a->saved, &a->document, a);
     app_say(a, STYLE_GOOD, "plan written to %s (%.3f bits nominal, %.3f in the file)",
             a->options->plan_path, a->plan.summary.nominal_bits, a->plan.summary.effective_bits);
@@ -453,5 +484,6 @@ void app_copy_command(struct app *a)
     h->command_line(h->context, a->has_plan ? &a->plan : &bare, a->has_plan ? "plan" : "analyze",
                     a->document.budget.on ? &a->document.budget : NULL, &a->copy);
     a->copy_pending = true;
+    a->mode = APP_COPIED;
     app_say(a, STYLE_GOOD, "copied: %s", str_get(&a->copy));
 }

@@ -141,6 +141,21 @@ static void draw_too_small(const struct app *a, struct cells *c)
                     STYLE(STYLE_WARN));
 }
 
+/* What was done or went wrong; a long one takes the rows above its own, too. */
+static void draw_message(struct app *a, struct cells *c, struct rect r)
+{
+    enum { ROWS_MAX = 3 };
+    struct rect clip = c->clip, at = {r.x + 1, r.y, r.w - 2, ROWS_MAX};
+    c->clip = (struct rect){0}; /* only measures */
+    int rows = a->message[0] ? cells_paragraph(c, at, a->message, STYLE(STYLE_DEFAULT)) : 0;
+    c->clip = clip;
+    int above = rows > 1 && r.y - (rows - 1) > 1 ? rows - 1 : 0;
+    cells_fill(c, (struct rect){r.x, r.y - above, r.w, 1 + above}, " ", STYLE(STYLE_DEFAULT));
+    at.y -= above;
+    at.h = 1 + above;
+    cells_paragraph(c, at, a->message, STYLE(a->message_colour));
+}
+
 /* The charts, and beside or over them what was found. */
 static void draw_charts(struct app *a, struct cells *c, struct rect r)
 {
@@ -189,7 +204,7 @@ void app_draw(struct app *a, struct cells *c)
     if (!rect_empty(columns[1]))
         draw_panel(a, c, columns[1]);
     c->clip = cells_area(c);
-    cells_text(c, rows[3].x + 1, rows[3].y, rows[3].w - 2, a->message, STYLE(a->message_colour));
+    draw_message(a, c, rows[3]);
     draw_hints(a, c, rows[4]);
     if (a->mode != APP_NORMAL)
         app_prompt_draw(a, c);

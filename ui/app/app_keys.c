@@ -124,7 +124,7 @@ static void ask(struct app *a, int mode)
 static void write_plan(struct app *a, int argument)
 {
     (void)argument;
-    app_write_plan(a);
+    app_write_plan(a, false);
 }
 
 static void ask_picture(struct app *a, int argument)

@@ -21,7 +21,7 @@ static const char *const charts[APP_VIEWS][CHARTS] = {
 static const char *shown_chart(const struct app *a)
 {
     const char *const *chart = charts[a->view];
-    return a->other_chart && chart[1] ? chart[1] : chart[0];
+    return a->other_chart[a->view] && chart[1] ? chart[1] : chart[0];
 }
 
 /* As it is on the screen; the picture leaves out what is pointed at. Frees with *run. */

@@ -48,6 +48,18 @@ bool app_prompt_scroll(struct app *a, uint32_t key)
 
 /* --- Events --- */
 
+static void answer_replace(struct app *a, uint32_t key)
+{
+    bool plan = a->mode == APP_CONFIRM_PLAN;
+    a->mode = APP_NORMAL;
+    if (key != 'y' && key != 'Y')
+        app_say(a, STYLE_TEXT_DIM, "not written");
+    else if (plan)
+        app_write_plan(a, true);
+    else
+        app_picture_write(a, true);
+}
+
 static void answer_run(struct app *a, uint32_t key)
 {
     bool yes = key == 'y' || key == 'Y';
@@ -68,7 +80,7 @@ static bool answer_quit(struct app *a, uint32_t key)
         return false;
     a->mode = APP_NORMAL;
     if (key == 'w') {
-        app_write_plan(a);
+        app_write_plan(a, false);
         return !app_document_equal(&a->document, &a->saved, a);
     }
     app_say(a, STYLE_TEXT_DIM, "not left");
@@ -87,16 +99,17 @@ bool app_prompt_event(struct app *a, const struct term_event *e)
     }
     if (mode == APP_CONFIRM_QUIT)
         return answer_quit(a, e->key);
+    if (mode == APP_COPIED) {
+        a->mode = APP_NORMAL;
+        app_say(a, STYLE_GOOD, "copied");
+        return true;
+    }
     if (mode == APP_CONFIRM_RUN) {
         answer_run(a, e->key);
         return true;
     }
-    if (mode == APP_CONFIRM_PICTURE) {
-        a->mode = APP_NORMAL;
-        if (e->key == 'y' || e->key == 'Y')
-            app_picture_write(a, true);
-        else
-            app_say(a, STYLE_TEXT_DIM, "not written");
+    if (mode == APP_CONFIRM_PICTURE || mode == APP_CONFIRM_PLAN) {
+        answer_replace(a, e->key);
         return true;
     }
     if (e->key == TERM_KEY_ESC || e->key == TERM_KEY_CTRL_C) {
@@ -194,12 +207,29 @@ static void draw_quit_question(struct app *a, struct cells *c)
                "y quits, w writes the plan and quits, any other key stays", STYLE(STYLE_ACCENT));
 }
 
-static void draw_picture_question(struct app *a, struct cells *c)
+static void draw_replace_question(struct app *a, struct cells *c, const char *file)
 {
     struct rect r = app_window(a, c, 62, 5, "Replace?");
-    cells_textf(c, r.x, r.y, r.w, STYLE(STYLE_WARN), "There is a file %s already.", a->typed);
+    cells_textf(c, r.x, r.y, r.w, STYLE(STYLE_WARN), "There is a file %s already.", file);
     cells_text(c, r.x, r.y + r.h - 1, r.w, "y replaces it, any other key does not",
                STYLE(STYLE_ACCENT));
+}
+
+/* All of the command, for terminals that take no clipboard from programs, too. */
+static void draw_copied(struct app *a, struct cells *c)
+{
+    enum { WIDTH = 100, TALL = 99, AROUND = 6 };
+    const char *text = str_get(&a->copy);
+    struct rect clip = c->clip;
+    int width = c->w < WIDTH ? c->w : WIDTH;
+    c->clip = (struct rect){0}; /* only measures */
+    int rows = cells_paragraph(c, (struct rect){0, 0, width - 4, TALL}, text, STYLE(STYLE_DEFAULT));
+    c->clip = clip;
+    struct rect r = app_window(a, c, width, rows + AROUND, "The same as a command");
+    cells_paragraph(c, (struct rect){r.x, r.y, r.w, r.h - 3}, text, STYLE(STYLE_DEFAULT));
+    cells_text(c, r.x, r.y + r.h - 2, r.w, "copied, where the terminal takes it (OSC 52)",
+               STYLE(STYLE_GOOD));
+    cells_text(c, r.x, r.y + r.h - 1, r.w, "any key closes", STYLE(STYLE_ACCENT));
 }
 
 /* One row in place of the message: a question and what was typed. */
@@ -246,7 +276,13 @@ void app_prompt_draw(struct app *a, struct cells *c)
         draw_run_question(a, c);
         break;
     case APP_CONFIRM_PICTURE:
-        draw_picture_question(a, c);
+        draw_replace_question(a, c, a->typed);
+        break;
+    case APP_COPIED:
+        draw_copied(a, c);
+        break;
+    case APP_CONFIRM_PLAN:
+        draw_replace_question(a, c, a->options->plan_path);
         break;
     case APP_NORMAL:
         break;

@@ -210,6 +210,8 @@ static void take_plan(struct app *a, const struct app_result *x, const struct pl
     next->settings = p->settings;
     next->budget = a->document.budget;
     app_budget_take(&next->budget, p);
+    if (next->budget.on) /* its channels are none of the rule's */
+        next->settings.beta_ch = a->document.settings.beta_ch;
     for (size_t l = 0; l < p->layers_count; l++)
         for (size_t e = 0; e < p->experts; e++)
             next->pins[l * p->experts + e] =
@@ -220,17 +222,14 @@ static void take_plan(struct app *a, const struct app_result *x, const struct pl
         note = "";
     }
     if (app_document_equal(next, &a->document, a)) {
-        app_recompute(a);
         app_say(a, STYLE_TEXT_DIM, "the sliders stand as in %s%s", app_result_name(x), note);
         return;
     }
     size_t n = app_settings_changes(changes, sizeof changes, &a->document.settings, &p->settings);
     bool same_pins = memcmp(next->pins, a->document.pins, p->layers_count * p->experts) == 0;
-    app_remember(a);
-    app_document_copy(&a->document, next, a);
-    app_recompute(a);
-    app_say(a, STYLE_GOOD, "settings%s of %s, u undoes%s%s%s", same_pins ? "" : " and pins",
-            app_result_name(x), n ? ": " : "", changes, note);
+    if (app_commit(a, next))
+        app_say(a, STYLE_GOOD, "settings%s of %s, u undoes%s%s%s", same_pins ? "" : " and pins",
+                app_result_name(x), n ? ": " : "", changes, note);
 }
 
 static void load(struct app *a, const struct app_result *x)

@@ -36,7 +36,6 @@ static const struct field {
     {"expanded", FIELD_BOOL, offsetof(struct app, expanded), 1},
     {"linear_axis", FIELD_BOOL, offsetof(struct app, linear_axis), 1},
     {"all_experts", FIELD_BOOL, offsetof(struct app, all_experts), 1},
-    {"other_chart", FIELD_BOOL, offsetof(struct app, other_chart), 1},
     {"mouse", FIELD_BOOL, offsetof(struct app, mouse), 1},
     {"token_rank", FIELD_SIZE, offsetof(struct app, token_rank), SIZE_MAX / 2},
     {"result_sort", FIELD_SIZE, offsetof(struct app, result_sort), RESULT_SORTS - 1},
@@ -102,7 +101,7 @@ static int add_document(json_t *object, const struct app_document *d, const stru
 
 static json_t *looks_to_json(const struct app *a)
 {
-    json_t *looks = json_object(), *sliders = json_array();
+    json_t *looks = json_object(), *sliders = json_array(), *others = json_array();
     /* What the terminal forces is no choice of the user's. */
     if (a->given_look.theme != STYLE_MONO)
         json_object_set_new(looks, "theme", json_string(style_theme_name(a->look.theme)));
@@ -111,9 +110,12 @@ static json_t *looks_to_json(const struct app *a)
     for (size_t i = 0; i < FIELDS; i++)
         json_object_set_new(looks, fields[i].name,
                             json_integer((json_int_t)field_get(a, &fields[i])));
-    for (size_t i = 0; i < APP_VIEWS; i++)
+    for (size_t i = 0; i < APP_VIEWS; i++) {
         json_array_append_new(sliders, json_integer((json_int_t)a->slider[i]));
+        json_array_append_new(others, json_boolean(a->other_chart[i]));
+    }
     json_object_set_new(looks, "sliders", sliders);
+    json_object_set_new(looks, "other_charts", others);
     return looks;
 }
 
@@ -217,8 +219,7 @@ static int read_budget(struct app_budget *b, const json_t *object, const char *f
     return rc;
 }
 
-/* What the command line names stands above the session. */
-static int keep_given(struct settings *s, const struct app *a, struct err *err)
+int app_keep_given(struct settings *s, const struct app *a, struct err *err)
 {
     for (size_t i = 0; a->options->given && i < settings_count(); i++) {
         char value[128];
@@ -265,7 +266,7 @@ static void read_style(struct app *a, const json_t *looks)
 static int read_looks(struct app *a, const json_t *root, const char *file, struct err *err)
 {
     struct jsonio_at at = {file, "looks"};
-    const json_t *looks = json_object_get(root, "looks"), *sliders;
+    const json_t *looks = json_object_get(root, "looks"), *sliders, *others;
     int rc = 0;
     size_t value;
     for (size_t i = 0; rc == 0 && i < FIELDS; i++)
@@ -273,6 +274,9 @@ static int read_looks(struct app *a, const json_t *root, const char *file, struc
             (rc = jsonio_size(&value, looks, fields[i].name, fields[i].most, at, err)) == 0)
             field_set(a, &fields[i], value);
     a->token_rank = a->token_rank <= a->result->types ? a->token_rank : 0;
+    others = json_object_get(looks, "other_charts");
+    for (size_t i = 0; i < APP_VIEWS; i++)
+        a->other_chart[i] = json_is_true(json_array_get(others, i));
     sliders = json_object_get(looks, "sliders");
     for (size_t i = 0; rc == 0 && i < APP_VIEWS && i < json_array_size(sliders); i++) {
         json_int_t slider = json_integer_value(json_array_get(sliders, i));
@@ -300,8 +304,8 @@ static int read_snapshots(struct app *a, const json_t *root, const char *file, s
         if (rc == 0) {
             app_budget_keep(a, &d);
             app_document_copy(&a->document, &d, a);
-            app_recompute(a);
-            app_take_snapshot(a, i);
+            if (app_recompute(a))
+                app_take_snapshot(a, i);
         }
         free(d.pins);
     }
@@ -323,16 +327,14 @@ static int take_session(struct app *a, const json_t *root, const struct app_docu
     a->message[0] = '\0';
     if (rc == 0)
         rc = read_looks(a, root, file, err);
-    if (app_document_equal(d, &a->document, a)) {
-        app_recompute(a);
-        a->loss_before = a->loss;
-        return rc;
-    }
-    app_remember(a); /* u goes back to what the command line said */
-    app_document_copy(&a->document, d, a);
     app_recompute(a);
+    if (rc == 0 && !app_document_equal(d, &a->document, a)) {
+        if (app_commit(a, d)) /* u goes back to what the command line said */
+            app_say(a, STYLE_TEXT_DIM, "session restored; u goes back to the defaults");
+        else
+            rc = err_set(err, ERR_INPUT, file, "%s", a->message);
+    }
     a->loss_before = a->loss; /* opening a session is no change of the plan */
-    app_say(a, STYLE_TEXT_DIM, "session restored; u goes back to the defaults");
     return rc;
 }
 
@@ -351,7 +353,7 @@ static int read_session(struct app *a, json_t *root, const char *file, struct er
     if (rc == 0)
         rc = read_document(&d, a, root, file, err);
     if (rc == 0)
-        rc = keep_given(&d.settings, a, err);
+        rc = app_keep_given(&d.settings, a, err);
     if (rc == 0) {
         a->view = view;
         a->layer = layer;

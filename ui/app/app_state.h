@@ -46,7 +46,9 @@ enum app_mode {
     APP_COMPARE,
     APP_CONFIRM_QUIT,
     APP_CONFIRM_RUN,
-    APP_CONFIRM_PICTURE /* the file is there already */
+    APP_CONFIRM_PICTURE, /* the file is there already */
+    APP_COPIED,          /* the command that was copied */
+    APP_CONFIRM_PLAN     /* the same, and neither read nor written by this session */
 };
 
 enum app_pane { APP_PANE_NONE, APP_PANE_LIST, APP_PANE_EXPERT, APP_PANE_TOKEN, APP_PANES };
@@ -91,8 +93,8 @@ struct app {
     bool leaving;             /* the user has quit */
     struct app_find find;
     bool expanded, mouse, linear_axis, all_experts;
-    bool other_chart; /* the second chart of a view, where only one of two fits */
-    size_t log_back;  /* lines of the run's log below those in sight */
+    bool other_chart[APP_VIEWS]; /* the second chart of each, where only one of two fits */
+    size_t log_back;             /* lines of the run's log below those in sight */
     int zoom;
     size_t scroll;          /* first row of a list, kept in sight by the views */
     size_t result_selected; /* in the order of the screen; app_result.c keeps it */
@@ -100,7 +102,9 @@ struct app {
     size_t result_sort;     /* enum app_result_sort */
     bool result_reverse;
     struct rect result_rows; /* of the table in the last frame */
-    bool has_other;          /* the selected expert is compared with another of its layer */
+    bool plan_ours;          /* the file for the plan was read or written by this session */
+    bool sound;     /* the last recompute succeeded: what is on the screen is the document's */
+    bool has_other; /* the selected expert is compared with another of its layer */
     size_t other;
     char typed[APP_TEXT_MAX]; /* text in work of a prompt */
     size_t typed_at;          /* its cursor, in bytes */
@@ -156,8 +160,10 @@ void app_say_err(struct app *a, const char *what, const struct err *err);
 /* Recomputes analysis and plan from the document; false: an error, which becomes the message. */
 bool app_recompute(struct app *a);
 /* Changes the document to `next`, with pins of its own or the document's, as a step of undo. False
- * with a message where that changes nothing or its plan cannot be made. */
+ * with a message where that changes nothing or its plan cannot be made: all stays as it was. */
 bool app_commit(struct app *a, const struct app_document *next);
+/* False with a message unless the plan on the screen is that of the document. */
+bool app_plan_ready(struct app *a);
 ERR_CHECK int app_document_init(struct app_document *d, const struct app *a, struct err *err);
 void app_document_copy(struct app_document *to, const struct app_document *from,
                        const struct app *a);
@@ -199,8 +205,11 @@ void app_cycle_rule(struct app *a);
 void app_change_axis(struct app *a);
 void app_zoom(struct app *a, int by);
 
-void app_write_plan(struct app *a);
+/* Writes the plan; before it replaces a file that is not this session's it asks, unless told to. */
+void app_write_plan(struct app *a, bool replace);
 void app_copy_command(struct app *a);
+/* What the command line names stands above a session and a plan. */
+ERR_CHECK int app_keep_given(struct settings *s, const struct app *a, struct err *err);
 void app_save_session(struct app *a);
 void app_restore_session(struct app *a);
 

@@ -170,10 +170,10 @@ void view_move_expert(struct app *a, int move)
 void view_other_chart(struct app *a, int argument)
 {
     (void)argument;
-    a->other_chart = !a->other_chart;
+    a->other_chart[a->view] = !a->other_chart[a->view];
     app_say(a, STYLE_TEXT_DIM,
-            a->other_chart ? "the second chart, where only one has room"
-                           : "the first chart, where only one has room");
+            a->other_chart[a->view] ? "the second chart, where only one has room"
+                                    : "the first chart, where only one has room");
 }
 
 int view_wheel(const struct app *a, const struct term_event *e)
@@ -222,8 +222,8 @@ void view_split(const struct app *a, struct rect r, bool beside, int min, struct
         layout_rows(out, r, items, 2, 1);
     if (!rect_empty(out[1]))
         return;
-    out[a->other_chart ? 1 : 0] = r;
-    out[a->other_chart ? 0 : 1] = (struct rect){0};
+    out[a->other_chart[a->view] ? 1 : 0] = r;
+    out[a->other_chart[a->view] ? 0 : 1] = (struct rect){0};
 }
 
 struct rect view_below(struct rect r, size_t rows)

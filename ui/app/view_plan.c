@@ -60,8 +60,8 @@ static void split(const struct app *a, struct rect r, struct rect *grid, struct 
     enum { HEAD = 2, LEGEND = 2, FRONT_MIN = 8 };
     bool measured = a->front.losses || app_budget_measuring(a);
     int rows = (int)a->plan.layers_count + HEAD + LEGEND;
-    *grid = a->other_chart ? (struct rect){0} : r;
-    *front = a->other_chart ? r : (struct rect){0};
+    *grid = a->other_chart[a->view] ? (struct rect){0} : r;
+    *front = a->other_chart[a->view] ? r : (struct rect){0};
     if (!measured || r.h - rows < FRONT_MIN)
         return;
     *grid = (struct rect){r.x, r.y, r.w, rows};

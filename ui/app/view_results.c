@@ -197,8 +197,8 @@ static void split(const struct app *a, struct rect r, size_t n, struct rect part
     int rows = n < (size_t)r.h ? (int)n + TABLE_HEAD_ROWS : r.h, half = r.h / 2;
     rows = rows < half ? rows : half;
     if (r.h - rows - 1 < CHART_ROWS) {
-        part[a->other_chart ? 1 : 0] = r;
-        part[a->other_chart ? 0 : 1] = (struct rect){0};
+        part[a->other_chart[a->view] ? 1 : 0] = r;
+        part[a->other_chart[a->view] ? 0 : 1] = (struct rect){0};
         return;
     }
     part[0] = (struct rect){r.x, r.y, r.w, rows};

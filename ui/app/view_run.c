@@ -312,16 +312,16 @@ static void draw_body(struct app *a, struct cells *c, struct rect r)
     struct rect rest = view_below(r, a->run.layers + GRID_HEAD_ROWS);
     struct rect below = view_below(rest, a->run.layers + 2); /* title, a bar a layer, a gap */
     bool all = below.h >= LOG_ROWS;
-    if (!all && a->other_chart && rest.h < LOG_ROWS) {
+    if (!all && a->other_chart[a->view] && rest.h < LOG_ROWS) {
         draw_log(a, c, r);
         return;
     }
     draw_grid(a, c, r);
-    if (all || !a->other_chart)
+    if (all || !a->other_chart[a->view])
         draw_losses(a, c, rest);
     if (all)
         draw_rest(a, c, below);
-    else if (a->other_chart)
+    else if (a->other_chart[a->view])
         draw_log(a, c, rest);
 }
 
@@ -454,10 +454,10 @@ static void resume(struct app *a, int argument)
 static void switch_log(struct app *a, int argument)
 {
     (void)argument;
-    a->other_chart = !a->other_chart;
+    a->other_chart[a->view] = !a->other_chart[a->view];
     app_say(a, STYLE_TEXT_DIM,
-            a->other_chart ? "the log, where not all has room"
-                           : "the losses, where not all has room");
+            a->other_chart[a->view] ? "the log, where not all has room"
+                                    : "the losses, where not all has room");
 }
 
 static void scroll_log(struct app *a, int by)

@@ -23,7 +23,7 @@ double chart_value(const struct chart_axis *axis, double place)
 
 int chart_cell(double place, int length)
 {
-    double cell = floor(place * length);
+    double cell = floor(place * length + 1e-9); /* 0.4 * 15 is less than 6 */
     if (!(cell > 0))
         return 0;
     return cell < length ? (int)cell : length - 1;
