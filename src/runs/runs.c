@@ -14,7 +14,30 @@
 #include "src/runs/original.h"
 #include "src/runs/run_result.h"
 
-int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err)
+int runs_inputs(char out[HASH_HEX_SIZE], const char *model_dir, const char *const *calib,
+                size_t calib_count, struct err *err)
+{
+    struct original_model model;
+    struct hash *h = NULL;
+    int rc = original_model_read(&model, model_dir, err);
+    if (rc == 0)
+        rc = hash_new(&h, err);
+    if (rc == 0)
+        rc = hash_update(h, model.checkpoint, sizeof model.checkpoint, err);
+    for (size_t i = 0; rc == 0 && i < calib_count; i++) {
+        char content[HASH_HEX_SIZE];
+        rc = hash_file(content, calib[i], err);
+        if (rc == 0)
+            rc = hash_update(h, content, sizeof content, err);
+    }
+    if (rc == 0)
+        rc = hash_finish(h, out, err);
+    hash_free(h);
+    return rc;
+}
+
+int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, const char inputs[HASH_HEX_SIZE],
+              struct err *err)
 {
     struct hash *h = NULL;
     char hex[HASH_HEX_SIZE];
@@ -29,6 +52,8 @@ int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err)
     rc = hash_new(&h, err);
     if (rc == 0)
         rc = hash_update(h, text, strlen(text), err);
+    if (rc == 0)
+        rc = hash_update(h, inputs, strlen(inputs), err);
     if (rc == 0)
         rc = hash_update(h, plan->trace_sha256, sizeof plan->trace_sha256, err);
     for (size_t l = 0; rc == 0 && l < plan->layers_count; l++) {

@@ -9,9 +9,15 @@
 #include "data/plan.h"
 #include "ui/app/app_host.h"
 
-/* Name of the run of a plan: "moqa-1a2b3c4d", from its method and everything in it. */
+/* What runs are made from beside their plan: a hash over the checkpoint's fingerprint and the bytes
+ * of calibration files; none: calibrated on the plan's trace, which the plan tells. */
+ERR_CHECK int runs_inputs(char out[HASH_HEX_SIZE], const char *model_dir, const char *const *calib,
+                          size_t calib_count, struct err *err);
+
+/* Name of the run of a plan: "moqa-1a2b3c4d", from its method, everything in it and its inputs. */
 enum { RUNS_NAME_MAX = 96 };
-ERR_CHECK int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan, struct err *err);
+ERR_CHECK int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan,
+                        const char inputs[HASH_HEX_SIZE], struct err *err);
 
 /* The plan of a run: of a finished one, else of one that can be gone on with. */
 ERR_CHECK int runs_plan(struct plan *out, const char *dir, struct err *err);

@@ -44,6 +44,7 @@ struct open_host {
     struct ask *ask;           /* dry runs */
     struct results *results;
     struct losses_shelf *losses; /* NULL: no model */
+    char inputs[HASH_HEX_SIZE];  /* of the runs: runs_inputs() */
 };
 
 static int start(struct worker *w, void *(*run)(void *), struct open_host *h, struct err *err)
@@ -128,7 +129,7 @@ static int job_of_plan(struct job_options *o, char *out, size_t out_size, struct
                        const struct plan *plan, struct err *err)
 {
     char name[RUNS_NAME_MAX];
-    int rc = runs_name(name, plan, err);
+    int rc = runs_name(name, plan, h->inputs, err);
     if (rc < 0)
         return rc;
     if ((size_t)snprintf(out, out_size, "%s/%s", h->options.runs_dir, name) >= out_size)
@@ -426,8 +427,12 @@ void open_host_free(struct open_host *h)
     free(h);
 }
 
-int open_host_losses(struct open_host *h, struct err *err)
+int open_host_read(struct open_host *h, struct err *err)
 {
+    const struct open_host_options *o = &h->options;
+    /* Without them the run itself will say what is missing. */
+    if (o->model_dir && runs_inputs(h->inputs, o->model_dir, o->calib, o->calib_count, NULL) < 0)
+        h->inputs[0] = '\0';
     if (h->losses)
         return losses_shelf_open(h->losses, &h->session->config, err);
     return h->options.losses_path ? err_set(err, ERR_USAGE, NULL, "--losses needs --model") : 0;

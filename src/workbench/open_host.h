@@ -26,8 +26,9 @@ ERR_CHECK int open_host_new(struct open_host **out, const struct open_host_optio
                             const struct session *session, struct err *err);
 /* Cancels and waits for what runs. */
 void open_host_free(struct open_host *h);
-/* Reads measured losses, once the session is there: before open_host_callbacks(). */
-ERR_CHECK int open_host_losses(struct open_host *h, struct err *err);
+/* Reads measured losses and what runs are made from, once the session is there: before
+ * open_host_callbacks(). */
+ERR_CHECK int open_host_read(struct open_host *h, struct err *err);
 void open_host_callbacks(struct open_host *h, struct app_host *out);
 
 #endif

@@ -100,7 +100,7 @@ static int load(struct open_load *l, struct err *err)
     if (rc == 0 && r->start_from_plan && s->has_config)
         rc = plan_check_model(&l->plan, r->plan_path, &s->config, err);
     if (rc == 0)
-        rc = open_host_losses(l->host, err);
+        rc = open_host_read(l->host, err);
     if (rc < 0)
         return rc;
     l->options = (struct app_options){

@@ -264,18 +264,31 @@ static void test_a_text_that_is_not_there_is_found_before_the_pass(void **state)
     quant_run_close(&r);
 }
 
-static void test_the_name_of_a_run_follows_its_plan(void **state)
+static void test_the_name_of_a_run_follows_its_plan_and_inputs(void **state)
 {
     (void)state;
     struct quant_run r;
     char first[RUNS_NAME_MAX], second[RUNS_NAME_MAX];
     quant_run_open(&r, "tiny-olmoe", "moqa", 1, 1);
-    assert_int_equal(runs_name(first, &r.plan, NULL), 0);
-    assert_int_equal(runs_name(second, &r.plan, NULL), 0);
+    const char *model = TEST_SAMPLE "/tiny-olmoe";
+    char inputs[HASH_HEX_SIZE], other[HASH_HEX_SIZE];
+    assert_int_equal(runs_inputs(inputs, model, NULL, 0, NULL), 0);
+    assert_int_equal(runs_name(first, &r.plan, inputs, NULL), 0);
+    assert_int_equal(runs_name(second, &r.plan, inputs, NULL), 0);
     assert_string_equal(first, second);
+    assert_int_equal(runs_inputs(other, model, texts, 1, NULL), 0); /* calibrated on a text */
+    assert_int_equal(runs_name(second, &r.plan, other, NULL), 0);
+    assert_string_not_equal(first, second);
+    struct model original = r.model;
+    quant_run_patch(&r, "lm_head.weight", 0, 0, 0); /* weights of another training */
+    assert_int_equal(runs_inputs(other, checkpoint_dir(r.model.checkpoint), NULL, 0, NULL), 0);
+    model_release(&r.model);
+    r.model = original;
+    assert_int_equal(runs_name(second, &r.plan, other, NULL), 0);
+    assert_string_not_equal(first, second);
     assert_int_equal(strncmp(first, "moqa-", 5), 0);
     r.plan.layers[3].experts[7].bits ^= 6; /* 2 <-> 4 */
-    assert_int_equal(runs_name(second, &r.plan, NULL), 0);
+    assert_int_equal(runs_name(second, &r.plan, inputs, NULL), 0);
     assert_string_not_equal(first, second);
     quant_run_close(&r);
 }
@@ -290,7 +303,7 @@ int main(void)
         cmocka_unit_test(test_a_finished_job_of_another_run_is_not_evaluated_as_this_one),
         cmocka_unit_test(test_a_finished_job_with_a_journal_is_locked_and_cleared_up),
         cmocka_unit_test(test_a_text_that_is_not_there_is_found_before_the_pass),
-        cmocka_unit_test(test_the_name_of_a_run_follows_its_plan),
+        cmocka_unit_test(test_the_name_of_a_run_follows_its_plan_and_inputs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
