@@ -214,7 +214,10 @@ static void guess_dtype(struct checkpoint *c)
     }
 }
 
-static int compute_fingerprint(struct checkpoint *c, struct err *err)
+/* Over config.json, names of the shards, and what `add` tells of each. */
+static int hash_shards(char out[HASH_HEX_SIZE], const struct checkpoint *c,
+                       int (*add)(const struct safetensors *, struct hash *, struct err *),
+                       struct err *err)
 {
     struct hash *h = NULL;
     int rc = hash_new(&h, err);
@@ -224,12 +227,17 @@ static int compute_fingerprint(struct checkpoint *c, struct err *err)
         const char *name = c->shard_names[i];
         rc = hash_update(h, name, strlen(name) + 1, err);
         if (rc == 0)
-            rc = safetensors_digest(c->shards[i], h, err);
+            rc = add(c->shards[i], h, err);
     }
     if (rc == 0)
-        rc = hash_finish(h, c->fingerprint, err);
+        rc = hash_finish(h, out, err);
     hash_free(h);
     return rc;
+}
+
+int checkpoint_stamp(char out[HASH_HEX_SIZE], const struct checkpoint *c, struct err *err)
+{
+    return hash_shards(out, c, safetensors_stamp, err);
 }
 
 /* --- The folder --- */
@@ -290,7 +298,7 @@ int checkpoint_open(struct checkpoint **out, const char *dir, struct err *err)
     if (rc == 0)
         rc = gather_tensors(c, err);
     if (rc == 0)
-        rc = compute_fingerprint(c, err);
+        rc = hash_shards(c->fingerprint, c, safetensors_digest, err);
     if (rc < 0) {
         checkpoint_free(c);
         return rc;

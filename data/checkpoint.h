@@ -58,5 +58,10 @@ ERR_CHECK int checkpoint_linear_config(const struct checkpoint *c, const char *l
 /* SHA-256 over config.json, shard names, headers and samples of the data (safetensors_digest): it
  * identifies a checkpoint for caches and resumed runs without reading all of a big model. */
 const char *checkpoint_fingerprint(const struct checkpoint *c);
+/* SHA-256 over names, sizes and times of change of the shards: tells a checkpoint that was written
+ * to from the same one before, where the fingerprint may not. A copy has another one, unless it
+ * kept the times. */
+ERR_CHECK int checkpoint_stamp(char out[HASH_HEX_SIZE], const struct checkpoint *c,
+                               struct err *err);
 
 #endif

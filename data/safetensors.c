@@ -435,6 +435,15 @@ int safetensors_digest(const struct safetensors *s, struct hash *h, struct err *
     return rc;
 }
 
+int safetensors_stamp(const struct safetensors *s, struct hash *h, struct err *err)
+{
+    struct stat st;
+    if (fstat(s->fd, &st) < 0)
+        return err_set_errno(err, ERR_IO, s->path, "cannot look at it");
+    int64_t stamp[2] = {(int64_t)st.st_size, (int64_t)st.st_mtim.tv_sec};
+    return hash_update(h, stamp, sizeof stamp, err);
+}
+
 bool safetensors_owns(const struct safetensors *s, const struct tensor_info *info)
 {
     return (uintptr_t)info >= (uintptr_t)s->tensors &&

@@ -59,6 +59,9 @@ const char *safetensors_path(const struct safetensors *s);
 /* Adds what tells this file from others in an instant: the header and 64 blocks of 4 KiB spread
  * over the data. Two models of the same shapes differ in them; a single changed weight may not. */
 ERR_CHECK int safetensors_digest(const struct safetensors *s, struct hash *h, struct err *err);
+/* Adds size and time of the last change, in seconds, of the file: no weight changes without them,
+ * but a copy may have another time. */
+ERR_CHECK int safetensors_stamp(const struct safetensors *s, struct hash *h, struct err *err);
 bool safetensors_owns(const struct safetensors *s, const struct tensor_info *info);
 
 /* All bytes of a tensor into `out` (info->bytes of room). Safe from several threads. */

@@ -577,11 +577,15 @@ int forward_get_chunk(struct forward *f, size_t chunk, float *out, size_t *posit
     return f->ops->download(f->b, f->hidden[chunk], 0, *positions, out, err);
 }
 
+int forward_set_chunk(struct forward *f, size_t chunk, const float *in, struct err *err)
+{
+    return f->ops->upload(f->b, f->hidden[chunk], 0, chunk_rows(f, chunk), SOURCE_F32, in, err);
+}
+
 int forward_set_hidden(struct forward *f, const float *in, struct err *err)
 {
     int rc = 0;
     for (size_t c = 0; rc == 0 && c < f->chunks; c++)
-        rc = f->ops->upload(f->b, f->hidden[c], 0, chunk_rows(f, c), SOURCE_F32,
-                            in + c * chunk_rows(f, 0) * f->model->config->hidden, err);
+        rc = forward_set_chunk(f, c, in + c * chunk_rows(f, 0) * f->model->config->hidden, err);
     return rc;
 }

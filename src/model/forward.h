@@ -92,6 +92,7 @@ size_t forward_chunks(const struct forward *f);
 size_t forward_chunk_positions(const struct forward *f);
 ERR_CHECK int forward_get_chunk(struct forward *f, size_t chunk, float *out, size_t *positions,
                                 struct err *err);
+ERR_CHECK int forward_set_chunk(struct forward *f, size_t chunk, const float *in, struct err *err);
 ERR_CHECK int forward_set_hidden(struct forward *f, const float *in, struct err *err);
 
 #endif

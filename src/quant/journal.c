@@ -78,6 +78,15 @@ static int make_dir(const char *path, struct err *err)
     return err_set_errno(err, ERR_IO, path, "cannot make the folder");
 }
 
+/* The folder in which OUT itself is a name. */
+static int sync_parent(const char *out, struct err *err)
+{
+    char *parent = str_path(out, "..", err);
+    int rc = parent ? atomic_file_sync_dir(parent, err) : ERR_NOMEM;
+    free(parent);
+    return rc;
+}
+
 static int take_lock(struct journal *j, struct err *err)
 {
     struct stat st;
@@ -176,6 +185,8 @@ int journal_open(struct journal *j, const char *out, bool resume, struct err *er
     if (rc == 0)
         rc = atomic_file_sync_dir(out, err);
     if (rc == 0)
+        rc = sync_parent(out, err);
+    if (rc == 0)
         rc = take_lock(j, err);
     if (rc == 0)
         rc = remove_temporaries(out, err);
@@ -222,12 +233,26 @@ static int check_digest(const struct journal *j, const json_t *digest, struct er
     return rc;
 }
 
-int journal_begin(struct journal *j, const json_t *digest, struct err *err)
+/* Journals of earlier versions have none. */
+static int check_stamp(const struct journal *j, const char *stamp, struct err *err)
 {
-    if (j->root)
-        return check_digest(j, digest, err);
-    j->root = json_pack("{s:s,s:i,s:O,s:[],s:i}", "schema", schema, "schema_version",
-                        JOURNAL_VERSION, "digest", digest, "layers", "hidden_layers", 0);
+    const char *mine = json_string_value(json_object_get(j->root, "model_stamp"));
+    if (!mine || strcmp(mine, stamp) == 0)
+        return 0;
+    return err_set(err, ERR_USAGE, j->out,
+                   "holds an unfinished run of the model before its weights were written anew: "
+                   "found another size or time of their files; choose another folder or remove it");
+}
+
+int journal_begin(struct journal *j, const json_t *digest, const char *stamp, struct err *err)
+{
+    if (j->root) {
+        int rc = check_digest(j, digest, err);
+        return rc == 0 ? check_stamp(j, stamp, err) : rc;
+    }
+    j->root =
+        json_pack("{s:s,s:i,s:O,s:s,s:[],s:i}", "schema", schema, "schema_version", JOURNAL_VERSION,
+                  "digest", digest, "model_stamp", stamp, "layers", "hidden_layers", 0);
     return j->root ? save_root(j, err) : no_memory(err);
 }
 
@@ -339,23 +364,52 @@ int journal_rewind(struct journal *j, size_t layers, struct err *err)
     return 0;
 }
 
-int journal_load_hidden(const struct journal *j, float *hidden, size_t count, struct err *err)
+/* sum: "" where the file is longer or shorter. */
+static int read_hidden(char sum[HASH_HEX_SIZE], FILE *f, const char *path,
+                       const struct journal_loader *loader, struct err *err)
+{
+    struct hash *h = NULL;
+    float *part = mem_aligned(loader->part_count, sizeof *part, err);
+    int rc = part ? hash_new(&h, err) : ERR_NOMEM;
+    size_t left = loader->count;
+    bool whole = true;
+    for (size_t i = 0; rc == 0 && left && whole; i++) {
+        size_t wanted = left < loader->part_count ? left : loader->part_count;
+        whole = fread(part, sizeof *part, wanted, f) == wanted;
+        if (whole)
+            rc = hash_update(h, part, wanted * sizeof *part, err);
+        if (whole && rc == 0)
+            rc = loader->take(loader->context, i, part, err);
+        left -= wanted;
+    }
+    whole = rc == 0 && whole && fgetc(f) == EOF;
+    if (rc == 0 && ferror(f))
+        rc = err_set_errno(err, ERR_IO, path, "cannot read");
+    sum[0] = '\0';
+    if (rc == 0 && whole)
+        rc = hash_finish(h, sum, err);
+    hash_free(h);
+    free(part);
+    return rc;
+}
+
+int journal_load_hidden(const struct journal *j, const struct journal_loader *loader,
+                        struct err *err)
 {
     char sum[HASH_HEX_SIZE];
-    char *bytes = NULL;
-    size_t size = 0;
     const char *expected = json_string_value(json_object_get(j->root, "hidden_sha256"));
     char *path = hidden_path(j, journal_hidden_layers(j), err);
-    int rc = path ? str_read_file(&bytes, &size, path, count * sizeof *hidden, err) : ERR_NOMEM;
-    if (rc == 0)
-        rc = hash_bytes(sum, bytes, size, err);
-    if (rc == 0 && (size != count * sizeof *hidden || !expected || strcmp(sum, expected) != 0))
+    if (!path)
+        return ERR_NOMEM;
+    FILE *f = fopen(path, "rbe");
+    int rc = f ? read_hidden(sum, f, path, loader, err)
+               : err_set_errno(err, ERR_IO, path, "cannot open");
+    if (rc == 0 && (!expected || strcmp(sum, expected) != 0))
         rc = err_set(err, ERR_INPUT, path,
                      "damaged: its checksum is not the journal's; remove %s and start again",
                      j->out);
-    if (rc == 0)
-        memcpy(hidden, bytes, size);
-    free(bytes);
+    if (f)
+        fclose(f);
     free(path);
     return rc;
 }

@@ -31,9 +31,11 @@ ERR_CHECK int journal_probe(const char *out, bool resume, bool *unfinished, stru
  * followed. */
 ERR_CHECK int journal_open(struct journal *j, const char *out, bool resume, struct err *err);
 
-/* Compares the digest, an object of strings, with the run's; starts the journal where there is
- * none. ERR_USAGE names the fields that differ. */
-ERR_CHECK int journal_begin(struct journal *j, const json_t *digest, struct err *err);
+/* Compares the digest, an object of strings, with the run's, and the stamp of the model's files
+ * (checkpoint_stamp()), which only an unfinished run has; starts the journal where there is none.
+ * ERR_USAGE names the fields that differ. */
+ERR_CHECK int journal_begin(struct journal *j, const json_t *digest, const char *stamp,
+                            struct err *err);
 
 /* Is there a run to go on with? Before journal_begin(). */
 bool journal_begun(const struct journal *j);
@@ -54,14 +56,21 @@ struct journal_hidden {
     int (*read)(void *context, size_t part, float *out, size_t *count, struct err *err);
 };
 /* Hidden states behind layer number `layers` - 1; from the next journal_commit() on they are the
- * ones to go on from. Load verifies the checksum. */
+ * ones to go on from. */
 ERR_CHECK int journal_save_hidden(struct journal *j, size_t layers,
                                   const struct journal_hidden *hidden, struct err *err);
 /* Finished layers behind which the hidden states are those on disk; 0: none are. */
 size_t journal_hidden_layers(const struct journal *j);
 /* Forgets finished layers from number `layers` on, which will be done again. */
 ERR_CHECK int journal_rewind(struct journal *j, size_t layers, struct err *err);
-ERR_CHECK int journal_load_hidden(const struct journal *j, float *hidden, size_t count,
+/* The way back: `count` floats, handed on in parts of part_count, the last one shorter. */
+struct journal_loader {
+    size_t count, part_count;
+    void *context;
+    int (*take)(void *context, size_t part, const float *values, struct err *err);
+};
+/* Where it fails, what was handed on is worth nothing: the checksum is known at the end. */
+ERR_CHECK int journal_load_hidden(const struct journal *j, const struct journal_loader *loader,
                                   struct err *err);
 
 /* Layer finished: appends its report (the reference is taken over in every case). */

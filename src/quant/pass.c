@@ -88,6 +88,11 @@ static int make_original(struct pass *p, struct err *err)
     return rc;
 }
 
+static int take_hidden(void *context, size_t part, const float *values, struct err *err)
+{
+    return forward_set_chunk(context, part, values, err);
+}
+
 static int make_forward(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
@@ -100,13 +105,12 @@ static int make_forward(struct pass *p, struct err *err)
     rc = make_original(p, err);
     if (rc < 0 || p->next == 0)
         return rc;
-    size_t count = p->positions * p->config->hidden;
-    float *hidden = mem_array(count, sizeof *hidden, err);
-    rc = hidden ? journal_load_hidden(&p->journal, hidden, count, err) : ERR_NOMEM;
-    if (rc == 0)
-        rc = forward_set_hidden(p->forward, hidden, err);
-    free(hidden);
-    return rc;
+    struct journal_loader loader = {.count = p->positions * p->config->hidden,
+                                    .part_count =
+                                        forward_chunk_positions(p->forward) * p->config->hidden,
+                                    .context = p->forward,
+                                    .take = take_hidden};
+    return journal_load_hidden(&p->journal, &loader, err);
 }
 
 static int save_plan(const struct pass *p, const char *dir, const char *name, struct err *err)
@@ -123,11 +127,14 @@ static int open_run(struct pass *p, struct err *err)
     int rc = journal_open(&p->journal, p->o.out, p->o.resume, err);
     if (rc < 0)
         return rc;
+    char stamp[HASH_HEX_SIZE];
     rc = pass_report_digest(&p->digest, &p->o, err);
+    if (rc == 0)
+        rc = checkpoint_stamp(stamp, p->o.model->checkpoint, err);
     if (rc == 0 && !journal_begun(&p->journal))
         rc = save_plan(p, p->journal.dir, "plan.json", err);
     if (rc == 0)
-        rc = journal_begin(&p->journal, p->digest, err);
+        rc = journal_begin(&p->journal, p->digest, stamp, err);
     if (rc == 0 && journal_layers(&p->journal) > p->config->layers)
         rc = err_set(err, ERR_INPUT, p->journal.dir, "%zu finished layers, the model has %zu",
                      journal_layers(&p->journal), p->config->layers);

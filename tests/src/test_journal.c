@@ -8,12 +8,13 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "src/quant/journal.h"
 #include "tests/src/quant_run.h"
 
-enum { COUNT = 6 };
+enum { COUNT = 6, PART = 4 };
 
 struct fixture {
     char folder[64], out[96];
@@ -24,7 +25,7 @@ struct fixture {
 static void open_journal(struct fixture *f)
 {
     assert_int_equal(journal_open(&f->j, f->out, true, NULL), 0);
-    assert_int_equal(journal_begin(&f->j, f->digest, NULL), 0);
+    assert_int_equal(journal_begin(&f->j, f->digest, "stamp", NULL), 0);
 }
 
 static int set_up(void **state)
@@ -68,12 +69,23 @@ static int save(struct fixture *f, size_t layers, float *value)
     return journal_save_hidden(&f->j, layers, &hidden, NULL);
 }
 
+static int take_values(void *context, size_t part, const float *values, struct err *err)
+{
+    float *out = context;
+    (void)err;
+    for (size_t i = 0; i < PART && part * PART + i < COUNT; i++)
+        out[part * PART + i] = values[i];
+    return 0;
+}
+
 static void check_hidden(const struct fixture *f, size_t layers, float value)
 {
     struct err err = {0};
-    float hidden[COUNT];
+    float hidden[COUNT] = {0};
+    struct journal_loader loader = {
+        .count = COUNT, .part_count = PART, .context = hidden, .take = take_values};
     assert_int_equal(journal_hidden_layers(&f->j), layers);
-    if (journal_load_hidden(&f->j, hidden, COUNT, &err) < 0)
+    if (journal_load_hidden(&f->j, &loader, &err) < 0)
         fail_msg("%s: %s", err.file, err.message);
     for (size_t i = 0; i < COUNT; i++)
         assert_true(hidden[i] == value);
@@ -135,6 +147,22 @@ static void test_saved_but_never_committed_goes_when_the_run_is_opened(void **st
     check_hidden(f, 1, one);
 }
 
+static void test_hidden_states_of_another_length_are_damaged(void **state)
+{
+    struct fixture *f = *state;
+    float one = 1, hidden[2 * COUNT];
+    assert_int_equal(save(f, 1, &one), 0);
+    assert_int_equal(journal_commit(&f->j, json_object(), NULL), 0);
+    for (size_t count = 1; count < 2 * COUNT; count++) {
+        struct err err = {0};
+        struct journal_loader loader = {
+            .count = count, .part_count = PART, .context = hidden, .take = take_values};
+        int rc = journal_load_hidden(&f->j, &loader, &err);
+        assert_int_equal(rc, count == COUNT ? 0 : ERR_INPUT);
+        assert_true(count == COUNT || strstr(err.message, "damaged"));
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -144,6 +172,8 @@ int main(void)
                                         tear_down),
         cmocka_unit_test_setup_teardown(test_saved_but_never_committed_goes_when_the_run_is_opened,
                                         set_up, tear_down),
+        cmocka_unit_test_setup_teardown(test_hidden_states_of_another_length_are_damaged, set_up,
+                                        tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

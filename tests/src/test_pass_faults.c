@@ -31,6 +31,8 @@ enum { EXIT_AT_FAULT = 77 };
 static enum fault fault;
 static size_t fault_at, operations;
 static const char *failing_file; /* part of a path whose file never comes under its name */
+static ino_t watched_folder;     /* its syncs are counted; 0: none */
+static size_t watched_syncs;
 static uint64_t disk_free = (uint64_t)1 << 40;
 
 /* True if this operation is the one that fails. */
@@ -56,6 +58,9 @@ ssize_t write(int fd, const void *bytes, size_t count)
 
 int fsync(int fd)
 {
+    struct stat st;
+    if (watched_folder && fstat(fd, &st) == 0 && st.st_ino == watched_folder)
+        watched_syncs++;
     if (strikes() && fault == FAULT_ERROR) {
         errno = EIO;
         return -1;
@@ -185,6 +190,25 @@ static void fail_everywhere(enum fault kind, int expected, size_t stride)
     }
     print_message("%zu faults\n", faults);
     assert_true(faults >= 20);
+    quant_run_close(&r);
+}
+
+static void test_name_of_the_output_folder_is_synced(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    struct pass *p = NULL;
+    struct stat st;
+    quant_run_open(&r, "tiny-qwen2moe", "moqa", 1, 1);
+    r.options.window = 32;
+    assert_int_equal(stat(r.folder, &st), 0);
+    watched_folder = st.st_ino;
+    watched_syncs = 0;
+    assert_int_equal(pass_new(&p, &r.options, &err), 0);
+    assert_true(watched_syncs > 0);
+    watched_folder = 0;
+    pass_free(p);
     quant_run_close(&r);
 }
 
@@ -331,6 +355,7 @@ int main(void)
 {
     log_set_sink(quiet, NULL);
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_name_of_the_output_folder_is_synced),
         cmocka_unit_test(test_death_at_any_operation_resumes_to_the_same_bytes),
         cmocka_unit_test(test_failing_operation_is_an_error_and_leaves_a_run_to_resume),
         cmocka_unit_test(test_short_write_is_completed),

@@ -94,6 +94,45 @@ static void test_finished_run_is_not_taken_for_that_of_another_plan(void **state
     quant_run_close(&r);
 }
 
+/* One weight, which no sample of the fingerprint sees, written while the run was cut. */
+static void test_resume_with_weights_that_were_written_anew_is_refused(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    char folder[128], path[256], before[HASH_HEX_SIZE];
+    struct timespec times[2] = {{.tv_sec = 1000000000}, {.tv_sec = 1000000000}};
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    struct model original = r.model, changed = {0};
+    quant_run_copy_model(folder, &r);
+    snprintf(path, sizeof path, "%s/model.safetensors", folder);
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    assert_int_equal(model_open(&r.model, folder, &err), 0);
+    start_run(&r);
+    snprintf(before, sizeof before, "%s", checkpoint_fingerprint(r.model.checkpoint));
+    const struct tensor_info *t =
+        checkpoint_find(r.model.checkpoint, "model.layers.1.mlp.gate.weight");
+    assert_non_null(t);
+    int fd = open(path, O_WRONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(pwrite(fd, "x", 1, (off_t)t->begin), 1);
+    close(fd);
+    assert_int_equal(model_open(&changed, folder, &err), 0);
+    assert_string_equal(checkpoint_fingerprint(changed.checkpoint), before);
+    r.options.resume = true;
+    r.options.model = &changed;
+    expect(&r, ERR_USAGE,
+           "holds an unfinished run of the model before its weights were written anew: found "
+           "another size or time of their files; choose another folder or remove it");
+    r.options.model = &r.model;
+    assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    quant_run_pass(&r);
+    model_release(&changed);
+    model_release(&r.model);
+    r.model = original;
+    quant_run_close(&r);
+}
+
 static void test_damaged_hidden_states_are_refused(void **state)
 {
     (void)state;
@@ -214,6 +253,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_resume_names_what_differs),
         cmocka_unit_test(test_finished_run_is_not_taken_for_that_of_another_plan),
+        cmocka_unit_test(test_resume_with_weights_that_were_written_anew_is_refused),
         cmocka_unit_test(test_damaged_hidden_states_are_refused),
         cmocka_unit_test(test_second_writer_is_locked_out),
         cmocka_unit_test(test_output_must_be_a_new_folder_apart_from_the_model),
