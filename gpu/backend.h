@@ -136,6 +136,8 @@ struct backend_ops {
     /* rows first .. first + rows - 1 from host data of `source` type, converted. */
     int (*upload)(struct backend *b, struct tensor *t, size_t first, size_t rows,
                   enum backend_source source, const void *data, struct err *err);
+    /* Would an upload of so many bytes of host data wait for work that is queued? NULL: never. */
+    bool (*upload_waits)(struct backend *b, size_t bytes);
     int (*download)(struct backend *b, const struct tensor *t, size_t first, size_t rows,
                     float *out, struct err *err);
     int (*download_f64)(struct backend *b, const struct tensor *t, size_t first, size_t rows,

@@ -20,10 +20,10 @@
 
 /* Bytes of a staging buffer; a row of any matrix must fit. Tests make it small. */
 #ifndef CUDA_SLOT_BYTES
-#define CUDA_SLOT_BYTES ((size_t)8 << 20)
+#define CUDA_SLOT_BYTES ((size_t)4 << 20)
 #endif
 
-enum { CUDA_SLOTS = 4, CUDA_DOWN_SLOTS = 2, CUDA_DESCRIPTION_MAX = 256 };
+enum { CUDA_SLOTS = 16, CUDA_DOWN_SLOTS = 2, CUDA_DESCRIPTION_MAX = 256 };
 
 struct tensor {
     enum tensor_kind kind;
@@ -97,6 +97,8 @@ uint64_t cuda_room(struct cuda_backend *c);
 ERR_CHECK int cuda_stage(struct cuda_backend *c, const void *data, size_t bytes, void *staged,
                          struct err *err);
 ERR_CHECK int cuda_staged(struct cuda_backend *c, struct err *err);
+/* Are the next `count` buffers free now? */
+bool cuda_slots_free(struct cuda_backend *c, size_t count);
 /* Host data of any size to device memory, and back; the latter waits for all that was queued. */
 ERR_CHECK int cuda_put(struct cuda_backend *c, void *device, const void *host, size_t bytes,
                        struct err *err);
@@ -137,6 +139,7 @@ int cuda_tensor_new(struct backend *b, struct tensor **out, enum tensor_kind kin
 void cuda_tensor_free(struct backend *b, struct tensor *t);
 int cuda_upload(struct backend *b, struct tensor *t, size_t first, size_t rows,
                 enum backend_source source, const void *data, struct err *err);
+bool cuda_upload_waits(struct backend *b, size_t bytes);
 int cuda_download(struct backend *b, const struct tensor *t, size_t first, size_t rows, float *out,
                   struct err *err);
 int cuda_download_f64(struct backend *b, const struct tensor *t, size_t first, size_t rows,

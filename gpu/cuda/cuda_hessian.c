@@ -106,58 +106,87 @@ int cuda_hessian_diagonals(struct backend *b, double *const *out, const struct b
     return rc;
 }
 
-/* The damped, permuted Hessian into `out`. */
-static int permute(struct cuda_backend *c, double *out, const struct backend_factor *f,
-                   struct err *err)
+/* Hessians of one size, side by side while they are factorized. */
+struct factors {
+    struct cuda_backend *c;
+    const struct backend_factor *f;
+    size_t count, d;
+    struct cuda_table table; /* orders and diagonals */
+    const uint32_t **order;  /* [count] where they lie there */
+    const double **diagonal;
+    double *a; /* device [count][d][d] */
+    int *flags, *host_flags;
+};
+
+static void fill_table(struct cuda_table *t, void *context)
 {
-    size_t d = f->hessian->d;
-    struct cuda_hessian_args args;
-    uint32_t *order = NULL;
-    double *diagonal = NULL;
-    int rc = check_hessian(c, f->hessian, &args, err);
-    if (rc == 0)
-        rc = cuda_expect(c, f->factor, "factor", TENSOR_F64, d, d, err);
-    if (rc == 0)
-        rc = cuda_copy_of(c, &order, f->order, d * sizeof *order, err);
-    if (rc == 0)
-        rc = cuda_copy_of(c, &diagonal, f->diagonal, d * sizeof *diagonal, err);
-    if (rc == 0)
-        rc = cuda_check(c, cuda_k_permute(c->compute, out, &args, order, diagonal), "factorize",
-                        err);
-    cuda_release(c, order, d * sizeof *order);
-    cuda_release(c, diagonal, d * sizeof *diagonal);
-    return rc;
+    const struct factors *f = context;
+    for (size_t i = 0; i < f->count; i++) {
+        f->order[i] = cuda_table_take(t, f->f[i].order, f->d * sizeof *f->f->order);
+        f->diagonal[i] = cuda_table_take(t, f->f[i].diagonal, f->d * sizeof *f->f->diagonal);
+    }
 }
 
-/* `count` of one size: side by side while they are factorized, then each into its tensor. */
-static int run_batch(struct cuda_backend *c, const struct backend_factor *f, size_t count,
-                     bool *failed, struct err *err)
+static int factors_alloc(struct factors *f, struct err *err)
 {
-    size_t d = f->hessian->d, cells = d * d, bytes = cells * sizeof(double);
-    int *flags = NULL, *host_flags = mem_array(count, sizeof *host_flags, err);
-    double *a = NULL;
-    int rc = host_flags ? cuda_alloc(c, &a, count * bytes, err) : ERR_NOMEM;
+    struct cuda_backend *c = f->c;
+    f->order = mem_array(f->count, sizeof *f->order, err);
+    f->diagonal = mem_array(f->count, sizeof *f->diagonal, err);
+    f->host_flags = mem_array(f->count, sizeof *f->flags, err);
+    if (!f->order || !f->diagonal || !f->host_flags)
+        return ERR_NOMEM;
+    int rc = cuda_alloc(c, &f->a, f->count * f->d * f->d * sizeof *f->a, err);
     if (rc == 0)
-        rc = cuda_alloc(c, &flags, count * sizeof *flags, err);
+        rc = cuda_alloc(c, &f->flags, f->count * sizeof *f->flags, err);
     if (rc == 0)
-        rc = cuda_check(c, cudaMemsetAsync(flags, 0, count * sizeof *flags, c->compute),
+        rc = cuda_check(c, cudaMemsetAsync(f->flags, 0, f->count * sizeof *f->flags, c->compute),
                         "factorize", err);
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        rc = permute(c, a + i * cells, &f[i], err);
+    return rc == 0 ? cuda_table_make(c, &f->table, fill_table, f, err) : rc;
+}
+
+static void factors_release(struct factors *f)
+{
+    cuda_release(f->c, f->a, f->count * f->d * f->d * sizeof *f->a);
+    cuda_release(f->c, f->flags, f->count * sizeof *f->flags);
+    cuda_table_release(f->c, &f->table);
+    free(f->order);
+    free(f->diagonal);
+    free(f->host_flags);
+}
+
+/* Damped and permuted, each to its place. */
+static int permute(struct factors *f, size_t i, struct err *err)
+{
+    struct cuda_hessian_args args;
+    int rc = check_hessian(f->c, f->f[i].hessian, &args, err);
     if (rc == 0)
-        rc = cuda_factorize(c, a, flags, count, d, err);
-    for (size_t i = 0; rc == 0 && i < count; i++)
+        rc = cuda_expect(f->c, f->f[i].factor, "factor", TENSOR_F64, f->d, f->d, err);
+    return rc == 0 ? cuda_check(f->c,
+                                cuda_k_permute(f->c->compute, f->a + i * f->d * f->d, &args,
+                                               f->order[i], f->diagonal[i]),
+                                "factorize", err)
+                   : rc;
+}
+
+static int run_batch(struct factors *f, bool *failed, struct err *err)
+{
+    struct cuda_backend *c = f->c;
+    size_t cells = f->d * f->d;
+    int rc = factors_alloc(f, err);
+    for (size_t i = 0; rc == 0 && i < f->count; i++)
+        rc = permute(f, i, err);
+    if (rc == 0)
+        rc = cuda_factorize(c, f->a, f->flags, f->count, f->d, err);
+    for (size_t i = 0; rc == 0 && i < f->count; i++)
         rc = cuda_check(c,
-                        cudaMemcpyAsync(f[i].factor->d, a + i * cells, bytes,
+                        cudaMemcpyAsync(f->f[i].factor->d, f->a + i * cells, cells * sizeof *f->a,
                                         cudaMemcpyDeviceToDevice, c->compute),
                         "factorize", err);
     if (rc == 0)
-        rc = cuda_get(c, host_flags, flags, count * sizeof *flags, err);
-    for (size_t i = 0; rc == 0 && i < count; i++)
-        failed[i] = host_flags[i] != 0;
-    cuda_release(c, a, count * bytes);
-    cuda_release(c, flags, count * sizeof *flags);
-    free(host_flags);
+        rc = cuda_get(c, f->host_flags, f->flags, f->count * sizeof *f->flags, err);
+    for (size_t i = 0; rc == 0 && i < f->count; i++)
+        failed[i] = f->host_flags[i] != 0;
+    factors_release(f);
     return rc;
 }
 
@@ -174,8 +203,9 @@ int cuda_hessian_factorize(struct backend *b, const struct backend_factor *facto
                            end - at < CUDA_CHOLESKY_MAX && (end - at + 1) * bytes <= room;
              end++)
             ;
+        struct factors batch = {.c = c, .f = factors + at, .count = end - at, .d = d};
         if (d)
-            rc = run_batch(c, factors + at, end - at, failed + at, err);
+            rc = run_batch(&batch, failed + at, err);
         else
             memset(failed + at, 0, (end - at) * sizeof *failed);
     }

@@ -159,6 +159,15 @@ int cuda_staged(struct cuda_backend *c, struct err *err)
     return cuda_check(c, cudaEventRecord(slot->consumed, c->compute), "copy to the device", err);
 }
 
+bool cuda_slots_free(struct cuda_backend *c, size_t count)
+{
+    bool free_now = cuda_ready(c, NULL) == 0;
+    for (size_t i = 0; free_now && i < count && i < CUDA_SLOTS; i++)
+        free_now = cudaEventQuery(c->slot[(c->next_slot + i) % CUDA_SLOTS].consumed) == cudaSuccess;
+    (void)cudaGetLastError(); /* "not ready" is no error of the next launch */
+    return free_now;
+}
+
 int cuda_put(struct cuda_backend *c, void *device, const void *host, size_t bytes, struct err *err)
 {
     int rc = 0;

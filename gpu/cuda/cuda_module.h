@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this header, of gpu/backend.h or of struct err. */
-enum { CUDA_MODULE_ABI = 2, CUDA_DEVICE_NAME_MAX = 128 };
+enum { CUDA_MODULE_ABI = 3, CUDA_DEVICE_NAME_MAX = 128 };
 
 #define CUDA_MODULE_SYMBOL "moqa_cuda_module"
 

@@ -59,6 +59,7 @@ static const struct backend_ops cuda_ops = {
     .tensor_new = cuda_tensor_new,
     .tensor_free = cuda_tensor_free,
     .upload = cuda_upload,
+    .upload_waits = cuda_upload_waits,
     .download = cuda_download,
     .download_f64 = cuda_download_f64,
     .fill_zero = cuda_fill_zero,

@@ -104,6 +104,11 @@ int cuda_upload(struct backend *b, struct tensor *t, size_t first, size_t rows,
     return rc;
 }
 
+bool cuda_upload_waits(struct backend *b, size_t bytes)
+{
+    return !cuda_slots_free(cuda_self(b), (bytes + CUDA_SLOT_BYTES - 1) / CUDA_SLOT_BYTES);
+}
+
 int cuda_download(struct backend *b, const struct tensor *t, size_t first, size_t rows, float *out,
                   struct err *err)
 {

@@ -46,6 +46,8 @@ struct forward {
     struct tensor **hidden; /* [chunk] of [chunk_windows * window][hidden] */
     struct tensor *work[WORK_COUNT];
     const atomic_bool *cancel;
+    void (*between)(void *context); /* chunks */
+    void *between_context;
 };
 
 static size_t chunk_rows(const struct forward *f, size_t chunk)
@@ -54,8 +56,10 @@ static size_t chunk_rows(const struct forward *f, size_t chunk)
     return (left < f->chunk_windows ? left : f->chunk_windows) * f->window;
 }
 
-static int check_cancel(const struct forward *f, struct err *err)
+static int next_chunk(const struct forward *f, struct err *err)
 {
+    if (f->between)
+        f->between(f->between_context);
     if (f->cancel && atomic_load(f->cancel))
         return err_set(err, ERR_CANCELLED, NULL, "stopped");
     return 0;
@@ -187,6 +191,12 @@ void forward_free(struct forward *f)
     free(f);
 }
 
+void forward_set_between(struct forward *f, void (*between)(void *context), void *context)
+{
+    f->between = between;
+    f->between_context = context;
+}
+
 void forward_set_cancel(struct forward *f, const atomic_bool *cancel)
 {
     f->cancel = cancel;
@@ -259,7 +269,7 @@ int forward_attention(struct forward *f, const struct model_layer *l, const stru
 {
     int rc = make_work(f, WORK_ATTENTION_FIRST, WORK_ATTENTION_LAST, err);
     for (size_t c = 0; rc == 0 && c < f->chunks; c++) {
-        rc = check_cancel(f, err);
+        rc = next_chunk(f, err);
         if (rc == 0)
             rc = attention_chunk(f, l, tap ? tap : &no_tap, apply, c, err);
     }
@@ -377,7 +387,7 @@ int forward_mlp(struct forward *f, const struct model_layer *l, const struct for
         tap = &no_tap;
     int rc = make_work(f, WORK_MLP_FIRST, WORK_MLP_LAST, err);
     for (size_t i = 0; rc == 0 && i < f->chunks; i++) {
-        rc = check_cancel(f, err);
+        rc = next_chunk(f, err);
         if (rc == 0)
             rc = f->ops->rms_norm(f->b, f->work[WORK_NORM], f->hidden[i], l->post_norm,
                                   chunk_rows(f, i), c->hidden, c->rms_norm_eps, err);
@@ -472,7 +482,7 @@ int forward_mlp_pair(struct forward *f, const struct model_layer *l, struct forw
     if (rc == 0)
         rc = make_work(original, WORK_MLP_FIRST, WORK_MLP_LAST, err);
     for (size_t i = 0; rc == 0 && i < f->chunks; i++) {
-        rc = check_cancel(f, err);
+        rc = next_chunk(f, err);
         if (rc == 0)
             rc = pair_chunk(sides, tap, i, err);
     }
@@ -508,7 +518,7 @@ int forward_nll(struct forward *f, double *nll, struct err *err)
     double *row_nll = mem_array(n, sizeof *row_nll, err);
     int rc = target && row_nll ? weights_load_head(&norm, &head, f->model, f->b, err) : ERR_NOMEM;
     for (size_t c = 0; rc == 0 && c < f->chunks; c++) {
-        rc = check_cancel(f, err);
+        rc = next_chunk(f, err);
         if (rc == 0)
             rc = nll_chunk(f, norm, head, c, target, row_nll, nll, err);
     }

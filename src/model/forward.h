@@ -49,6 +49,9 @@ void forward_free(struct forward *f);
 /* Checked between chunks; when it turns true a call returns ERR_CANCELLED. May be NULL. */
 void forward_set_cancel(struct forward *f, const atomic_bool *cancel);
 
+/* Called before each chunk of forward_attention() and forward_mlp(); may be NULL. */
+void forward_set_between(struct forward *f, void (*between)(void *context), void *context);
+
 /* hidden += attention(norm(hidden)). apply = false: only the tap is fed, hidden stays. */
 ERR_CHECK int forward_attention(struct forward *f, const struct model_layer *l,
                                 const struct forward_tap *tap, bool apply, struct err *err);

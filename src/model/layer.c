@@ -3,6 +3,7 @@
 #include <stdlib.h>
 
 #include "data/base/mem.h"
+#include "src/model/ahead.h"
 #include "src/model/model.h"
 #include "src/model/weights.h"
 
@@ -59,24 +60,34 @@ static void name_linear(struct weights_linear *out, const struct model_config *c
     model_linear_shape(c, linear, &out->columns, &out->rows);
 }
 
-static int load_experts(struct model_layer *l, struct weights *w, struct err *err)
+int weights_list_experts(struct weights_linear **out, struct model_layer *l, const struct model *m,
+                         struct err *err)
 {
-    size_t experts = w->model->config->experts;
+    size_t experts = m->config->experts;
     struct tensor ***sets[3] = {&l->gate, &l->up, &l->down};
+    *out = NULL;
     for (size_t s = 0; s < 3; s++) {
-        *sets[s] = mem_array(experts, sizeof **sets[s], err);
+        if (!*sets[s])
+            *sets[s] = mem_array(experts, sizeof **sets[s], err);
         if (!*sets[s])
             return ERR_NOMEM;
     }
     struct weights_linear *list = mem_array(3 * experts, sizeof *list, err);
-    if (!list)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < 3 * experts; i++) {
+    for (size_t i = 0; list && i < 3 * experts; i++) {
         size_t e = i / 3, s = i % 3;
         list[i].out = &(*sets[s])[e];
-        name_linear(&list[i], w->model->config, l->index, (enum model_linear)(LINEAR_GATE + s), e);
+        name_linear(&list[i], m->config, l->index, (enum model_linear)(LINEAR_GATE + s), e);
     }
-    int rc = weights_load_linears(list, 3 * experts, w->model, w->backend, err);
+    *out = list;
+    return list ? 0 : ERR_NOMEM;
+}
+
+static int load_experts(struct model_layer *l, struct weights *w, struct err *err)
+{
+    struct weights_linear *list;
+    int rc = weights_list_experts(&list, l, w->model, err);
+    if (rc == 0)
+        rc = weights_load_linears(list, 3 * w->model->config->experts, w->model, w->backend, err);
     free(list);
     return rc;
 }
@@ -115,8 +126,15 @@ static int load_dense(struct model_layer *l, struct weights *w, struct err *err)
 int model_layer_load(struct model_layer *out, const struct model *m, struct backend *b,
                      size_t layer, struct err *err)
 {
+    return model_layer_load_ahead(out, m, b, layer, NULL, err);
+}
+
+int model_layer_load_ahead(struct model_layer *out, const struct model *m, struct backend *b,
+                           size_t layer, struct ahead *ahead, struct err *err)
+{
     const struct model_config *c = m->config;
     *out = (struct model_layer){.index = layer, .experts = c->experts};
+    ahead_take(ahead, out);
     if (layer >= c->layers)
         return err_set(err, ERR_USAGE, NULL, "layer %zu of a model of %zu", layer, c->layers);
     out->is_moe = c->is_moe[layer];

@@ -68,6 +68,12 @@ struct model_layer {
 };
 ERR_CHECK int model_layer_load(struct model_layer *out, const struct model *m, struct backend *b,
                                size_t layer, struct err *err);
+/* The same with what is there of it already (src/model/ahead.h; of this layer, freed in any case;
+ * may be NULL). */
+struct ahead;
+ERR_CHECK int model_layer_load_ahead(struct model_layer *out, const struct model *m,
+                                     struct backend *b, size_t layer, struct ahead *ahead,
+                                     struct err *err);
 void model_layer_release(struct model_layer *l, struct backend *b);
 
 /* The tensor that holds a linear of a loaded layer, e.g. to replace its weights. */

@@ -25,8 +25,8 @@ static int grow(struct weights *w, size_t bytes, struct err *err)
     return 0;
 }
 
-static int upload_new(struct tensor **out, struct weights *w, size_t rows, size_t columns,
-                      enum backend_source source, struct err *err)
+int weights_upload(struct tensor **out, struct weights *w, size_t rows, size_t columns,
+                   enum backend_source source, struct err *err)
 {
     const struct backend_ops *ops = w->backend->ops;
     int rc = ops->tensor_new(w->backend, out, TENSOR_F32, rows, columns, err);
@@ -79,8 +79,8 @@ static int read_plain(struct weights *w, enum backend_source *source, const char
     return checkpoint_read(w->model->checkpoint, info, w->buffer, err);
 }
 
-static int read_linear(struct weights *w, enum backend_source *source, const char *linear,
-                       size_t rows, size_t columns, struct err *err)
+int weights_read_linear(struct weights *w, enum backend_source *source, const char *linear,
+                        size_t rows, size_t columns, struct err *err)
 {
     if (checkpoint_quantization(w->model->checkpoint) == CHECKPOINT_PLAIN) {
         char name[MODEL_NAME_MAX + sizeof ".weight"];
@@ -101,15 +101,15 @@ int weights_load(struct tensor **out, struct weights *w, const char *name, size_
 {
     enum backend_source source = SOURCE_F32;
     int rc = read_plain(w, &source, name, rows, columns, err);
-    return rc == 0 ? upload_new(out, w, rows, columns, source, err) : rc;
+    return rc == 0 ? weights_upload(out, w, rows, columns, source, err) : rc;
 }
 
 int weights_load_linear(struct tensor **out, struct weights *w, const char *linear, size_t rows,
                         size_t columns, struct err *err)
 {
     enum backend_source source = SOURCE_F32;
-    int rc = read_linear(w, &source, linear, rows, columns, err);
-    return rc == 0 ? upload_new(out, w, rows, columns, source, err) : rc;
+    int rc = weights_read_linear(w, &source, linear, rows, columns, err);
+    return rc == 0 ? weights_upload(out, w, rows, columns, source, err) : rc;
 }
 
 /* --- Several at a time --- */
@@ -128,8 +128,19 @@ static void read_item(void *context, size_t item, size_t worker)
 {
     (void)worker;
     struct slot *l = (struct slot *)context + item;
-    (void)!read_linear(&l->w, &l->source, l->linear->name, l->linear->rows, l->linear->columns,
-                       &l->err);
+    (void)!weights_read_linear(&l->w, &l->source, l->linear->name, l->linear->rows,
+                               l->linear->columns, &l->err);
+}
+
+/* Up to AT_ONCE of the list that are not there, from *next on. */
+static size_t pick_missing(struct slot *slots, const struct weights_linear *list, size_t count,
+                           size_t *next)
+{
+    size_t now = 0;
+    for (; *next < count && now < AT_ONCE; ++*next)
+        if (!*list[*next].out)
+            slots[now++].linear = &list[*next];
+    return now;
 }
 
 int weights_load_linears(const struct weights_linear *list, size_t count, const struct model *m,
@@ -139,10 +150,7 @@ int weights_load_linears(const struct weights_linear *list, size_t count, const 
     int rc = 0;
     for (size_t i = 0; i < AT_ONCE; i++)
         slots[i].w = (struct weights){.model = m, .backend = b};
-    for (size_t first = 0; rc == 0 && first < count; first += AT_ONCE) {
-        size_t now = count - first < AT_ONCE ? count - first : AT_ONCE;
-        for (size_t i = 0; i < now; i++)
-            slots[i].linear = &list[first + i];
+    for (size_t next = 0, now; rc == 0 && (now = pick_missing(slots, list, count, &next)) > 0;) {
         parallel_for(backend_pool(b), now, read_item, slots);
         for (size_t i = 0; rc == 0 && i < now; i++) {
             struct slot *l = &slots[i];
@@ -151,8 +159,8 @@ int weights_load_linears(const struct weights_linear *list, size_t count, const 
                 if (err && !err->code)
                     *err = l->err;
             } else {
-                rc = upload_new(l->linear->out, &l->w, l->linear->rows, l->linear->columns,
-                                l->source, err);
+                rc = weights_upload(l->linear->out, &l->w, l->linear->rows, l->linear->columns,
+                                    l->source, err);
             }
         }
     }

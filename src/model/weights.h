@@ -21,12 +21,23 @@ ERR_CHECK int weights_load(struct tensor **out, struct weights *w, const char *n
 ERR_CHECK int weights_load_linear(struct tensor **out, struct weights *w, const char *linear,
                                   size_t rows, size_t columns, struct err *err);
 
+/* The two halves of it: what is stored into the buffer (no use of the backend), and on. */
+ERR_CHECK int weights_read_linear(struct weights *w, enum backend_source *source,
+                                  const char *linear, size_t rows, size_t columns, struct err *err);
+ERR_CHECK int weights_upload(struct tensor **out, struct weights *w, size_t rows, size_t columns,
+                             enum backend_source source, struct err *err);
+
 /* Several linears: read, and unpacked, on all threads, a few at a time. */
 struct weights_linear {
     struct tensor **out;
     char name[MODEL_NAME_MAX]; /* without ".weight" */
     size_t rows, columns;
 };
+/* The experts' linears of layer l->index, as entries of its gate, up and down, which are made if
+ * they are not there. *out[3 * experts] is the caller's. */
+ERR_CHECK int weights_list_experts(struct weights_linear **out, struct model_layer *l,
+                                   const struct model *m, struct err *err);
+/* Those whose *out is NULL. */
 ERR_CHECK int weights_load_linears(const struct weights_linear *list, size_t count,
                                    const struct model *m, struct backend *b, struct err *err);
 

@@ -93,6 +93,12 @@ static int take_hidden(void *context, size_t part, const float *values, struct e
     return forward_set_chunk(context, part, values, err);
 }
 
+static void between_chunks(void *context)
+{
+    const struct pass *p = context;
+    ahead_step(p->ahead);
+}
+
 static int make_forward(struct pass *p, struct err *err)
 {
     const struct pass_options *o = &p->o;
@@ -100,6 +106,7 @@ static int make_forward(struct pass *p, struct err *err)
                          o->window, err);
     if (rc < 0)
         return rc;
+    forward_set_between(p->forward, between_chunks, p);
     if (o->progress)
         forward_set_cancel(p->forward, &o->progress->cancel);
     rc = make_original(p, err);
@@ -119,6 +126,17 @@ static int save_plan(const struct pass *p, const char *dir, const char *name, st
     int rc = path ? plan_save(p->o.plan, path, err) : ERR_NOMEM;
     free(path);
     return rc;
+}
+
+/* Has the device memory for a layer's weights beyond what a pass takes there? A third more, so that
+ * batches, which are cut by what is free, never depend on how far the weights have come. */
+static bool has_room_ahead(const struct pass_options *o, const struct pass_estimate *e)
+{
+    uint64_t room, used;
+    if (!o->backend->ops->memory)
+        return false;
+    o->backend->ops->memory(o->backend, &room, &used);
+    return room / 4 * 3 >= e->device_memory + e->layer_weights;
 }
 
 static int open_run(struct pass *p, struct err *err)
@@ -147,6 +165,7 @@ static int open_run(struct pass *p, struct err *err)
                   p->config->layers);
     if (rc == 0)
         rc = pass_estimate(&e, &p->o, err);
+    p->ahead_fits = rc == 0 && has_room_ahead(&p->o, &e);
     /* What lies there already counts; a shard that is made again stays until it is replaced. */
     if (rc == 0 && journal_hidden_layers(&p->journal))
         e.bytes_free += (uint64_t)p->positions * p->config->hidden * sizeof(float);
@@ -379,6 +398,8 @@ int pass_step(struct pass *p, struct err *err)
 
 void pass_detach(struct pass *p)
 {
+    ahead_free(p->ahead);
+    p->ahead = NULL;
     forward_free(p->forward);
     forward_free(p->original);
     p->forward = p->original = NULL;

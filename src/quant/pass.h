@@ -84,7 +84,9 @@ void pass_free(struct pass *p); /* releases the lock; an unfinished run stays re
  * everything that would be refused. */
 struct pass_estimate {
     uint64_t bytes_in, bytes_out, bytes_free, peak_memory;
-    uint64_t device_memory; /* of peak_memory, what lies on a GPU with memory of its own */
+    uint64_t device_memory; /* of peak_memory, what lies on a GPU with memory of its own; where that
+                               has layer_weights more, the next layer's come ahead */
+    uint64_t layer_weights; /* bytes of the largest layer's linears in float32 */
     double nominal_bits, effective_bits;
     size_t calibration_tokens;
 };

@@ -368,6 +368,7 @@ int pass_estimate(struct pass_estimate *out, const struct pass_options *o, struc
     out->effective_bits = s.weights > 0.0 ? s.effective / s.weights : 0.0;
     out->peak_memory = peak_memory(o, floats, hessians);
     out->device_memory = device_memory(o, floats, hessians);
+    out->layer_weights = floats * sizeof(float);
     char *path = real_out(o->out, err);
     if (!path)
         return err ? (int)err->code : ERR_USAGE;

@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "data/base/parallel.h"
+#include "src/model/ahead.h"
 #include "src/model/prefetch.h"
 #include "src/quant/hessians.h"
 #include "src/quant/journal.h"
@@ -34,6 +35,8 @@ struct pass {
     struct forward *original; /* the same tokens through the original, where it runs beside */
     bool needs_forward;
     struct prefetch *prefetch;  /* of the next layer's weights; may be NULL */
+    struct ahead *ahead;        /* the next layer's experts on their way to a device, or NULL */
+    bool ahead_fits;            /* its memory holds a layer's weights more */
     struct str note;            /* of pass_attach(), for the layer in work */
     struct journal journal;     /* the lane's while that is at work */
     struct lane *lane;          /* stores the layer before the one in work */

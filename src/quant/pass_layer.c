@@ -169,9 +169,14 @@ int pass_layer_run(struct pass *p, struct writer_list *list, struct pass_layer_r
     size_t layers = p->config->layers;
     bool last = p->next + 1 == layers;
     progress_stage(p->o.progress, "layer %zu of %zu: attention", p->next + 1, layers);
-    int rc = model_layer_load(&layer, p->o.model, p->o.backend, p->next, err);
+    if (p->ahead)
+        log_write(LOG_DEBUG, "layer %zu: %zu linears came ahead", p->next, ahead_count(p->ahead));
+    int rc = model_layer_load_ahead(&layer, p->o.model, p->o.backend, p->next, p->ahead, err);
+    p->ahead = NULL;
     if (!last)
         prefetch_layer(p->prefetch, p->next + 1);
+    if (rc == 0 && !last && p->ahead_fits && p->o.backend->halvings == 0)
+        p->ahead = ahead_new(p->o.model, p->o.backend, p->next + 1);
     if (rc == 0 && p->original) {
         job.original = &original;
         rc = model_layer_load(&original, p->o.model, p->o.backend, p->next, err);
