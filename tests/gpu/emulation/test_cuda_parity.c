@@ -93,6 +93,46 @@ static int work_on_hessian(struct backend *b, const struct tensor *sum, size_t d
     return rc;
 }
 
+/* Two grids a row of a square matrix, one of them in another order. */
+static int work_on_grids(struct backend *b, const struct tensor *w, size_t d, struct err *err)
+{
+    enum { MOST = 16 };
+    const struct backend_grid_rule rule = {.search = true, .half = true};
+    uint32_t member[MOST], start[] = {0, 2, (uint32_t)d};
+    const uint8_t top[] = {15, 3};
+    double importance[MOST], scale[2 * MOST];
+    uint8_t zero[2 * MOST];
+    for (size_t i = 0; i < d; i++) {
+        member[i] = (uint32_t)(d - 1 - i);
+        importance[i] = 1.0 + (double)i;
+    }
+    struct backend_grid grids[2] = {{.rows = d,
+                                     .columns = d,
+                                     .grids = 2,
+                                     .weights = w,
+                                     .importance = importance,
+                                     .start = start,
+                                     .max_code = top,
+                                     .scale = scale,
+                                     .zero = zero}};
+    grids[1] = grids[0];
+    grids[1].member = member;
+    return b->ops->fit_grids(b, &rule, grids, 2, err);
+}
+
+static int work_on_attention(struct backend *b, const struct tensor *x, size_t n, size_t columns,
+                             struct err *err)
+{
+    struct tensor *out = NULL;
+    const struct backend_attention shape = {
+        .window = n, .heads = 1, .kv_heads = 1, .head_dim = columns};
+    int rc = b->ops->tensor_new(b, &out, TENSOR_F32, n, columns, err);
+    if (rc == 0)
+        rc = b->ops->attention(b, out, x, x, x, n, &shape, err);
+    b->ops->tensor_free(b, out);
+    return rc;
+}
+
 /* A small piece of each kind of work. The first error stops it. */
 static int work(struct backend *b, struct err *err)
 {
@@ -144,6 +184,11 @@ static int work(struct backend *b, struct err *err)
         rc = ops->download_f64(b, h, 0, D, (double[D * D]){0}, err);
     if (rc == 0)
         rc = work_on_hessian(b, h, D, err);
+    if (rc == 0)
+        rc = work_on_grids(b, w[0], D, err);
+    if (rc == 0)
+        rc = work_on_attention(b, x, N, D, err);
+    (void)ops->upload_waits(b, sizeof values); /* what fails here is no error */
     if (rc == 0)
         rc = ops->cholesky(b, matrices, d, 1, BACKEND_FP32, failed, err);
     if (rc == 0)
@@ -252,6 +297,24 @@ static void test_a_hessian_that_is_not_finite_is_told(void **state)
     backend_free(gpu);
 }
 
+static void test_an_upload_that_would_wait_is_told(void **state)
+{
+    (void)state;
+    struct cuda_options options = {.threads = 1};
+    struct backend *gpu = NULL;
+    emulation_reset();
+    assert_int_equal(cuda_backend_new(&gpu, &options, NULL), 0);
+    assert_false(gpu->ops->upload_waits(gpu, 1));
+    assert_false(gpu->ops->upload_waits(gpu, (size_t)1 << 40));
+    emulation_fail(3, cudaErrorNotReady); /* the device is chosen, the first buffer is free */
+    assert_true(gpu->ops->upload_waits(gpu, (size_t)1 << 40));
+    emulation_fail(3, cudaErrorNotReady);
+    assert_false(gpu->ops->upload_waits(gpu, 1));
+    emulation_fail(0, cudaSuccess);
+    backend_free(gpu);
+    assert_int_equal(emulation_live(), 0);
+}
+
 static void test_a_broken_backend_stays_broken(void **state)
 {
     (void)state;
@@ -281,6 +344,7 @@ int main(void)
         cmocka_unit_test(test_a_device_without_memory_is_told_from_a_broken_one),
         cmocka_unit_test(test_after_no_memory_the_backend_works_on),
         cmocka_unit_test(test_a_hessian_that_is_not_finite_is_told),
+        cmocka_unit_test(test_an_upload_that_would_wait_is_told),
         cmocka_unit_test(test_a_broken_backend_stays_broken),
     };
     return cmocka_run_group_tests(tests, make_cpu, free_cpu);
