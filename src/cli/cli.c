@@ -3,6 +3,7 @@
 #include <argp.h>
 #include <ctype.h>
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -326,7 +327,12 @@ int cli_threads(size_t *out, const struct cli_count *flag, struct err *err)
 
 int cli_print(const char *text, struct err *err)
 {
-    if (fputs(text, stdout) == EOF || fflush(stdout) == EOF)
+    bool failed = fputs(text, stdout) == EOF || fflush(stdout) == EOF;
+    if (failed && errno == EPIPE) { /* `| head` has seen enough: end as other tools do */
+        signal(SIGPIPE, SIG_DFL);
+        raise(SIGPIPE);
+    }
+    if (failed)
         return err_set_errno(err, ERR_IO, "standard output", "cannot write");
     return 0;
 }

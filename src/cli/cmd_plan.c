@@ -208,28 +208,39 @@ static void append_widths(struct str *text, const struct plan *p, size_t layer, 
         str_appendf(text, "; %zu with channels", mixed);
 }
 
-static int print_text(const struct plan *p, const struct outcome *o, struct err *err)
+/* Widths by layer; what the rule was, for the method that has one. */
+static void append_layers(struct str *text, const struct plan *p)
 {
     const char *const *rules = settings_find("rule")->choices;
-    struct str text = {0};
-    bool linears = linears_differ(p);
-    str_appendf(&text, "%5s  %7s  %7s  %-9s  %s x bits\n", "layer", "mu", "sigma", "rule",
-                linears ? "linears" : "experts");
+    bool linears = linears_differ(p), rule = strcmp(p->method, "moqa") == 0;
+    str_appendf(text, "%5s  ", "layer");
+    if (rule)
+        str_appendf(text, "%7s  %7s  %-9s  ", "mu", "sigma", "rule");
+    str_appendf(text, "%s x bits\n", linears ? "linears" : "experts");
     for (size_t l = 0; l < p->layers_count; l++) {
         const struct plan_layer *layer = &p->layers[l];
-        str_appendf(&text, "%5zu  %7.4f  %7.4f  %-9s  ", layer->layer, layer->mu, layer->sigma,
-                    rules[layer->rule]);
-        append_widths(&text, p, l, linears);
-        str_append(&text, "\n");
+        str_appendf(text, "%5zu  ", layer->layer);
+        if (rule)
+            str_appendf(text, "%7.4f  %7.4f  %-9s  ", layer->mu, layer->sigma, rules[layer->rule]);
+        append_widths(text, p, l, linears);
+        str_append(text, "\n");
     }
+}
+
+static int print_text(const struct plan *p, const struct outcome *o, struct err *err)
+{
+    struct str text = {0};
+    append_layers(&text, p);
     str_appendf(&text,
                 "\n%s: %.4f bits a weight nominal, %.4f in the file; experts %.1f MiB, "
-                "before %.1f MiB; predicted loss %.4g x INT4's\n",
+                "before %.1f MiB",
                 p->method, p->summary.nominal_bits, p->summary.effective_bits,
                 (double)p->summary.bytes_after / 1048576.0,
-                (double)p->summary.bytes_before / 1048576.0, o->loss);
-    if (o->predicted)
-        str_appendf(&text, "by the measured losses: ln perplexity rises by %.4f\n", o->rise);
+                (double)p->summary.bytes_before / 1048576.0);
+    if (o->predicted) /* what is measured makes the guess from widths alone worthless */
+        str_appendf(&text, "\nby the measured losses: ln perplexity rises by %.4f\n", o->rise);
+    else
+        str_appendf(&text, "; predicted loss %.4g x INT4's\n", o->loss);
     if (o->allocated.cost && !o->allocated.exact)
         str_appendf(&text, "allocation: at most %.2g %% above the least possible loss\n",
                     100 * (o->allocated.loss / o->allocated.bound - 1));
