@@ -58,6 +58,12 @@ unsigned plan_expert_bits(const struct plan_expert *x, enum plan_linear linear)
     return x->linear_bits[linear] ? x->linear_bits[linear] : x->bits;
 }
 
+bool plan_expert_is_mixed(const struct plan_expert *x)
+{
+    return x->linear_bits[PLAN_GATE] != x->linear_bits[PLAN_UP] ||
+           x->linear_bits[PLAN_UP] != x->linear_bits[PLAN_DOWN];
+}
+
 unsigned plan_shared_bits(const struct plan *p, const struct plan_layer *l, enum plan_linear linear)
 {
     return l->shared_bits[linear] ? l->shared_bits[linear] : p->settings.bits_shared;

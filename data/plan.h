@@ -69,6 +69,8 @@ ERR_CHECK int plan_copy(struct plan *out, const struct plan *p, struct err *err)
 
 /* Bits of one linear of a routed expert, and of the shared expert of a layer. */
 unsigned plan_expert_bits(const struct plan_expert *x, enum plan_linear linear);
+/* Its gate, up and down differ in bits. */
+bool plan_expert_is_mixed(const struct plan_expert *x);
 unsigned plan_shared_bits(const struct plan *p, const struct plan_layer *l,
                           enum plan_linear linear);
 

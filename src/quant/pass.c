@@ -51,9 +51,12 @@ static int make_experts(struct pass *p, struct err *err)
     if (!p->expert)
         return ERR_NOMEM;
     for (size_t i = 0; i < plan->layers_count; i++)
-        for (size_t e = 0; e < plan->experts; e++)
-            p->expert[i * plan->experts + e].bits =
-                plan->quantizer == PLAN_NONE ? 16 : plan->layers[i].experts[e].bits;
+        for (size_t e = 0; e < plan->experts; e++) {
+            const struct plan_expert *x = &plan->layers[i].experts[e];
+            struct pass_expert *out = &p->expert[i * plan->experts + e];
+            out->bits = plan->quantizer == PLAN_NONE ? 16 : x->bits;
+            out->mixed = plan->quantizer != PLAN_NONE && plan_expert_is_mixed(x);
+        }
     return 0;
 }
 

@@ -45,6 +45,7 @@ struct pass_options {
 struct pass_expert {
     bool done;
     unsigned bits;
+    bool mixed;           /* gate, up and down differ in bits */
     size_t tokens;        /* n_e */
     double loss;          /* tr(E H E^T) summed over the expert's linears, after */
     double loss_rtn;      /* the same for round to nearest */

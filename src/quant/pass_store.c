@@ -86,8 +86,10 @@ static int save_hidden(struct pass *p, struct err *err)
 static void set_expert(struct pass_expert *to, const struct pass_expert *from)
 {
     unsigned bits = to->bits;
+    bool mixed = to->mixed;
     *to = *from;
     to->bits = bits;
+    to->mixed = mixed;
     to->done = true;
 }
 

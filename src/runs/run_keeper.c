@@ -69,6 +69,7 @@ static void copy_experts(struct app_run *out, struct job *job)
         for (size_t i = 0; i < count; i++)
             experts[i] = (struct app_run_expert){.done = s.expert[i].done,
                                                  .bits = s.expert[i].bits,
+                                                 .mixed = s.expert[i].mixed,
                                                  .tokens = s.expert[i].tokens,
                                                  .loss = s.expert[i].loss,
                                                  .loss_rtn = s.expert[i].loss_rtn,

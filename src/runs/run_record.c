@@ -183,10 +183,10 @@ bool run_record_is_cut(const struct run_record *r, const char *place)
 /* --- Writing --- */
 
 /* Lists with one value an expert. */
-enum { DONE, BITS, TOKENS, LOSS, LOSS_RTN, FALLBACK, DAMPING, EXPERT_KEYS };
+enum { DONE, BITS, TOKENS, LOSS, LOSS_RTN, FALLBACK, DAMPING, MIXED, EXPERT_KEYS };
 static const char *const expert_keys[EXPERT_KEYS] = {
-    [DONE] = "done",         [BITS] = "bits",         [TOKENS] = "tokens",  [LOSS] = "loss",
-    [LOSS_RTN] = "loss_rtn", [FALLBACK] = "fallback", [DAMPING] = "damping"};
+    [DONE] = "done",         [BITS] = "bits",         [TOKENS] = "tokens",   [LOSS] = "loss",
+    [LOSS_RTN] = "loss_rtn", [FALLBACK] = "fallback", [DAMPING] = "damping", [MIXED] = "mixed"};
 
 static json_t *real_of(double value)
 {
@@ -208,6 +208,7 @@ static int add_experts(json_t *root, const struct app_run *run)
         bad |= json_array_append_new(list[LOSS_RTN], real_of(x->loss_rtn));
         bad |= json_array_append_new(list[FALLBACK], json_integer(x->fallback));
         bad |= json_array_append_new(list[DAMPING], real_of(x->damping));
+        bad |= json_array_append_new(list[MIXED], json_integer(x->mixed));
     }
     for (size_t k = 0; k < EXPERT_KEYS; k++)
         bad |= json_object_set_new(root, expert_keys[k], list[k]);
@@ -345,7 +346,8 @@ static void read_experts(struct reader *f, struct app_run *run)
 {
     json_t *list[EXPERT_KEYS];
     size_t count = f->rc == 0 ? json_array_size(json_object_get(f->root, "done")) : 0;
-    for (size_t k = 0; k < EXPERT_KEYS; k++) {
+    size_t keys = jsonio_has(f->root, expert_keys[MIXED]) ? EXPERT_KEYS : MIXED; /* once without */
+    for (size_t k = 0; k < keys; k++) {
         list[k] = get_list(f, expert_keys[k]);
         if (f->rc == 0 && json_array_size(list[k]) != count)
             f->rc = err_set(f->err, ERR_INPUT, f->at.file, "%s: found %zu values, expected %zu",
@@ -360,11 +362,12 @@ static void read_experts(struct reader *f, struct app_run *run)
     run->expert = mem_array(count, sizeof *run->expert, f->err);
     f->rc = run->expert ? 0 : ERR_NOMEM;
     for (size_t i = 0; f->rc == 0 && i < count; i++) {
-        double value[EXPERT_KEYS];
-        for (size_t k = 0; k < EXPERT_KEYS; k++)
+        double value[EXPERT_KEYS] = {0};
+        for (size_t k = 0; k < keys; k++)
             value[k] = number_at(f, expert_keys[k], list[k], i);
         run->expert[i] = (struct app_run_expert){.done = value[DONE] != 0,
                                                  .bits = (unsigned)fmin(value[BITS], 16),
+                                                 .mixed = value[MIXED] != 0,
                                                  .tokens = (size_t)fmin(value[TOKENS], 1e15),
                                                  .loss = value[LOSS],
                                                  .loss_rtn = value[LOSS_RTN],

@@ -75,6 +75,7 @@ static void fill(struct run_record *r, const char *out)
                                                  .loss = 0.125 * (double)i,
                                                  .loss_rtn = 3.5 * (double)i,
                                                  .fallback = i == 3,
+                                                 .mixed = i % 3 == 1,
                                                  .damping = 0.01 * (double)(1 << i % 4)};
 }
 
@@ -90,7 +91,7 @@ static void test_a_record_comes_back_as_it_was(void **state)
         const struct app_run_expert *x = &r.run.expert[i], *y = &back.run.expert[i];
         assert_true(x->done == y->done && x->bits == y->bits && x->tokens == y->tokens &&
                     x->loss == y->loss && x->loss_rtn == y->loss_rtn &&
-                    x->fallback == y->fallback && x->damping == y->damping);
+                    x->fallback == y->fallback && x->mixed == y->mixed && x->damping == y->damping);
     }
     free(back.run.expert);
     free(r.run.expert);

@@ -31,6 +31,7 @@ enum app_run_phase {
 struct app_run_expert {
     bool done;
     unsigned bits;
+    bool mixed; /* gate, up and down differ in bits */
     size_t tokens;
     double loss, loss_rtn;
     bool fallback;

@@ -83,7 +83,7 @@ static void fill_tiles(const struct app *a, struct chart_tile *tile)
         bool current = !x->done && i / run->experts == run->layer && run->phase == APP_RUN_RUNNING;
         tile[i] = (struct chart_tile){.colour = STYLE_GRID};
         if (x->done) {
-            snprintf(tile[i].text, sizeof tile[i].text, "%u", x->bits % 100);
+            snprintf(tile[i].text, sizeof tile[i].text, "%u%s", x->bits % 100, x->mixed ? "'" : "");
             tile[i].colour = x->fallback ? STYLE_WARN : (uint16_t)(STYLE_BITS + x->bits);
             tile[i].marked = x->fallback;
         } else {
@@ -100,6 +100,11 @@ static void draw_legend(struct app *a, struct cells *c, int x, int y, int w)
     const struct app_run *run = &a->run;
     int end = x + w;
     x += cells_text(c, x, y, end - x, "number: bits", STYLE(STYLE_TEXT_DIM));
+    bool mixed = false;
+    for (size_t i = 0; i < run->layers * run->experts; i++)
+        mixed |= run->expert[i].done && run->expert[i].mixed;
+    if (mixed)
+        x += cells_text(c, x, y, end - x, ", ' linears differ", STYLE(STYLE_TEXT_DIM));
     if (run->fallbacks) {
         struct style marked = STYLE(STYLE_WARN);
         marked.attr = STYLE_BOLD | STYLE_UNDERLINE;
@@ -368,7 +373,8 @@ static void expert_facts(struct view_facts *f)
         view_fact(f, "state", STYLE_TEXT_DIM, "not done yet");
         return;
     }
-    view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%u", x->bits);
+    view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%u%s", x->bits,
+              x->mixed ? ", linears differ" : "");
     view_fact(f, "calibration tokens", x->fallback ? STYLE_WARN : STYLE_DEFAULT, "%zu%s", x->tokens,
               x->fallback ? ", fallback" : "");
     if (isfinite(loss_ratio(x)))
