@@ -23,8 +23,9 @@ int cli_source_open(struct cli_source *out, const char *trace_path, const char *
 void cli_source_release(struct cli_source *s)
 {
     free(s->cosine);
-    free(s->run);
-    free(s->result);
+    result_figures_release(&s->drawn);
+    result_texts_release(&s->texts);
+    runs_free(s->result, s->results);
     plan_release(&s->plan);
     budget_front_release(&s->curve);
     losses_release(&s->losses);
@@ -57,31 +58,19 @@ int cli_source_plan(struct cli_source *s, const char *plan_path, struct err *err
 
 int cli_source_runs(struct cli_source *s, const char *runs_dir, struct err *err)
 {
-    size_t n;
     struct original_model model;
     if (!s->session.has_config)
         return 0;
     bool known = original_model_read(&model, s->model_dir, NULL) == 0;
-    int rc = runs_list(&s->result, &n, runs_dir ? runs_dir : "moqa-runs", s->session.config.sha256,
-                       known ? model.checkpoint : NULL, err);
-    if (rc < 0 || n == 0)
-        return rc;
-    s->run = mem_array(n, sizeof *s->run, err);
-    if (!s->run)
-        return ERR_NOMEM;
-    for (size_t i = 0; i < n; i++) {
-        const struct app_result *r = &s->result[i];
-        s->run[i] = (struct figure_run){.name = r->name,
-                                        .method = r->method,
-                                        .nominal_bits = r->nominal_bits,
-                                        .effective_bits = r->effective_bits,
-                                        .bytes = r->bytes,
-                                        .has_perplexity = r->has_perplexity,
-                                        .perplexity = r->perplexity};
-    }
-    s->figures.runs = s->run;
-    s->figures.run_count = n;
-    return 0;
+    int rc = runs_list(&s->result, &s->results, runs_dir ? runs_dir : "moqa-runs",
+                       s->session.config.sha256, known ? model.checkpoint : NULL, err);
+    if (rc == 0)
+        rc = result_texts_make(&s->texts, s->result, s->results, err);
+    if (rc == 0 && s->results)
+        rc = result_figures_make(&s->drawn, &s->texts, s->result, NULL, s->results, err);
+    s->figures.results = s->drawn.on;
+    s->figures.texts = s->drawn.n;
+    return rc;
 }
 
 static int check_losses(const struct cli_source *s, const char *path, const struct plan *plan,

@@ -7,7 +7,7 @@
 
 #include "src/cli/cli.h"
 #include "src/session.h"
-#include "ui/app/app_host.h"
+#include "ui/app/result_texts.h"
 #include "ui/figure/figures.h"
 
 struct cli_source {
@@ -16,12 +16,14 @@ struct cli_source {
     struct figure_source figures; /* what was opened so far */
     struct plan plan;
     double *cosine;
-    struct app_result *result;
+    struct app_result *result; /* [results] */
+    size_t results;
+    struct result_texts texts; /* of the results */
+    struct result_figures drawn;
     struct losses losses;
     struct budget_front curve;
     struct figure_mark mark[2 + FIGURE_UNIFORM_MAX];
     struct figure_front front;
-    struct figure_run *run;
 };
 
 /* Trace, model and analysis with these settings. */

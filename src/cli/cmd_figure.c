@@ -8,7 +8,8 @@
 #include "ui/figure/paint.h"
 
 struct arguments {
-    const char *trace, *model, *plan, *runs, *losses, *figure, *layer, *out, *theme, *progress;
+    const char *trace, *model, *plan, *runs, *losses, *figure, *layer, *text, *out, *theme,
+        *progress;
     double width, height, scale;
     bool list, all_experts, linear, no_title;
     struct cli_count threads;
@@ -19,7 +20,7 @@ static const struct cli_option options[] = {
      "figures to draw, or all that can be made from what is given; --list shows them"},
     {"output", 'o', "FILE", CLI_TEXT, offsetof(struct arguments, out), false,
      "file to write, .svg, .pdf or .png; of several figures a PDF has one on each page, other "
-     "files have {figure} and {layer} in their name"},
+     "files have {figure}, {layer} and {text} in their name"},
     {"layer", 0, "N|all", CLI_TEXT, offsetof(struct arguments, layer), false,
      "MoE layer, from 0 (0), for the figures that show one"},
     {"model", 'm', "DIR", CLI_TEXT, offsetof(struct arguments, model), false,
@@ -30,6 +31,8 @@ static const struct cli_option options[] = {
      "measured losses (moqa losses) that `front` is made from"},
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
      "folder of the runs that `results` shows (moqa-runs)"},
+    {"text", 't', "NAME", CLI_TEXT, offsetof(struct arguments, text), false,
+     "text on which `results` shows them (that of most runs, or each: on pages, or by {text})"},
     {"width", 0, "POINTS", CLI_REAL, offsetof(struct arguments, width), false,
      "width in points of 1/72 inch (480)"},
     {"height", 0, "POINTS", CLI_REAL, offsetof(struct arguments, height), false,
@@ -69,10 +72,10 @@ const struct cli_spec cmd_figure_spec = {
     true,
 };
 
-/* A figure of a layer; those of no single layer come once. */
+/* A figure of a layer, or of the results on a text; others come once. */
 struct wish {
     const struct figure_info *info;
-    size_t layer;
+    size_t layer, text;
 };
 
 struct work {
@@ -81,6 +84,7 @@ struct work {
     struct paint_options paint;
     enum canvas_format format;
     size_t layer_begin, layer_end;
+    size_t text_begin, text_end;
     struct wish *wish;
     size_t count, capacity;
 };
@@ -149,15 +153,50 @@ static int parse_layer(struct work *w, struct err *err)
     return 0;
 }
 
+/* The words with which a file can be told from others. */
+static bool is_pattern(const char *out)
+{
+    return strstr(out, "{figure}") || strstr(out, "{layer}") || strstr(out, "{text}");
+}
+
+static int refuse_text(const struct work *w, struct err *err)
+{
+    struct str known = {0};
+    for (size_t i = 0; i < w->made.texts.n; i++)
+        str_appendf(&known, "%s%s", i ? "; " : "", w->made.texts.text[i].label);
+    int rc = err_set(err, ERR_USAGE, NULL, "--text: found \"%.200s\", expected one of: %s",
+                     w->a->text, str_get(&known));
+    str_release(&known);
+    return rc;
+}
+
+/* Which texts: the one that is named, each where they can be told apart, or the first. */
+static int parse_text(struct work *w, struct err *err)
+{
+    const struct result_texts *t = &w->made.texts;
+    bool pages = w->format == CANVAS_PDF && !is_pattern(w->a->out);
+    w->text_end = pages || strstr(w->a->out, "{text}") ? t->n : 1;
+    w->text_end = w->text_end ? w->text_end : 1; /* the figure says what it misses */
+    for (size_t i = 0; w->a->text && i < t->n; i++)
+        if (strcmp(t->text[i].label, w->a->text) == 0 ||
+            strcmp(t->text[i].one->name, w->a->text) == 0) {
+            w->text_begin = i;
+            w->text_end = i + 1;
+            return 0;
+        }
+    return w->a->text ? refuse_text(w, err) : 0;
+}
+
 static int add_wishes(struct work *w, const struct figure_info *info, struct err *err)
 {
-    size_t begin = info->per_layer ? w->layer_begin : 0;
-    size_t end = info->per_layer ? w->layer_end : 1;
-    for (size_t l = begin; l < end; l++) {
+    bool runs = info->needs & FIGURE_NEEDS_RUNS;
+    size_t begin = info->per_layer ? w->layer_begin : runs ? w->text_begin : 0;
+    size_t end = info->per_layer ? w->layer_end : runs ? w->text_end : 1;
+    for (size_t i = begin; i < end; i++) {
         int rc = mem_grow((void **)&w->wish, &w->capacity, w->count + 1, sizeof *w->wish, err);
         if (rc < 0)
             return rc;
-        w->wish[w->count++] = (struct wish){info, l};
+        w->wish[w->count++] = (struct wish){info, info->per_layer ? i : 0, runs ? i : 0};
     }
     return 0;
 }
@@ -175,7 +214,7 @@ static int add_all(struct work *w, struct err *err)
 {
     unsigned have = (w->a->model ? FIGURE_NEEDS_COSINE | FIGURE_NEEDS_PLAN : 0u) |
                     (w->a->plan ? FIGURE_NEEDS_PLAN : 0u) |
-                    (w->made.figures.run_count ? FIGURE_NEEDS_RUNS : 0u) |
+                    (w->made.texts.n ? FIGURE_NEEDS_RUNS : 0u) |
                     (w->a->losses ? FIGURE_NEEDS_FRONT : 0u);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < figures_count(); i++)
@@ -208,10 +247,34 @@ static int parse_figures(struct work *w, struct err *err)
     return rc;
 }
 
+/* Of several texts one was taken. */
+static void tell_text(const struct work *w)
+{
+    const struct result_texts *t = &w->made.texts;
+    if (wants(w, FIGURE_NEEDS_RUNS) && !w->a->text && w->text_end < t->n)
+        fprintf(stderr,
+                "moqa: the runs were evaluated on %zu texts; this is %s (--text names another, "
+                "{text} in the name draws each)\n",
+                t->n, t->text[0].label);
+}
+
 /* --- Drawing --- */
 
-/* The path with {figure} and {layer} filled in; a figure of no single layer says "all". */
-static int fill_path(struct str *out, const char *pattern, const struct wish *wish, struct err *err)
+/* The text's label as a part of a file's name. */
+static void append_text(struct str *out, const struct result_texts *texts, const struct wish *wish)
+{
+    bool named = (wish->info->needs & FIGURE_NEEDS_RUNS) && wish->text < texts->n;
+    for (const char *p = named ? texts->text[wish->text].label : "all"; *p; p++) {
+        bool plain = strchr("+-_.", *p) || (*p >= '0' && *p <= '9') || (*p >= 'a' && *p <= 'z') ||
+                     (*p >= 'A' && *p <= 'Z');
+        str_append_bytes(out, plain ? p : "_", 1);
+    }
+}
+
+/* The path with {figure}, {layer} and {text} filled in; a figure of no single layer, or text, says
+ * "all". */
+static int fill_path(struct str *out, const char *pattern, const struct wish *wish,
+                     const struct result_texts *texts, struct err *err)
 {
     str_clear(out);
     while (*pattern) {
@@ -224,6 +287,9 @@ static int fill_path(struct str *out, const char *pattern, const struct wish *wi
             else
                 str_append(out, "all");
             pattern += 7;
+        } else if (strncmp(pattern, "{text}", 6) == 0) {
+            append_text(out, texts, wish);
+            pattern += 6;
         } else {
             str_append_bytes(out, pattern++, 1);
         }
@@ -240,7 +306,8 @@ static int check_names(const struct work *w, struct err *err)
         if (other && !figure)
             return err_set(err, ERR_USAGE, w->a->out,
                            "several figures: expected {figure} in the name, or a .pdf");
-        if (w->wish[i].info == w->wish[i - 1].info && !layer)
+        if (w->wish[i].info == w->wish[i - 1].info && w->wish[i].layer != w->wish[i - 1].layer &&
+            !layer)
             return err_set(err, ERR_USAGE, w->a->out,
                            "several layers: expected {layer} in the name, or a .pdf");
     }
@@ -250,6 +317,7 @@ static int check_names(const struct work *w, struct err *err)
 static int make_figure(struct figure *f, struct work *w, const struct wish *wish, struct err *err)
 {
     w->made.figures.layer = wish->layer;
+    w->made.figures.text = wish->text;
     return figures_make(f, wish->info->name, &w->made.figures, err);
 }
 
@@ -259,7 +327,7 @@ static int write_files(struct work *w, struct err *err)
     int rc = check_names(w, err);
     for (size_t i = 0; rc == 0 && i < w->count; i++) {
         struct figure f;
-        rc = fill_path(&path, w->a->out, &w->wish[i], err);
+        rc = fill_path(&path, w->a->out, &w->wish[i], &w->made.texts, err);
         if (rc == 0)
             rc = make_figure(&f, w, &w->wish[i], err);
         if (rc < 0)
@@ -287,7 +355,7 @@ static int write_pages(struct work *w, struct err *err)
 
 static int draw(struct work *w, struct err *err)
 {
-    bool pattern = strstr(w->a->out, "{figure}") || strstr(w->a->out, "{layer}");
+    bool pattern = is_pattern(w->a->out);
     bool front = wants(w, FIGURE_NEEDS_FRONT);
     int rc = front || wants(w, FIGURE_NEEDS_PLAN) ? cli_source_plan(&w->made, w->a->plan, err) : 0;
     if (rc == 0 && front)
@@ -343,7 +411,11 @@ int cmd_figure(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = cli_source_runs(&w.made, a.runs, err);
     if (rc == 0)
+        rc = parse_text(&w, err);
+    if (rc == 0)
         rc = parse_figures(&w, err);
+    if (rc == 0)
+        tell_text(&w);
     if (rc == 0)
         rc = draw(&w, err);
     free(w.wish);

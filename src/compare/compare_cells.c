@@ -13,7 +13,6 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/compare/compare_internal.h"
-#include "src/eval/eval_json.h"
 #include "src/job.h"
 #include "src/quant/writer.h"
 #include "src/runs/runs.h"
@@ -251,21 +250,14 @@ static int quantize(struct compare *c, struct compare_job *j, struct err *err)
 
 /* --- Evaluations --- */
 
-/* For the workbench's Results screen: the first text as a job keeps it; of the original, each. */
-static int keep_for_screen(struct compare *c, struct compare_job *j, struct err *err)
+/* What runs are set against, where all look for it. */
+static int keep_originals(const struct compare *c, const struct compare_job *j, struct err *err)
 {
-    size_t texts = c->o.texts->texts;
     int rc = 0;
-    for (size_t i = 0; rc == 0 && is_original(c, j) && i < texts; i++) {
+    for (size_t i = 0; rc == 0 && i < c->o.texts->texts; i++) {
         struct original o = {c->original, c->o.texts->text[i].text, *find_text(c, j, i)};
         rc = original_save(&o, c->o.runs_dir, err);
     }
-    if (rc < 0 || is_original(c, j) || texts == 0)
-        return rc;
-    char *path = str_path(j->folder, EVAL_JSON_FILE, err);
-    rc =
-        path ? eval_json_save(find_text(c, j, 0), &c->o.texts->text[0].text, path, err) : ERR_NOMEM;
-    free(path);
     return rc;
 }
 
@@ -358,8 +350,8 @@ static int run_job(struct sweep *s, struct compare_job *j, struct err *err)
     }
     if (rc == 0)
         rc = evaluate(s, j, err);
-    if (rc == 0)
-        rc = keep_for_screen(c, j, err);
+    if (rc == 0 && is_original(c, j))
+        rc = keep_originals(c, j, err);
     if (rc == 0 && c->o.results_only && !is_original(c, j))
         rc = remove_files(j->folder, false, err);
     return rc;

@@ -1,5 +1,6 @@
 /* Bits against perplexity, by the results' figure. */
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -24,11 +25,17 @@ static int draw(const struct compare_result *r, const char *path, size_t begin, 
                 struct err *err)
 {
     struct figure_run *run = mem_array(r->rows, sizeof *run, err);
-    struct figure_source source = {.analysis = r->analysis, .runs = run, .run_count = r->rows};
+    char text[EVAL_TEXT_NAME_MAX + 32];
+    struct figure_results results = {text, true, run, r->rows};
+    struct figure_source source = {.analysis = r->analysis, .results = &results, .texts = 1};
     struct paint_options options = {.with_title = true};
     struct figure f;
     if (!run)
         return ERR_NOMEM;
+    if (end - begin == 1)
+        snprintf(text, sizeof text, "%s", r->options->texts->text[begin].text.name);
+    else
+        snprintf(text, sizeof text, "%zu texts (geometric mean)", end - begin);
     for (size_t i = 0; i < r->rows; i++) {
         const struct compare_row *row = &r->row[i];
         bool original = row->method->info->quantizer == PLAN_NONE;

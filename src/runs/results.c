@@ -1,5 +1,6 @@
 #include "src/runs/results.h"
 
+#include <math.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +21,7 @@ struct results {
     pthread_mutex_t lock;
     bool finished; /* below: under the lock. The thread's function has returned */
     bool found;
+    struct app_evaluation wanted; /* the texts of the session; window 0: not known yet */
     int rc;
     struct err err;
 
@@ -29,10 +31,11 @@ struct results {
     bool paused; /* stopped to go on later */
     char note[ERR_MESSAGE_MAX];
     enum app_measure measure;
-    struct app_result *list; /* the caller's: `missing` rows, then the runs of `version` */
-    size_t capacity;
+    struct app_result *list; /* the caller's: the original, then the runs of `version` */
+    size_t capacity, count;
     unsigned long version;
-    bool missing;
+    struct app_evaluation *evaluation; /* the original's */
+    size_t evaluations_capacity;
 };
 
 int results_new(struct results **out, const struct results_options *options, struct err *err)
@@ -70,6 +73,7 @@ void results_free(struct results *r)
     progress_release(&r->progress);
     pthread_mutex_destroy(&r->lock);
     free(r->list);
+    free(r->evaluation);
     free(r);
 }
 
@@ -107,6 +111,12 @@ static void *measure_main(void *argument)
                           : original_measure(&original, &request, &err);
     pthread_mutex_lock(&r->lock);
     r->found = found;
+    if (rc == 0) {
+        r->wanted = (struct app_evaluation){
+            .window = original.perplexity.window, .perplexity = NAN, .wanted = true};
+        snprintf(r->wanted.name, sizeof r->wanted.name, "%s", original.text.name);
+        snprintf(r->wanted.text, sizeof r->wanted.text, "%s", original.text.sha256);
+    }
     r->rc = rc;
     r->err = err;
     r->finished = true;
@@ -199,25 +209,46 @@ bool results_pending(struct results *r, bool idle)
 
 /* --- The list --- */
 
-static bool has_original(const struct app_result *list, size_t n)
+/* The measurements of the original, and a place for the one of this session. */
+static void take_evaluations(struct results *r, struct app_result *row)
 {
-    for (size_t i = 0; i < n; i++)
-        if (list[i].original)
-            return true;
-    return false;
+    size_t n = row->evaluations;
+    pthread_mutex_lock(&r->lock);
+    struct app_evaluation wanted = r->wanted;
+    pthread_mutex_unlock(&r->lock);
+    if (mem_grow((void **)&r->evaluation, &r->evaluations_capacity, n + 1, sizeof *r->evaluation,
+                 NULL) < 0) {
+        row->evaluations = 0;
+        return;
+    }
+    if (n)
+        memcpy(r->evaluation, row->evaluation, n * sizeof *r->evaluation);
+    row->evaluation = r->evaluation;
+    if (wanted.window == 0)
+        return;
+    size_t i = 0;
+    while (i < n && (strcmp(r->evaluation[i].text, wanted.text) != 0 ||
+                     r->evaluation[i].window != wanted.window || r->evaluation[i].part))
+        i++;
+    if (i == n)
+        r->evaluation[row->evaluations++] = wanted;
+    r->evaluation[i].wanted = true;
 }
 
-/* Its row where no record has one for these texts. */
-static struct app_result row_of(struct results *r)
+/* Its row: what is known of it, and how far the measurement on the session's texts is. */
+static void fill_original(struct results *r, struct app_result *row)
 {
     struct progress_state state;
-    struct app_result row = {.original = true, .method = "original", .measure = r->measure};
-    runs_watch_model(r->watch, &row);
-    progress_get(&r->progress, &state);
-    row.progress = state.total ? (double)state.done / (double)state.total : 0;
-    row.seconds_left = state.seconds_left;
-    snprintf(row.note, sizeof row.note, "%.*s", (int)sizeof row.note - 1, r->note);
-    return row;
+    if (r->options.texts_count) {
+        row->measure = r->measure;
+        progress_get(&r->progress, &state);
+        row->progress = state.total ? (double)state.done / (double)state.total : 0;
+        row->seconds_left = state.seconds_left;
+        snprintf(row->note, sizeof row->note, "%.*s", (int)sizeof row->note - 1, r->note);
+    } else {
+        row->measure = APP_MEASURE_NONE;
+    }
+    take_evaluations(r, row);
 }
 
 size_t results_get(struct results *r, const struct app_result **out, bool idle)
@@ -226,22 +257,23 @@ size_t results_get(struct results *r, const struct app_result **out, bool idle)
     unsigned long version;
     go_on(r, idle);
     size_t n = runs_watch_get(r->watch, &runs, &version);
-    bool open = r->options.texts_count && r->measure != APP_MEASURE_DONE;
-    bool missing = open || !has_original(runs, n);
-    if (!r->list || version != r->version || missing != r->missing) {
-        r->version = version;
-        r->missing = missing;
+    size_t own = n > 0 && runs[0].original ? 1 : 0;
+    if (!r->list || version != r->version) {
         if (mem_grow((void **)&r->list, &r->capacity, n + 1, sizeof *r->list, NULL) < 0) {
-            *out = runs;
-            return n;
+            *out = NULL;
+            return 0;
         }
-        if (n)
-            memcpy(r->list + missing, runs, n * sizeof *runs);
+        if (n > own)
+            memcpy(r->list + 1, runs + own, (n - own) * sizeof *runs);
+        r->version = version;
+        r->count = n - own + 1;
     }
-    if (missing)
-        r->list[0] = row_of(r);
+    r->list[0] = own ? runs[0] : (struct app_result){.original = true, .method = "original"};
+    if (!own)
+        runs_watch_model(r->watch, &r->list[0]);
+    fill_original(r, &r->list[0]);
     *out = r->list;
-    return n + missing;
+    return r->count;
 }
 
 bool results_losses(struct results *r, struct app_run_losses *out)

@@ -123,39 +123,98 @@ static size_t count_pins(const struct plan *p)
     return n;
 }
 
-static void take_perplexity(struct app_result *out, const struct perplexity *p,
-                            const struct eval_text *text)
+/* --- Evaluations --- */
+
+static bool is_same(const struct app_evaluation *a, const struct app_evaluation *b)
 {
-    snprintf(out->text, sizeof out->text, "%s", text->sha256);
-    out->has_perplexity = true;
-    out->perplexity = p->value;
-    out->window = p->window;
-    /* Of a text of which only the first windows were looked at, those. */
-    bool whole = p->window && p->windows == p->tokens / p->window;
-    out->tokens = whole ? p->tokens : p->windows * p->window;
-    out->seconds = p->seconds;
+    return strcmp(a->text, b->text) == 0 && a->window == b->window && a->part == b->part;
 }
 
-/* False if the file is no measurement of this model. */
-static bool read_original(struct app_result *out, const char *path, const char *config_sha256,
-                          const char *checkpoint)
+/* Unless there is one of the same text and windows. */
+static void add_evaluation(struct app_result *out, const struct app_evaluation *e)
+{
+    for (size_t i = 0; i < out->evaluations; i++)
+        if (is_same(&out->evaluation[i], e))
+            return;
+    struct app_evaluation *grown =
+        realloc(out->evaluation, (out->evaluations + 1) * sizeof *out->evaluation);
+    if (!grown)
+        return;
+    out->evaluation = grown;
+    grown[out->evaluations++] = *e;
+}
+
+static struct app_evaluation evaluation_of(const struct perplexity *p, const struct eval_text *text)
+{
+    bool whole = p->window && p->windows == p->tokens / p->window;
+    struct app_evaluation e = {.window = p->window,
+                               .windows = p->windows,
+                               .part = whole ? 0 : p->windows,
+                               .predicted = p->predicted,
+                               .perplexity = p->value,
+                               .seconds = p->seconds};
+    snprintf(e.name, sizeof e.name, "%s", text->name);
+    snprintf(e.text, sizeof e.text, "%s", text->sha256);
+    return e;
+}
+
+static int by_text(const void *p, const void *q)
+{
+    const struct app_evaluation *a = p, *b = q;
+    int order = strcmp(a->name, b->name);
+    order = order ? order : strcmp(a->text, b->text);
+    order = order ? order : (a->window > b->window) - (a->window < b->window);
+    return order ? order : (a->part > b->part) - (a->part < b->part);
+}
+
+static void sort_evaluations(struct app_result *out)
+{
+    if (out->evaluations)
+        qsort(out->evaluation, out->evaluations, sizeof *out->evaluation, by_text);
+}
+
+/* --- The original --- */
+
+/* The row of a model among those read so far, or a new one at the end. */
+static struct app_result *row_of_model(struct app_result *list, size_t *used,
+                                       const struct original_model *m)
+{
+    size_t i = 0;
+    while (i < *used && !(list[i].original && strcmp(list[i].checkpoint, m->checkpoint) == 0))
+        i++;
+    struct app_result *row = &list[i];
+    if (i == *used) {
+        *row = (struct app_result){.method = "original",
+                                   .original = true,
+                                   .nominal_bits = m->bits,
+                                   .effective_bits = m->bits,
+                                   .bytes = m->bytes,
+                                   .measure = APP_MEASURE_DONE};
+        snprintf(row->checkpoint, sizeof row->checkpoint, "%s", m->checkpoint);
+        ++*used;
+    }
+    if (!row->name[0] || strcmp(m->name, row->name) < 0) /* folders with the same weights */
+        snprintf(row->name, sizeof row->name, "%s", m->name);
+    return row;
+}
+
+/* Nothing if the file is no measurement of this model. */
+static void read_original(struct app_result *list, size_t *used, const char *path,
+                          const char *config_sha256, const char *checkpoint)
 {
     struct original o;
     struct stat st;
     if (stat(path, &st) < 0 || original_load(&o, path, NULL) < 0 ||
         strcmp(o.model.config_sha256, config_sha256) != 0 ||
         (checkpoint && strcmp(o.model.checkpoint, checkpoint) != 0))
-        return false;
-    snprintf(out->name, sizeof out->name, "%s", o.model.name);
-    snprintf(out->method, sizeof out->method, "original");
-    out->original = true;
-    out->nominal_bits = out->effective_bits = o.model.bits;
-    out->bytes = o.model.bytes;
-    out->finished = (int64_t)st.st_mtim.tv_sec;
-    out->measure = APP_MEASURE_DONE;
-    take_perplexity(out, &o.perplexity, &o.text);
-    return true;
+        return;
+    struct app_result *row = row_of_model(list, used, &o.model);
+    struct app_evaluation e = evaluation_of(&o.perplexity, &o.text);
+    add_evaluation(row, &e);
+    row->finished = st.st_mtim.tv_sec > row->finished ? st.st_mtim.tv_sec : row->finished;
 }
+
+/* --- Runs --- */
 
 static bool is_there(const char *dir, const char *name, struct stat *st)
 {
@@ -202,14 +261,31 @@ static void take_end(struct app_result *out, const char *dir, const struct run_r
     out->finished = out->unfinished ? 0 : (int64_t)st.st_mtim.tv_sec;
 }
 
-/* Which text the perplexity of an older version is of: the result's that has just this one. */
-static void take_text(struct app_result *out, const struct run_result *kept)
+/* What a job has evaluated. An older version did not tell of which text; where the result has just
+ * this value, it is that. */
+static void take_job_evaluation(struct app_result *out, const char *dir)
 {
-    for (size_t i = 0; i < kept->texts && !out->text[0]; i++) {
-        const struct perplexity *p = &kept->text[i].perplexity;
-        if (p->value == out->perplexity && p->window == out->window)
-            snprintf(out->text, sizeof out->text, "%s", kept->text[i].text.sha256);
+    struct perplexity p;
+    struct eval_text text;
+    char *path = str_path(dir, EVAL_JSON_FILE, NULL);
+    bool known = !path || eval_json_load(&p, &text, path, NULL) < 0;
+    for (size_t i = 0; !known && i < out->evaluations && !text.sha256[0]; i++)
+        known = out->evaluation[i].perplexity == p.value && out->evaluation[i].window == p.window;
+    if (!known) {
+        struct app_evaluation e = evaluation_of(&p, &text);
+        add_evaluation(out, &e);
     }
+    free(path);
+}
+
+static void take_evaluations(struct app_result *out, const char *dir, const struct run_result *kept)
+{
+    for (size_t i = 0; i < kept->texts; i++) {
+        struct app_evaluation e = evaluation_of(&kept->text[i].perplexity, &kept->text[i].text);
+        add_evaluation(out, &e);
+    }
+    take_job_evaluation(out, dir);
+    sort_evaluations(out);
 }
 
 /* False if the folder is no run of this model. */
@@ -217,23 +293,17 @@ static bool read_run(struct app_result *out, const char *dir, const char *config
 {
     struct plan plan = {0};
     struct run_result kept = {0};
-    struct perplexity perplexity;
-    struct eval_text text;
-    char *eval = str_path(dir, EVAL_JSON_FILE, NULL);
-    bool found =
-        eval && runs_plan(&plan, dir, NULL) == 0 && strcmp(plan.config_sha256, config_sha256) == 0;
+    bool found = runs_plan(&plan, dir, NULL) == 0 && strcmp(plan.config_sha256, config_sha256) == 0;
     if (found) {
+        *out = (struct app_result){0};
         bool known = run_result_load(&kept, dir, NULL) == 0;
         take_plan(out, dir, &plan);
         take_end(out, dir, known ? &kept : NULL);
-        if (!out->unfinished && eval_json_load(&perplexity, &text, eval, NULL) == 0)
-            take_perplexity(out, &perplexity, &text);
-        if (known && out->has_perplexity)
-            take_text(out, &kept);
+        if (!out->unfinished)
+            take_evaluations(out, dir, &kept);
     }
     run_result_release(&kept);
     plan_release(&plan);
-    free(eval);
     return found;
 }
 
@@ -243,7 +313,7 @@ static int by_name(const void *a, const void *b)
     if (x->original != y->original)
         return x->original ? -1 : 1;
     int order = strcmp(x->name, y->name);
-    return order ? order : (x->tokens > y->tokens) - (x->tokens < y->tokens);
+    return order ? order : strcmp(x->checkpoint, y->checkpoint);
 }
 
 int runs_list(struct app_result **out, size_t *count, const char *dir, const char *config_sha256,
@@ -262,22 +332,30 @@ int runs_list(struct app_result **out, size_t *count, const char *dir, const cha
             continue;
         char *path = str_path(dir, entry->d_name, err);
         rc = path ? mem_grow((void **)&list, &capacity, used + 1, sizeof *list, err) : ERR_NOMEM;
-        if (rc == 0) {
-            list[used] = (struct app_result){0};
-            used += original_is_record(entry->d_name)
-                        ? read_original(&list[used], path, config_sha256, checkpoint)
-                        : read_run(&list[used], path, config_sha256);
-        }
+        if (rc == 0 && original_is_record(entry->d_name))
+            read_original(list, &used, path, config_sha256, checkpoint);
+        else if (rc == 0)
+            used += read_run(&list[used], path, config_sha256);
         free(path);
     }
     closedir(d);
     if (rc < 0) {
-        free(list);
+        runs_free(list, used);
         return rc;
     }
+    for (size_t i = 0; i < used; i++)
+        if (list[i].original)
+            sort_evaluations(&list[i]);
     if (used)
         qsort(list, used, sizeof *list, by_name);
     *out = list;
     *count = used;
     return 0;
+}
+
+void runs_free(struct app_result *list, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        free(list[i].evaluation);
+    free(list);
 }

@@ -22,12 +22,14 @@ ERR_CHECK int runs_name(char out[RUNS_NAME_MAX], const struct plan *plan,
 /* The plan of a run: of a finished one, else of one that can be gone on with. */
 ERR_CHECK int runs_plan(struct plan *out, const char *dir, struct err *err);
 
-/* Runs of `dir` whose plan is for this model, and measurements of the model itself
- * (original.h), which come first; each sorted by name. checkpoint: its fingerprint, to tell other
- * weights of the same shape; NULL: any. *out is freed by free(). What is no run and no record, or
- * cannot be read, is passed over. */
+/* Runs of `dir` whose plan is for this model, and the model itself, where it was measured
+ * (original.h), which comes first; sorted by name. checkpoint: its fingerprint, to tell other
+ * weights of the same shape; NULL: any, each with a row. *out is freed by runs_free(). What is no
+ * run and no record, or cannot be read, is passed over. */
 ERR_CHECK int runs_list(struct app_result **out, size_t *count, const char *dir,
                         const char *config_sha256, const char *checkpoint, struct err *err);
+
+void runs_free(struct app_result *list, size_t count);
 
 /* Bytes of a folder's safetensors files. */
 uint64_t runs_folder_bytes(const char *dir);

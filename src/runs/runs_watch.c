@@ -13,6 +13,7 @@
 #include "data/base/mem.h"
 #include "src/eval/eval_json.h"
 #include "src/runs/original.h"
+#include "src/runs/run_result.h"
 #include "src/runs/runs_report.h"
 
 enum { AGAIN_MS = 1000 };
@@ -60,7 +61,7 @@ static uint64_t mixed_file(uint64_t h, int dir, const char *run, const char *nam
 static uint64_t fingerprint(const char *path)
 {
     static const char *const files[] = {"config.json", "moqa_plan.json", ".moqa/plan.json",
-                                        EVAL_JSON_FILE};
+                                        EVAL_JSON_FILE, RUN_RESULT_FILE};
     uint64_t sum = 1;
     DIR *d = opendir(path);
     for (struct dirent *entry = d ? readdir(d) : NULL; entry; entry = readdir(d)) {
@@ -102,7 +103,7 @@ static void look(struct runs_watch *w, uint64_t *seen)
         read_report(&report, list, count);
     pthread_mutex_lock(&w->lock);
     if (read) {
-        free(w->next);
+        runs_free(w->next, w->next_count);
         runs_report_release(&w->next_report);
         w->next_report = report;
         w->next = list;
@@ -175,8 +176,8 @@ void runs_watch_free(struct runs_watch *w)
     pthread_mutex_unlock(&w->lock);
     if (w->started)
         pthread_join(w->thread, NULL);
-    free(w->next);
-    free(w->list);
+    runs_free(w->next, w->next_count);
+    runs_free(w->list, w->count);
     runs_report_release(&w->next_report);
     runs_report_release(&w->report);
     pthread_cond_destroy(&w->wake);
@@ -188,10 +189,11 @@ size_t runs_watch_get(struct runs_watch *w, const struct app_result **out, unsig
 {
     pthread_mutex_lock(&w->lock);
     if (w->has_next) {
-        free(w->list);
+        runs_free(w->list, w->count);
         w->list = w->next;
         w->count = w->next_count;
         w->next = NULL;
+        w->next_count = 0;
         w->has_next = false;
         runs_report_release(&w->report);
         w->report = w->next_report;

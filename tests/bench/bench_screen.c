@@ -59,6 +59,7 @@ static void fail(const struct err *err)
 static double cosine[SYNTHETIC_LAYERS * SYNTHETIC_EXPERTS * SYNTHETIC_EXPERTS];
 static struct app_run_expert run_expert[SYNTHETIC_LAYERS * SYNTHETIC_EXPERTS];
 static struct app_result result[RESULTS];
+static struct app_evaluation evaluation[RESULTS];
 
 static enum app_cosine_phase host_cosine(void *context, const double **out, double *progress,
                                          const char **message)
@@ -160,12 +161,15 @@ static void fill_host(void)
                                                 .loss_rtn = rtn};
     }
     for (size_t i = 0; i < RESULTS; i++) {
+        evaluation[i] = (struct app_evaluation){.name = "wiki.txt",
+                                                .text = "f1",
+                                                .window = 2048,
+                                                .perplexity = 6 + 2 * synthetic_uniform()};
         result[i] = (struct app_result){.method = "moqa",
                                         .nominal_bits = 2 + 2 * synthetic_uniform(),
                                         .bytes = (uint64_t)((3 + synthetic_uniform()) * 1e9),
-                                        .has_perplexity = true,
-                                        .perplexity = 6 + 2 * synthetic_uniform(),
-                                        .window = 2048,
+                                        .evaluation = &evaluation[i],
+                                        .evaluations = 1,
                                         .settings = "alpha=0.5 min_count=3"};
         snprintf(result[i].name, sizeof result[i].name, "moqa-runs/moqa-%08zx", i * 2654435761u);
         result[i].effective_bits = result[i].nominal_bits + 0.25;

@@ -113,7 +113,7 @@ check 'they differ' [ "$(field gptq-3 '' seed table.csv)" = 1 ]
 check 'a draw is that of --windows random --seed' \
     within "$(field moeptq-r 2.5 'perplexity letters' table.csv)" "$(number perplexity json)" 1e-9
 check 'no weights are left' [ -z "$(find kept -name '*.safetensors' -o -name config.json)" ]
-expect 'the Results screen shows the runs' 0 'gptq-3-[0-9a-f]{12}' "$MOQA" open "$trace" --model "$sample_model" --runs kept --keys 7
+expect 'the Results screen shows the runs' 0 'gptq-3-[0-9a-f]{12}' "$MOQA" open "$trace" --model "$sample_model" --runs kept --keys 7 --size 120x40
 check 'as finished' [ "$(grep -c unfinished out)" = 0 ]
 check 'so does the figure of the results' "$MOQA" figure "$trace" --model "$sample_model" --runs kept --figure results -o kept.svg
 check 'with both methods' [ "$(grep -oE '>(gptq-3|moeptq-r)<' kept.svg | sort -u | wc -l)" = 2 ]

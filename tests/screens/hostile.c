@@ -119,9 +119,14 @@ static void fill_results(struct hostile *h, bool bad)
         *r = (struct app_result){.nominal_bits = 2 + 0.3 * (double)i,
                                  .effective_bits = 2.4 + 0.3 * (double)i,
                                  .bytes = 1000000 * (i + 1),
-                                 .has_perplexity = i != 2,
-                                 .perplexity = 30 - 2 * (double)i,
-                                 .window = 256};
+                                 .evaluation = h->evaluation[i],
+                                 .evaluations = i == 2 ? 0 : HOSTILE_TEXTS};
+        for (size_t t = 0; t < HOSTILE_TEXTS; t++) {
+            struct app_evaluation *e = &h->evaluation[i][t];
+            *e = (struct app_evaluation){.window = 256, .perplexity = 30 - 2 * (double)i};
+            snprintf(e->name, sizeof e->name, "%.60s", text(bad, t + 2));
+            snprintf(e->text, sizeof e->text, "%.60s", text(bad, t));
+        }
         snprintf(r->name, sizeof r->name, "runs/%s", text(bad, i));
         snprintf(r->method, sizeof r->method, "%s", text(bad, i + 3));
         snprintf(r->settings, sizeof r->settings, "%s=%s", text(bad, i + 1), text(bad, i + 4));

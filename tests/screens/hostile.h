@@ -7,7 +7,7 @@
 
 #include "ui/app/app.h"
 
-enum { HOSTILE_LAYERS = 6, HOSTILE_EXPERTS = 24, HOSTILE_RESULTS = 5 };
+enum { HOSTILE_LAYERS = 6, HOSTILE_EXPERTS = 24, HOSTILE_RESULTS = 5, HOSTILE_TEXTS = 3 };
 
 struct hostile {
     struct losses losses;
@@ -19,6 +19,7 @@ struct hostile {
     struct app_run run;
     struct app_run_expert expert[HOSTILE_LAYERS * HOSTILE_EXPERTS];
     struct app_result result[HOSTILE_RESULTS];
+    struct app_evaluation evaluation[HOSTILE_RESULTS][HOSTILE_TEXTS];
     enum app_cosine_phase cosine_phase;
     struct app_options options;
     char *long_path;

@@ -20,7 +20,7 @@ run() {
     echo '{}' >"$dir/config.json"
     [ -z "$perplexity" ] || printf '{"schema": "moqa.eval", "schema_version": 1, "perplexity": %s,
         "nll": 1.0, "tokens": 13982, "window": 256, "windows": 54, "predicted": 13770, "seconds": %s,
-        "text": "encyclopedia-2.txt +3", "text_sha256": "%s"}\n' \
+        "text": "encyclopedia-2.txt +2", "text_sha256": "%s"}\n' \
         "$perplexity" "$seconds" "$text" >"$dir/moqa_eval.json"
     touch -d "$when" "$dir/config.json"
 }
@@ -72,9 +72,22 @@ check 'runs are made' run rtn-4-c81b02f3 3473408 '' '' '2026-01-05 10:10' --meth
 run moqa-5d00aa71 2861042 60.5 0.4 '2026-01-05 11:00' --alpha 0.4
 expect 'a run on this text is set against the original' 0 'against original +-5\.4870, -8\.32 %' open --runs runs --keys '7 Down*4'
 sed -i "s/$text/$(hash_of "${two[@]}")/" runs/moqa-5d00aa71/moqa_eval.json
-expect 'one on another order of its files is not' 0 'against original +not on this text' open --runs runs --keys '7 Down*4'
+expect 'one on another order of its files is not' 0 'perplexity +not on this text' open --runs runs --keys '7 Down*4'
+expect 'it is on a text of its own' 0 'against original +not on this text' open --runs runs --keys '7 X Down*4'
+check 'on which the original has no perplexity' grep -qE 'tiny-olmoe +original +16\.000 +-' out
+figure() { "$MOQA" figure sample.h5 --model "$sample_model" --runs runs --figure results "$@"; }
+expect 'a figure is of one text, and says so' 0 'evaluated on 2 texts; this is encyclopedia-2' figure -o one.svg
+check 'with its runs alone' grep -q '>4 of 6 runs have both. The least perplexity, 69.8731,' one.svg
+name="encyclopedia-2.txt +2 #$(hash_of "${two[@]}" | cut -c 1-6)"
+check 'another text is named' figure -o two.svg --text "$name"
+check 'and has a figure and a verdict of its own' grep -q '>1 of 6 runs have both. The least perplexity, 60.5000,' two.svg
+check 'or each has a file' figure -o 'results-{text}.svg'
+check 'of its name' [ "$(cat results-encyclopedia*.svg | sha256sum)" = "$(cat results-encyclopedia-2.txt_+2_*.svg | sha256sum)" -a "$(ls results-*.svg | wc -l)" = 2 ]
+expect 'a text that nothing was evaluated on' 2 'text: found "x", expected one of: encyclopedia' figure -o x.svg --text x
+check 'the report' "$MOQA" report sample.h5 --model "$sample_model" --runs runs --no-cosine -o report.html
+check 'has both, each with its verdict' [ "$(grep -oE 'The least perplexity, (69.8731|60.5000),' report.html | sort -u | wc -l)" = 2 ]
 sed -i 's/, *"text_sha256": "[0-9a-f]*"//' runs/moqa-5d00aa71/moqa_eval.json
-expect 'nor one that does not say' 0 'against original +text not known' open --runs runs --keys '7 Down*4'
+expect 'nor one that does not say' 0 'against original +text not known' open --runs runs --keys '7 X Down*4'
 rm -r runs/moqa-5d00aa71
 
 screens=(7 "7 Down*5" "7 Down*4 S*5" "7 S S R" "7 Down*4 o" "7 Down*4 Enter 5" "7 o" "7 v")

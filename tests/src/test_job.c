@@ -69,17 +69,18 @@ static void test_a_job_quantizes_evaluates_and_is_listed(void **state)
     assert_int_equal(runs_list(&list, &count, r.folder, r.plan.config_sha256, NULL, &err), 0);
     assert_int_equal(count, 1);
     assert_string_equal(list[0].method, "gptq-3");
-    assert_true(list[0].has_perplexity && list[0].perplexity == value);
+    assert_int_equal(list[0].evaluations, 1);
+    assert_true(list[0].evaluation[0].perplexity == value);
     assert_true(list[0].nominal_bits == 3);
     assert_non_null(strstr(list[0].settings, "group_size=64"));
     char text[HASH_HEX_SIZE];
     assert_int_equal(eval_text_hash(text, o.model_dir, texts, 1, &err), 0);
-    assert_string_equal(list[0].text, text);
-    free(list);
+    assert_string_equal(list[0].evaluation[0].text, text);
+    runs_free(list, count);
     char other[HASH_HEX_SIZE] = "";
     assert_int_equal(runs_list(&list, &count, r.folder, other, NULL, &err), 0);
     assert_int_equal(count, 0);
-    free(list);
+    runs_free(list, count);
     quant_run_close(&r);
 }
 
@@ -99,12 +100,12 @@ static void test_a_run_that_was_stopped_is_listed_as_unfinished(void **state)
     job_free(job);
     assert_int_equal(runs_list(&list, &count, r.folder, r.plan.config_sha256, NULL, &err), 0);
     assert_int_equal(count, 1);
-    assert_true(list[0].unfinished && !list[0].has_perplexity && list[0].bytes == 0);
+    assert_true(list[0].unfinished && list[0].evaluations == 0 && list[0].bytes == 0);
     assert_true(list[0].nominal_bits == 3 && list[0].finished == 0);
     assert_int_equal(runs_plan(&plan, list[0].name, &err), 0);
     assert_true(plan_equal(&plan, &r.plan));
     plan_release(&plan);
-    free(list);
+    runs_free(list, count);
     quant_run_close(&r);
 }
 

@@ -1,5 +1,6 @@
 /* The original model's perplexity: measured once for a text, a window and weights, and listed. */
 #include <fcntl.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -64,6 +65,7 @@ static double measure(const struct original_request *r)
     return o.perplexity.value;
 }
 
+/* Rows; those of a measurement of the original are one. */
 static size_t list(struct app_result **out, const struct place *p, const char *checkpoint)
 {
     struct original_model m;
@@ -94,7 +96,8 @@ static void forge(const struct place *p, double value)
     struct original o;
     struct err err = {0};
     assert_int_equal(list(&rows, p, NULL), 1);
-    free(rows);
+    assert_int_equal(rows[0].evaluations, 1);
+    runs_free(rows, 1);
     assert_int_equal(original_measure(&o, &p->request, &err), 0);
     o.perplexity.value = value;
     assert_int_equal(original_save(&o, p->runs, &err), 0);
@@ -113,11 +116,15 @@ static void test_the_original_is_measured_once_and_then_read(void **state)
     forge(p, 7.5);
     assert_true(measure(&p->request) == 7.5);
     assert_int_equal(list(&rows, p, NULL), 1);
-    assert_true(rows[0].original && rows[0].has_perplexity && rows[0].perplexity == 7.5);
-    assert_true(rows[0].nominal_bits == 16 && rows[0].window == 256 && rows[0].tokens > 256);
+    assert_int_equal(rows[0].evaluations, 1);
+    const struct app_evaluation *e = rows[0].evaluation;
+    assert_true(rows[0].original && e->perplexity == 7.5);
+    assert_true(rows[0].nominal_bits == 16 && e->window == 256 && e->windows > 1 && e->part == 0);
+    assert_int_equal(e->predicted, e->windows * 255);
+    assert_string_equal(e->name, "letters-1.txt");
     assert_string_equal(rows[0].name, "tiny-olmoe");
     assert_true(rows[0].bytes == runs_folder_bytes(model_dir) && rows[0].bytes > 10000000);
-    free(rows);
+    runs_free(rows, 1);
 }
 
 static void test_another_text_or_window_is_measured_for_itself(void **state)
@@ -133,8 +140,9 @@ static void test_another_text_or_window_is_measured_for_itself(void **state)
     r.window = 128;
     assert_true(measure(&r) != 7.5);
     assert_true(measure(&p->request) == 7.5);
-    assert_int_equal(list(&rows, p, NULL), 3);
-    free(rows);
+    assert_int_equal(list(&rows, p, NULL), 1);
+    assert_int_equal(rows[0].evaluations, 3);
+    runs_free(rows, 1);
 }
 
 static void test_a_part_of_a_text_does_not_stand_for_all_of_it(void **state)
@@ -149,12 +157,13 @@ static void test_a_part_of_a_text_does_not_stand_for_all_of_it(void **state)
     o.perplexity.value = 7.5;
     assert_int_equal(original_save(&o, p->runs, &err), 0);
     assert_true(measure(&p->request) == value);
-    assert_int_equal(list(&rows, p, NULL), 2);
-    size_t part = rows[0].tokens > rows[1].tokens;
-    assert_true(rows[part].perplexity == 7.5 && rows[part].tokens == 512);
-    assert_true(rows[!part].perplexity == value);
-    assert_string_equal(rows[0].text, rows[1].text);
-    free(rows);
+    assert_int_equal(list(&rows, p, NULL), 1);
+    assert_int_equal(rows[0].evaluations, 2);
+    const struct app_evaluation *e = rows[0].evaluation;
+    assert_true(e[0].part == 0 && e[0].perplexity == value);
+    assert_true(e[1].part == 2 && e[1].perplexity == 7.5);
+    assert_string_equal(e[0].text, e[1].text);
+    runs_free(rows, 1);
 }
 
 static void copy_model(const char *to, bool tuned)
@@ -192,10 +201,10 @@ static void test_other_weights_of_the_same_shape_are_another_model(void **state)
     assert_true(measure(&r) != 7.5);
     assert_int_equal(original_model_read(&m, tuned, &err), 0);
     assert_int_equal(list(&rows, p, NULL), 2);
-    free(rows);
+    runs_free(rows, 2);
     assert_int_equal(list(&rows, p, m.checkpoint), 1);
     assert_string_equal(rows[0].name, "tuned");
-    free(rows);
+    runs_free(rows, 1);
 }
 
 static void test_another_tokenizer_is_another_evaluation(void **state)
@@ -228,10 +237,10 @@ static void test_a_broken_record_is_measured_again(void **state)
              p->runs);
     assert_int_equal(system(command), 0);
     assert_int_equal(list(&rows, p, NULL), 0);
-    free(rows);
+    runs_free(rows, 0);
     assert_true(measure(&p->request) == value);
     assert_int_equal(list(&rows, p, NULL), 1);
-    free(rows);
+    runs_free(rows, 1);
 }
 
 static void test_a_text_that_is_not_there_is_named(void **state)
@@ -248,6 +257,12 @@ static void test_a_text_that_is_not_there_is_named(void **state)
 }
 
 /* --- As the screen asks --- */
+
+/* On one text. */
+static bool is_measured(const struct app_result *row)
+{
+    return row->evaluations == 1 && isfinite(row->evaluation[0].perplexity);
+}
 
 static void settle(struct results *r, bool idle)
 {
@@ -280,7 +295,7 @@ static void test_the_original_has_a_row_measured_or_not(void **state)
     struct results *r = open_results(p, 0);
     settle(r, true);
     assert_int_equal(results_get(r, &rows, true), 1);
-    assert_true(rows[0].original && !rows[0].has_perplexity);
+    assert_true(rows[0].original && rows[0].evaluations == 0);
     assert_int_equal(rows[0].measure, APP_MEASURE_NONE);
     assert_string_equal(rows[0].name, "tiny-olmoe");
     assert_true(results_measure(r, &err) < 0); /* on what? */
@@ -289,14 +304,14 @@ static void test_the_original_has_a_row_measured_or_not(void **state)
     r = open_results(p, 1);
     settle(r, true);
     assert_int_equal(results_get(r, &rows, true), 1);
-    assert_true(rows[0].original && rows[0].has_perplexity);
+    assert_true(rows[0].original && is_measured(&rows[0]) && rows[0].evaluation[0].wanted);
     assert_int_equal(rows[0].measure, APP_MEASURE_DONE);
     results_free(r);
 
     r = open_results(p, 0); /* the record is for all sessions */
     settle(r, true);
     assert_int_equal(results_get(r, &rows, true), 1);
-    assert_true(rows[0].has_perplexity);
+    assert_true(is_measured(&rows[0]));
     results_free(r);
 }
 
@@ -319,6 +334,9 @@ static void test_a_measurement_waits_for_a_run_and_stops_when_told(void **state)
     settle(r, false);
     results_get(r, &rows, false);
     assert_int_equal(rows[0].measure, APP_MEASURE_WAITING);
+    assert_int_equal(rows[0].evaluations, 1); /* what it waits for */
+    assert_true(rows[0].evaluation[0].wanted && isnan(rows[0].evaluation[0].perplexity));
+    assert_string_equal(rows[0].evaluation[0].name, "letters-1.txt");
     assert_false(results_stop(r, false));
     wait_for_work(r);
     bool stopped = results_stop(r, false);
@@ -329,7 +347,7 @@ static void test_a_measurement_waits_for_a_run_and_stops_when_told(void **state)
     assert_int_equal(results_measure(r, &err), 0);
     settle(r, true);
     results_get(r, &rows, true);
-    assert_true(rows[0].has_perplexity);
+    assert_true(is_measured(&rows[0]));
     results_free(r);
 }
 
@@ -341,7 +359,7 @@ static void test_a_record_is_found_while_something_runs(void **state)
     struct results *r = open_results(p, 1);
     settle(r, false);
     assert_int_equal(results_get(r, &rows, false), 1);
-    assert_true(rows[0].has_perplexity);
+    assert_true(is_measured(&rows[0]));
     results_free(r);
 }
 
@@ -354,7 +372,7 @@ static void test_a_paused_measurement_goes_on_by_itself(void **state)
     results_stop(r, true);
     settle(r, true);
     assert_int_equal(results_get(r, &rows, true), 1);
-    assert_true(rows[0].has_perplexity);
+    assert_true(is_measured(&rows[0]));
     results_free(r);
 }
 

@@ -207,6 +207,19 @@ static void load_cosine(struct fixture *f, const char *name)
     json_decref(json);
 }
 
+void fixture_evaluation(struct fixture *f, size_t i, double perplexity, double seconds)
+{
+    f->evaluation[i] = (struct app_evaluation){.name = "letters.txt",
+                                               .text = FIXTURE_TEXT,
+                                               .window = 256,
+                                               .windows = 54,
+                                               .predicted = 13770,
+                                               .perplexity = perplexity,
+                                               .seconds = seconds};
+    f->result[i].evaluation = &f->evaluation[i];
+    f->result[i].evaluations = 1;
+}
+
 static void fill_results(struct fixture *f)
 {
     f->result[0] = (struct app_result){.name = "tiny",
@@ -215,30 +228,20 @@ static void fill_results(struct fixture *f)
                                        .nominal_bits = 16,
                                        .effective_bits = 16,
                                        .bytes = 4718592,
-                                       .has_perplexity = true,
-                                       .perplexity = 21.375,
-                                       .text = FIXTURE_TEXT,
-                                       .window = 256,
-                                       .tokens = 14000,
-                                       .seconds = 3.5};
+                                       .measure = APP_MEASURE_DONE};
+    fixture_evaluation(f, 0, 21.375, 3.5);
     f->result[1] = (struct app_result){.name = "runs/001",
                                        .method = "moqa",
                                        .nominal_bits = 3.125,
                                        .effective_bits = 3.422,
                                        .bytes = 1009254,
-                                       .has_perplexity = true,
-                                       .perplexity = 23.0625,
-                                       .text = FIXTURE_TEXT,
-                                       .window = 256,
-                                       .tokens = 14000,
-                                       .seconds = 48,
                                        .settings = "alpha=0.5 min_count=3"};
+    fixture_evaluation(f, 1, 23.0625, 48);
     f->result[2] = (struct app_result){.name = "runs/002",
                                        .method = "gptq-3",
                                        .nominal_bits = 3,
                                        .effective_bits = 3.25,
-                                       .bytes = 958464,
-                                       .seconds = 41};
+                                       .bytes = 958464};
     f->results = FIXTURE_RESULTS;
 }
 

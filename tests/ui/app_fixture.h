@@ -15,6 +15,7 @@ struct fixture {
     double *cosine; /* [layer][N][N], an independent program's */
     struct app_run_expert *expert;
     struct app_result result[FIXTURE_RESULTS_MAX];
+    struct app_evaluation evaluation[FIXTURE_RESULTS_MAX];
     struct app_run_losses losses; /* of the newest run in the folder */
     struct plan run_plan;         /* of every run; empty: none can be read */
     char plan_path[256];
@@ -49,6 +50,8 @@ void fixture_close(struct fixture *f);
 void fixture_restart(struct fixture *f);
 
 bool fixture_key(struct fixture *f, uint32_t key);
+/* A result is measured on FIXTURE_TEXT, "letters.txt", and on nothing else. */
+void fixture_evaluation(struct fixture *f, size_t i, double perplexity, double seconds);
 /* Each character is a key; '\n' is Enter, '\t' Tab. */
 void fixture_type(struct fixture *f, const char *keys);
 void fixture_mouse(struct fixture *f, enum term_mouse what, int x, int y, int wheel);

@@ -203,7 +203,7 @@ static void test_table_drops_its_least_important_column_first(void **state)
 {
     (void)state;
     static const struct table_column column[] = {
-        {"name", true, 9}, {"bits", false, 5}, {"A*", false, 1}};
+        {"name", true, 9, 0}, {"bits", false, 5, 0}, {"A*", false, 1, 0}};
     static const char text[6][TABLE_TEXT] = {"moqa", "3.1", "0.512", "gptq-2", "2.25", "12.5"};
     struct table t = {.column = column, .columns = 3, .rows = 2, .text = text};
     struct cells c;
@@ -214,6 +214,28 @@ static void test_table_drops_its_least_important_column_first(void **state)
     cells_clear(&c);
     table_draw(&c, (struct rect){0, 0, 13, 4}, &mono, &t);
     assert_plain(&c, "name    bits\n------------\nmoqa     3.1\ngptq-2  2.25\n");
+    cells_release(&c);
+}
+
+static void test_a_name_is_cut_for_what_is_more_important(void **state)
+{
+    (void)state;
+    static const struct table_column column[] = {
+        {"name", true, 4, 7}, {"bits", false, 5, 0}, {"A*", false, 1, 0}};
+    static const char text[6][TABLE_TEXT] = {"first-layers", "3.1",  "0.512",
+                                             "gptq-2",       "2.25", "12.5"};
+    struct table t = {.column = column, .columns = 3, .rows = 2, .text = text};
+    struct cells c;
+    make(&c, 20, 4);
+    table_draw(&c, cells_area(&c), &mono, &t); /* A* goes before a name is cut */
+    assert_plain(&c, "name          bits\n------------------\nfirst-layers   3.1\n"
+                     "gptq-2        2.25\n");
+    cells_clear(&c);
+    table_draw(&c, (struct rect){0, 0, 14, 4}, &mono, &t);
+    assert_plain(&c, "name      bits\n--------------\nfirs~yers  3.1\ngptq-2    2.25\n");
+    cells_clear(&c);
+    table_draw(&c, (struct rect){0, 0, 8, 4}, &mono, &t); /* it stays, whatever else goes */
+    assert_plain(&c, "name\n--------\nfirs~ers\ngptq-2\n");
     cells_release(&c);
 }
 
@@ -268,6 +290,7 @@ int main(void)
         cmocka_unit_test(test_no_colour_is_sent_beyond_the_depth),
         cmocka_unit_test(test_ramp_is_twelve_unbroken_steps),
         cmocka_unit_test(test_table_drops_its_least_important_column_first),
+        cmocka_unit_test(test_a_name_is_cut_for_what_is_more_important),
         cmocka_unit_test(test_equal_compares_glyphs_and_styles),
         cmocka_unit_test(test_pictures_have_no_letters_with_two_spaces_between),
     };

@@ -25,6 +25,7 @@ static struct {
     double *cosine;
     struct plan plan;
     struct figure_run run[RUNS];
+    struct figure_results results;
     struct figure_source source;
     struct budget_front curve;
     struct figure_mark mark[MARKS];
@@ -123,12 +124,13 @@ static int reset(void **state)
     (void)state;
     t.front = (struct figure_front){
         .curve = &t.curve, .mark = t.mark, .marks = MARKS, .has_selected = true};
+    t.results = (struct figure_results){"letters.txt", true, t.run, RUNS};
     t.source = (struct figure_source){.analysis = t.analysis,
                                       .front = &t.front,
                                       .cosine = t.cosine,
                                       .plan = &t.plan,
-                                      .runs = t.run,
-                                      .run_count = RUNS};
+                                      .results = &t.results,
+                                      .texts = 1};
     return 0;
 }
 
@@ -172,7 +174,7 @@ static void test_what_a_figure_needs_is_asked_for_in_words(void **state)
     t.source.cosine = NULL;
     t.source.front = NULL;
     t.source.plan = NULL;
-    t.source.run_count = 0;
+    t.source.texts = 0;
     for (size_t i = 0; i < sizeof need / sizeof *need; i++) {
         struct err err = {0};
         assert_int_equal(figures_make(&f, need[i].name, &t.source, &err), ERR_USAGE);
@@ -544,11 +546,13 @@ static void test_results_are_points_by_method_and_the_original_is_a_line(void **
 {
     struct figure f = make("results");
     (void)state;
-    assert_int_equal(f.xy.count, 3);
-    assert_string_equal(f.xy.series[0].name, "moqa");
-    assert_int_equal(f.xy.series[0].n, 2);
-    assert_true(f.xy.series[0].y[1] == 61.75);
-    assert_string_equal(f.xy.series[2].name, "runs");
+    static const char *const names[] = {"gptq-3", "moqa", NULL, "runs"}; /* rtn-4 has no point */
+    assert_int_equal(f.xy.count, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_true(names[i] ? strcmp(f.xy.series[i].name, names[i]) == 0 : !f.xy.series[i].name);
+    assert_int_equal(f.xy.series[1].n, 2);
+    assert_true(f.xy.series[1].y[1] == 61.75);
+    assert_int_equal(f.xy.series[2].n, 0);
     assert_int_equal(f.xy.marker_count, 2);
     assert_true(f.xy.markers[0].horizontal && f.xy.markers[0].at == 29.5);
     assert_true(f.xy.y.lo < 29.5 && f.xy.y.hi > 61.75 && f.xy.y.hi < 80);
@@ -556,10 +560,44 @@ static void test_results_are_points_by_method_and_the_original_is_a_line(void **
     figure_release(&f);
 }
 
+static void test_results_name_their_text_and_judge_only_what_is_comparable(void **state)
+{
+    (void)state;
+    struct figure f = make("results");
+    assert_string_equal(f.title, "Bits against perplexity on letters.txt");
+    assert_string_equal(f.caption,
+                        "4 of 5 runs have both. The least perplexity, 30.1250, is that of e "
+                        "at 4.000 bits.");
+    figure_release(&f);
+    t.results.is_known = false;
+    f = make("results");
+    assert_non_null(strstr(f.caption, "It was not recorded which text they are of"));
+    assert_null(strstr(f.caption, "least"));
+    figure_release(&f);
+}
+
+static void test_a_method_keeps_its_sign_in_any_order_of_the_runs(void **state)
+{
+    (void)state;
+    struct figure f = make("results");
+    struct figure_run last = t.run[0];
+    memmove(t.run, t.run + 1, (RUNS - 1) * sizeof *t.run);
+    t.run[RUNS - 1] = last;
+    struct figure turned = make("results");
+    assert_int_equal(turned.xy.count, f.xy.count);
+    for (size_t i = 0; i < f.xy.count; i++)
+        if (f.xy.series[i].name)
+            assert_string_equal(turned.xy.series[i].name, f.xy.series[i].name);
+    memmove(t.run + 1, t.run, (RUNS - 1) * sizeof *t.run);
+    t.run[0] = last;
+    figure_release(&turned);
+    figure_release(&f);
+}
+
 static void test_one_result_stands_in_the_middle_of_its_axes(void **state)
 {
     (void)state;
-    t.source.run_count = 1;
+    t.results.runs = 1;
     for (int linear = 0; linear < 2; linear++) {
         t.source.linear = linear;
         struct figure f = make("results");
@@ -624,6 +662,9 @@ int main(void)
         cmocka_unit_test_setup(test_difference_has_every_pair_once, reset),
         cmocka_unit_test_setup(test_bits_tell_width_and_pin_of_every_expert, reset),
         cmocka_unit_test_setup(test_results_are_points_by_method_and_the_original_is_a_line, reset),
+        cmocka_unit_test_setup(test_results_name_their_text_and_judge_only_what_is_comparable,
+                               reset),
+        cmocka_unit_test_setup(test_a_method_keeps_its_sign_in_any_order_of_the_runs, reset),
         cmocka_unit_test_setup(test_one_result_stands_in_the_middle_of_its_axes, reset),
         cmocka_unit_test_setup(test_every_figure_is_drawn_at_any_size_and_zoom, reset),
     };

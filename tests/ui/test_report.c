@@ -45,7 +45,8 @@ static int release_trace(void **state)
     return 0;
 }
 
-static void build(struct report *r, const char *title, const struct figure_run *runs, size_t count)
+static void build(struct report *r, const char *title, const struct figure_results *results,
+                  size_t texts)
 {
     struct err err = {0};
     struct report_source s = {
@@ -53,7 +54,7 @@ static void build(struct report *r, const char *title, const struct figure_run *
         .trace = &trace,
         .trace_path = hostile,
         .trace_sha256 = "0123456789abcdef",
-        .figures = {.analysis = analysis, .cosine = cosine, .runs = runs, .run_count = count},
+        .figures = {.analysis = analysis, .cosine = cosine, .results = results, .texts = texts},
         .command = "moqa analyze 'a b.h5' --alpha 0.5"};
     if (report_build(r, &s, &err) < 0)
         fail_msg("%s", err.message);
@@ -88,19 +89,32 @@ static void test_the_page_has_all_figures_and_tables(void **state)
         {"runs/one", "moqa", 3, 3.5, 300000, true, 26.25},
         {"runs/two", "gptq-3", 3, 3.2, 290000, false, 0},
     };
-    build(&r, NULL, runs, 3);
+    static const struct figure_run others[] = {
+        {"original", "original", 16, 16, 1 << 20, true, 20},
+        {"runs/one", "moqa", 3, 3.5, 300000, false, 0},
+        {"runs/two", "gptq-3", 3, 3.2, 290000, true, 21},
+    };
+    static const struct figure_results results[] = {{"letters.txt", true, runs, 3},
+                                                    {"stories.txt", true, others, 3},
+                                                    {"an older one", false, others, 3}};
+    build(&r, NULL, results, 3);
     assert_int_equal(report_html(&html, &r, NULL), 0);
     assert_page(html.data);
     size_t shown = trace.layers < 4 ? trace.layers : 4;
-    /* zipf, utilization, results; mapping, similarity, difference; all significance */
-    size_t figures = 3 + 3 * shown + trace.layers;
+    /* zipf, utilization, results on each text; mapping, similarity, difference; all significance */
+    size_t figures = 5 + 3 * shown + trace.layers;
     assert_int_equal(xml_count(html.data, "figure"), figures);
     assert_int_equal(xml_count(html.data, "figcaption"), figures);
     assert_true(xml_count(html.data, "svg") >= figures);
     for (size_t i = 0; i < settings_count(); i++)
         assert_non_null(strstr(html.data, settings_info(i)->name));
     assert_non_null(strstr(html.data, "26.2500"));
-    assert_non_null(strstr(html.data, "not measured"));
+    assert_non_null(strstr(html.data, "Perplexity on letters.txt"));
+    assert_non_null(strstr(html.data, "+7.14 %")); /* 26.25 against 24.5 */
+    assert_non_null(strstr(html.data, "+5.00 %"));
+    assert_non_null(strstr(html.data, "The least perplexity, 26.2500, is that of one"));
+    assert_non_null(strstr(html.data, "The least perplexity, 21.0000, is that of two"));
+    assert_non_null(strstr(html.data, "It was not recorded which text they are of"));
     assert_non_null(strstr(html.data, "prefers-color-scheme:dark"));
     assert_non_null(strstr(html.data, "moqa analyze &apos;a b.h5&apos; --alpha 0.5"));
     str_release(&html);

@@ -1,4 +1,5 @@
 /* The Results screen: order, selection, what comes back to the sliders, and the original. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -61,20 +62,20 @@ static void make_rows(struct fixture *f)
     size_t n = 0;
     struct app_result original = f->result[0];
     for (size_t i = 0; i < ROWS; i++) {
-        if (i == 2)
-            f->result[n++] = original;
-        struct app_result *x = &f->result[n++];
+        if (i == 2) {
+            f->result[n] = original;
+            fixture_evaluation(f, n++, 21.375, 3.5);
+        }
+        struct app_result *x = &f->result[n];
         *x = (struct app_result){.nominal_bits = rows[i].bits,
                                  .effective_bits = rows[i].effective,
                                  .bytes = rows[i].bytes,
-                                 .has_perplexity = rows[i].perplexity > 0,
-                                 .perplexity = rows[i].perplexity,
-                                 .window = 256,
-                                 .tokens = 14000,
-                                 .text = FIXTURE_TEXT,
                                  .finished = rows[i].finished};
         snprintf(x->name, sizeof x->name, "%s", rows[i].name);
         snprintf(x->method, sizeof x->method, "%s", rows[i].method);
+        if (rows[i].perplexity > 0)
+            fixture_evaluation(f, n, rows[i].perplexity, 48);
+        n++;
     }
     f->results = n;
 }
@@ -88,7 +89,7 @@ static void assert_order(struct fixture *f, const char *expected)
     assert_true(app_results_at(&r, 0)->original);
     for (size_t i = 1; i < r.n; i++)
         found[i - 1] = app_result_name(app_results_at(&r, i))[0];
-    free(r.order);
+    app_results_release(&r);
     assert_string_equal(found, expected);
 }
 
@@ -133,18 +134,18 @@ static void test_the_selected_run_stays_selected_whatever_its_place(void **state
     struct app_results r;
     app_results_get(&r, f->app);
     assert_string_equal(app_results_at(&r, f->app->result_selected)->name, "runs/d");
-    free(r.order);
+    app_results_release(&r);
     memmove(f->result + 1, f->result, f->results * sizeof *f->result);
     snprintf(f->result[0].name, sizeof f->result[0].name, "runs/0");
     f->result[0].nominal_bits = 8;
     f->results++;
     app_results_get(&r, f->app);
     assert_string_equal(app_results_at(&r, f->app->result_selected)->name, "runs/d");
-    free(r.order);
+    app_results_release(&r);
     f->results = 2; /* its folder is gone */
     app_results_get(&r, f->app);
     assert_true(f->app->result_selected < r.n);
-    free(r.order);
+    app_results_release(&r);
 }
 
 static void test_a_click_selects_the_row_or_the_nearest_point(void **state)
@@ -164,50 +165,149 @@ static void test_a_click_selects_the_row_or_the_nearest_point(void **state)
     struct app_results r;
     app_results_get(&r, f->app);
     assert_string_equal(app_results_at(&r, f->app->result_selected)->name, "runs/c");
-    free(r.order);
+    app_results_release(&r);
 }
 
 /* --- Comparison with the original --- */
 
-static void test_only_the_same_text_and_window_are_compared(void **state)
+/* What the original's perplexity on the text of runs/a is; 0: none is known. */
+static double original_of_a(struct fixture *f)
+{
+    struct app_results r;
+    app_results_get(&r, f->app);
+    const struct app_evaluation *e = app_results_original(&r, &f->evaluation[0]);
+    double value = e ? e->perplexity : 0;
+    app_results_release(&r);
+    return value;
+}
+
+static void test_only_the_same_text_and_windows_are_compared(void **state)
 {
     struct fixture *f = *state;
-    struct app_results r;
+    struct app_evaluation *a = &f->evaluation[0], *original = &f->evaluation[2];
     make_rows(f);
     fixture_type(f, "7");
-    app_results_get(&r, f->app);
-    const struct app_result *original = app_results_at(&r, 0), *a = app_results_at(&r, 1);
-    assert_ptr_equal(app_results_original(&r, a), original);
-    assert_null(app_results_original(&r, app_results_at(&r, 2))); /* not measured */
-    f->result[0].window = 128;
-    assert_null(app_results_original(&r, a));
-    f->result[0].window = 256;
-    f->result[0].tokens++;
-    assert_null(app_results_original(&r, a));
-    f->result[0].tokens--;
-    assert_ptr_equal(app_results_original(&r, a), original);
-    f->result[0].text[0] ^= 1; /* another order of the same files */
-    assert_null(app_results_original(&r, a));
-    free(r.order);
+    assert_true(original_of_a(f) == 21.375);
+    a->window = 128;
+    assert_true(original_of_a(f) == 0);
+    a->window = 256;
+    a->part = 4;
+    assert_true(original_of_a(f) == 0);
+    a->part = 0;
+    a->text[0] ^= 1; /* another order of the same files */
+    assert_true(original_of_a(f) == 0);
+    a->text[0] = original->text[0] = '\0'; /* nothing says that they are the same */
+    assert_true(original_of_a(f) == 0);
+    a->text[0] = original->text[0] = FIXTURE_TEXT[0];
     fixture_frame(f, 80, 24);
     fixture_key(f, TERM_KEY_DOWN);
-    assert_shows(f, "not on this text");
-    f->result[0].text[0] = '\0';
-    assert_shows(f, "text not known");
-    f->result[2].text[0] = '\0'; /* nor is the original's: nothing says that they are the same */
-    assert_shows(f, "text not known");
-    snprintf(f->result[0].text, sizeof f->result[0].text, FIXTURE_TEXT);
-    snprintf(f->result[2].text, sizeof f->result[2].text, FIXTURE_TEXT);
     assert_shows(f, "+3.6250, +16.96 %"); /* 25 against 21.375 */
+}
+
+/* runs/a and the original on two texts, runs/c on the other alone, runs/d on nobody knows what. */
+static void make_texts(struct fixture *f, struct app_evaluation two[2][2])
+{
+    static const size_t both[2] = {0, 2};
+    make_rows(f);
+    for (size_t i = 0; i < 2; i++) {
+        struct app_evaluation e = f->evaluation[both[i]];
+        snprintf(e.name, sizeof e.name, "stories.txt");
+        snprintf(e.text, sizeof e.text, "f2");
+        e.perplexity *= 2;
+        two[i][0] = f->evaluation[both[i]];
+        two[i][1] = e;
+        f->result[both[i]].evaluation = two[i];
+        f->result[both[i]].evaluations = 2;
+    }
+    f->evaluation[3] = two[0][1];
+    f->evaluation[3].perplexity = 44;
+    f->evaluation[4].text[0] = f->evaluation[4].name[0] = '\0';
+}
+
+static void test_perplexities_are_of_one_text_and_X_changes_it(void **state)
+{
+    struct fixture *f = *state;
+    struct app_evaluation two[2][2];
+    make_texts(f, two);
+    fixture_type(f, "7");
+    fixture_frame(f, 120, 40);
+    fixture_key(f, TERM_KEY_DOWN); /* runs/a */
+    assert_shows_at(f, 120, 40, "on letters.txt");
+    assert_shows_at(f, 120, 40, "X: 1 of 3");
+    assert_shows_at(f, 120, 40, "25.0000  +17.0 %");
+    assert_shows_at(f, 120, 40, "50.0000, +16.96 %"); /* of the other, in the panel */
+    fixture_type(f, "X");
+    assert_shows_at(f, 120, 40, "on stories.txt");
+    assert_shows_at(f, 120, 40, "50.0000  +17.0 %");
+    assert_shows_at(f, 120, 40, "42.7500"); /* the original's */
+    assert_shows_at(f, 120, 40, "44.0000   +2.9 %");
+    fixture_type(f, "SSSSS"); /* runs that are not on this text come last */
+    assert_order(f, "cabde");
+    fixture_type(f, "X");
+    assert_shows_at(f, 120, 40, "on unknown text, 13770 tokens");
+    assert_order(f, "dabce");
+    fixture_key(f, TERM_KEY_UP);
+    for (int i = 0; i < 9; i++)
+        fixture_key(f, TERM_KEY_UP);
+    fixture_key(f, TERM_KEY_DOWN); /* runs/d */
+    assert_shows_at(f, 120, 40, "text not known");
+    assert_shows_at(f, 120, 40, "was not recorded");
+    fixture_type(f, "X");
+    assert_shows_at(f, 120, 40, "on letters.txt");
+    assert_order(f, "eabcd");
+}
+
+static void test_the_texts_of_the_session_come_first(void **state)
+{
+    struct fixture *f = *state;
+    struct app_evaluation two[2][2];
+    make_texts(f, two);
+    two[1][1].wanted = true; /* the original's on stories.txt, which is in work */
+    two[1][1].perplexity = NAN;
+    f->result[2].measure = APP_MEASURE_WORKING;
+    f->result[2].progress = 0.37;
+    fixture_type(f, "7");
+    assert_shows_at(f, 120, 40, "on stories.txt");
+    assert_shows_at(f, 120, 40, "37 % done");
+    fixture_frame(f, 120, 40);
+    fixture_key(f, TERM_KEY_DOWN);
+    assert_shows_at(f, 120, 40, "The original was not measured on this text");
+    fixture_type(f, "X");
+    assert_shows_at(f, 120, 40, "21.3750"); /* on the other text it is known */
+}
+
+static void test_texts_of_one_name_are_told_apart(void **state)
+{
+    struct fixture *f = *state;
+    struct app_evaluation two[2][2];
+    make_texts(f, two);
+    snprintf(two[0][1].name, sizeof two[0][1].name, "letters.txt");
+    snprintf(two[1][1].name, sizeof two[1][1].name, "letters.txt");
+    snprintf(f->evaluation[3].name, sizeof f->evaluation[3].name, "letters.txt");
+    two[1][0].window = 128;
+    fixture_type(f, "7");
+    assert_shows_at(f, 120, 40, "on letters.txt #f2");
+    fixture_type(f, "X");
+    assert_shows_at(f, 120, 40, "on letters.txt #" FIXTURE_TEXT ", windows of 256");
+    fixture_type(f, "X");
+    assert_shows_at(f, 120, 40, "on letters.txt #" FIXTURE_TEXT ", windows of 128");
 }
 
 static void test_the_original_says_how_far_it_is_and_can_be_stopped(void **state)
 {
     struct fixture *f = *state;
     struct app_result *x = &f->result[0];
-    x->has_perplexity = false;
+    x->evaluations = 0;
+    x->measure = APP_MEASURE_NONE;
     fixture_type(f, "7");
     assert_shows(f, "--text FILE");
+    fixture_frame(f, 80, 24);
+    fixture_key(f, TERM_KEY_DOWN);
+    fixture_key(f, TERM_KEY_DOWN); /* a run without one */
+    assert_shows(f, "--text FILE");
+    fixture_key(f, TERM_KEY_UP);
+    fixture_key(f, TERM_KEY_UP);
+    f->evaluation[1].wanted = true;
     fixture_type(f, "M");
     assert_shows(f, "nothing to measure on");
     x->measure = APP_MEASURE_WORKING;
@@ -234,7 +334,7 @@ static void test_an_unfinished_run_says_so_and_how_it_goes_on(void **state)
 {
     struct fixture *f = *state;
     struct app_result *x = &f->result[1];
-    x->has_perplexity = false;
+    x->evaluations = 0;
     x->unfinished = true;
     fixture_type(f, "7");
     fixture_frame(f, 80, 24);
@@ -389,7 +489,10 @@ int main(void)
         WITH(test_every_column_sorts_and_what_is_unknown_comes_last),
         WITH(test_the_selected_run_stays_selected_whatever_its_place),
         WITH(test_a_click_selects_the_row_or_the_nearest_point),
-        WITH(test_only_the_same_text_and_window_are_compared),
+        WITH(test_only_the_same_text_and_windows_are_compared),
+        WITH(test_perplexities_are_of_one_text_and_X_changes_it),
+        WITH(test_the_texts_of_the_session_come_first),
+        WITH(test_texts_of_one_name_are_told_apart),
         WITH(test_the_original_says_how_far_it_is_and_can_be_stopped),
         WITH(test_an_unfinished_run_says_so_and_how_it_goes_on),
         WITH(test_a_run_comes_back_as_one_step_of_undo),

@@ -72,6 +72,18 @@ enum app_measure {
     APP_MEASURE_CANCELLED
 };
 
+/* A perplexity, and what it is of: those of another text or of other windows are not comparable. */
+struct app_evaluation {
+    char name[64];            /* of the text; "": not known */
+    char text[HASH_HEX_SIZE]; /* its hash; "": not known, so that nothing is comparable */
+    size_t window, windows;   /* tokens of a window; windows that were evaluated */
+    size_t part;              /* only the first ones of the text: their number; 0: all of it */
+    size_t predicted;         /* tokens */
+    double perplexity;        /* NaN: not measured */
+    double seconds;
+    bool wanted; /* of the texts of this session */
+};
+
 struct app_result {
     char name[256]; /* output folder, or the original model's name */
     char method[64];
@@ -79,18 +91,16 @@ struct app_result {
     bool unfinished;                     /* a run that can be gone on with */
     double nominal_bits, effective_bits; /* 0: not known */
     uint64_t bytes;
-    bool has_perplexity;
-    double perplexity;
-    size_t window, tokens;    /* perplexities over others are not comparable */
-    char text[HASH_HEX_SIZE]; /* hash of the text; "": not known */
-    double seconds;           /* of the evaluation */
-    int64_t finished;         /* when the run was, in seconds of the epoch; 0: not known */
-    char settings[512];       /* what differs from the defaults: "alpha=0.5 min_count=3" */
+    struct app_evaluation *evaluation; /* [evaluations] no two of them comparable */
+    size_t evaluations;
+    int64_t finished;   /* when the run was, in seconds of the epoch; 0: not known */
+    char settings[512]; /* what differs from the defaults: "alpha=0.5 min_count=3" */
     bool has_values;
-    struct settings values; /* all of them */
-    size_t pins;            /* experts pinned */
-    enum app_measure measure;
-    double progress, seconds_left; /* while it is measured; left < 0: not known */
+    struct settings values;         /* all of them */
+    size_t pins;                    /* experts pinned */
+    char checkpoint[HASH_HEX_SIZE]; /* of the original: the fingerprint of its weights */
+    enum app_measure measure;       /* of the original, on the texts of this session */
+    double progress, seconds_left;  /* while it is measured; left < 0: not known */
     char note[256];
 };
 

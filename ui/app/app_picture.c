@@ -24,25 +24,24 @@ static const char *shown_chart(const struct app *a)
     return a->other_chart[a->view] && chart[1] ? chart[1] : chart[0];
 }
 
-/* As it is on the screen; the picture leaves out what is pointed at. Frees with *run. */
-static struct figure_source picture_source(struct app *a, struct figure_run **run)
+/* As it is on the screen; the picture leaves out what is pointed at. Borrows *runs. */
+static struct figure_source picture_source(struct app *a, struct view_runs *runs)
 {
     struct figure_source s = view_source(a);
     s.ascii = false;
-    s.run_count = view_runs(run, a);
-    s.runs = *run;
+    view_runs_take(runs, a, &s);
     return s;
 }
 
 static int make_charts(struct figure f[CHARTS], struct app *a, const char *const *name,
                        size_t count, struct err *err)
 {
-    struct figure_run *run;
-    struct figure_source source = picture_source(a, &run);
+    struct view_runs runs;
+    struct figure_source source = picture_source(a, &runs);
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < count; i++)
         rc = figures_make(&f[i], name[i], &source, err);
-    free(run);
+    view_runs_release(&runs);
     return rc;
 }
 

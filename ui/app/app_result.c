@@ -11,13 +11,15 @@
 
 struct sorting {
     const struct app_result *list;
+    const struct app_evaluation *on; /* the text that perplexities are of */
     size_t sort;
     bool reverse;
 };
 
-static double number_of(const struct app_result *x, size_t sort)
+static double number_of(const struct sorting *s, const struct app_result *x)
 {
-    switch (sort) {
+    const struct app_evaluation *e;
+    switch (s->sort) {
     case RESULT_BY_BITS:
         return x->nominal_bits > 0 ? x->nominal_bits : NAN;
     case RESULT_BY_EFFECTIVE:
@@ -25,7 +27,8 @@ static double number_of(const struct app_result *x, size_t sort)
     case RESULT_BY_SIZE:
         return x->bytes ? (double)x->bytes : NAN;
     case RESULT_BY_PERPLEXITY:
-        return x->has_perplexity ? x->perplexity : NAN;
+        e = result_measured(x, s->on);
+        return e ? e->perplexity : NAN;
     default:
         return x->finished ? (double)x->finished : NAN;
     }
@@ -42,7 +45,7 @@ static int compare(const void *p, const void *q, void *context)
     if (s->sort == RESULT_BY_METHOD) {
         order = strcmp(x->method, y->method);
     } else if (s->sort != RESULT_BY_RUN) {
-        double a = number_of(x, s->sort), b = number_of(y, s->sort);
+        double a = number_of(s, x), b = number_of(s, y);
         if (isnan(a) != isnan(b))
             return isnan(a) ? 1 : -1;
         order = (a > b) - (a < b);
@@ -61,16 +64,35 @@ const char *app_result_sort_name(size_t sort)
     return names[sort];
 }
 
-/* Never 0. */
+static uint64_t mixed(uint64_t h, const char *text)
+{
+    for (; *text; text++)
+        h = (h ^ (unsigned char)*text) * 1099511628211u;
+    return h;
+}
+
+/* Never 0, as the next. */
 static uint64_t key_of(const struct app_result *x)
 {
-    uint64_t h = 14695981039346656037u + x->original;
-    for (const char *p = x->name; *p; p++)
-        h = (h ^ (unsigned char)*p) * 1099511628211u;
-    h = (h ^ (x->original ? x->tokens + (x->window << 20) : 0)) * 1099511628211u;
-    for (const char *p = x->original ? x->text : ""; *p; p++)
-        h = (h ^ (unsigned char)*p) * 1099511628211u;
+    uint64_t h = mixed(mixed(14695981039346656037u + x->original, x->name), x->checkpoint);
     return h ? h : 1;
+}
+
+static uint64_t key_of_text(const struct app_evaluation *e)
+{
+    uint64_t h = mixed(14695981039346656037u, e->text);
+    h = (h ^ (e->window + (e->part << 20))) * 1099511628211u;
+    h = (h ^ (result_is_known(e) ? 0 : e->predicted)) * 1099511628211u;
+    return h ? h : 1;
+}
+
+static void find_text(struct app_results *out, const struct app *a)
+{
+    for (size_t i = 0; a->result_text && i < out->texts.n; i++)
+        if (key_of_text(out->texts.text[i].one) == a->result_text)
+            out->text = i;
+    if (out->texts.n)
+        out->on = out->texts.text[out->text].one;
 }
 
 static void follow(struct app *a, const struct app_results *r)
@@ -88,14 +110,24 @@ void app_results_get(struct app_results *out, struct app *a)
     *out = (struct app_results){0};
     out->n = h->results ? h->results(h->context, &out->list) : 0;
     out->order = out->n ? mem_array(out->n, sizeof *out->order, NULL) : NULL;
+    if (out->order && result_texts_make(&out->texts, out->list, out->n, NULL) < 0)
+        app_results_release(out);
     out->n = out->order ? out->n : 0;
     if (out->n == 0)
         return;
-    struct sorting s = {out->list, a->result_sort, a->result_reverse};
+    find_text(out, a);
+    struct sorting s = {out->list, out->on, a->result_sort, a->result_reverse};
     for (size_t i = 0; i < out->n; i++)
         out->order[i] = i;
     qsort_r(out->order, out->n, sizeof *out->order, compare, &s);
     follow(a, out);
+}
+
+void app_results_release(struct app_results *r)
+{
+    result_texts_release(&r->texts);
+    free(r->order);
+    *r = (struct app_results){0};
 }
 
 const struct app_result *app_results_at(const struct app_results *r, size_t i)
@@ -109,22 +141,13 @@ void app_results_select(struct app *a, const struct app_results *r, size_t i)
     a->result_key = key_of(app_results_at(r, i));
 }
 
-/* Over the same text, which must be known, and the same windows. */
-static bool is_comparable(const struct app_result *a, const struct app_result *b)
+const struct app_evaluation *app_results_original(const struct app_results *r,
+                                                  const struct app_evaluation *e)
 {
-    return a->window == b->window && a->tokens == b->tokens && a->text[0] &&
-           strcmp(a->text, b->text) == 0;
-}
-
-const struct app_result *app_results_original(const struct app_results *r,
-                                              const struct app_result *run)
-{
-    for (size_t i = 0; run->has_perplexity && i < r->n; i++) {
-        const struct app_result *x = &r->list[i];
-        if (x->original && x->has_perplexity && is_comparable(x, run))
-            return x;
-    }
-    return NULL;
+    const struct app_evaluation *found = NULL;
+    for (size_t i = 0; e && result_is_known(e) && !found && i < r->n; i++)
+        found = r->list[i].original ? result_measured(&r->list[i], e) : NULL;
+    return found;
 }
 
 const char *app_result_name(const struct app_result *x)
@@ -139,6 +162,22 @@ static void tell_order(struct app *a)
             a->result_sort == RESULT_BY_TIME ? (a->result_reverse ? "newest" : "oldest")
             : a->result_reverse              ? "greatest"
                                              : "least");
+}
+
+void app_results_next_text(struct app *a, int by)
+{
+    struct app_results r;
+    app_results_get(&r, a);
+    size_t n = r.texts.n, to = n ? (r.text + (size_t)by) % n : 0;
+    if (n == 0)
+        app_say(a, STYLE_TEXT_DIM, "nothing was evaluated yet; --text FILE names the texts");
+    else if (n == 1)
+        app_say(a, STYLE_TEXT_DIM, "all perplexities are on one text, %s", r.texts.text[0].label);
+    if (n > 1) {
+        a->result_text = key_of_text(r.texts.text[to].one);
+        app_say(a, STYLE_TEXT_DIM, "text %zu of %zu: %s", to + 1, n, r.texts.text[to].label);
+    }
+    app_results_release(&r);
 }
 
 void app_results_sort(struct app *a, int by)
@@ -267,7 +306,7 @@ void app_results_load(struct app *a, int unused)
         load(a, app_results_at(&r, a->result_selected));
     else
         app_say(a, STYLE_TEXT_DIM, "there are no runs yet");
-    free(r.order);
+    app_results_release(&r);
 }
 
 /* --- The original's perplexity --- */

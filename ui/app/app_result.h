@@ -4,6 +4,7 @@
 #define MOQA_UI_APP_APP_RESULT_H
 
 #include "ui/app/app_state.h"
+#include "ui/app/result_texts.h"
 
 /* What they can be sorted by. The original stays on top, what is not known comes last. */
 enum app_result_sort {
@@ -22,19 +23,25 @@ struct app_results {
     const struct app_result *list; /* the host's */
     size_t *order;                 /* [n] places in the list */
     size_t n;
+    struct result_texts texts;
+    size_t text;                     /* the one that is looked at */
+    const struct app_evaluation *on; /* an evaluation on it; NULL: there is no text */
 };
 
-/* The results as they are now. A selected run stays selected where others come and go; without
- * memory there are none. Released by free(order). */
+/* The results as they are now. A selected run stays selected where others come and go, and so does
+ * a text; without memory there are none. */
 void app_results_get(struct app_results *out, struct app *a);
+void app_results_release(struct app_results *r);
 const struct app_result *app_results_at(const struct app_results *r, size_t i);
 void app_results_select(struct app *a, const struct app_results *r, size_t i);
-/* The original's row on the text and window of a run; NULL: none was measured there. */
-const struct app_result *app_results_original(const struct app_results *r,
-                                              const struct app_result *run);
+/* What an evaluation is set against: the original's on the same text and windows; NULL: none is
+ * known. */
+const struct app_evaluation *app_results_original(const struct app_results *r,
+                                                  const struct app_evaluation *e);
 /* The last part of its folder's path, or the model's name. */
 const char *app_result_name(const struct app_result *x);
 
+void app_results_next_text(struct app *a, int by);
 void app_results_sort(struct app *a, int by);        /* by the next column */
 void app_results_reverse(struct app *a, int unused); /* the other way round */
 /* Settings and pins of the selected run onto the sliders: one step of undo. */

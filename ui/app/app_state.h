@@ -99,6 +99,7 @@ struct app {
     size_t scroll;          /* first row of a list, kept in sight by the views */
     size_t result_selected; /* in the order of the screen; app_result.c keeps it */
     uint64_t result_key;    /* of that run, 0: none yet */
+    uint64_t result_text;   /* key of the text that is looked at, 0: the first */
     size_t result_sort;     /* enum app_result_sort */
     bool result_reverse;
     struct rect result_rows; /* of the table in the last frame */

@@ -2,6 +2,7 @@
 #ifndef MOQA_UI_APP_VIEW_PARTS_H
 #define MOQA_UI_APP_VIEW_PARTS_H
 
+#include "ui/app/app_result.h"
 #include "ui/app/app_state.h"
 #include "ui/figure/figures.h"
 
@@ -30,8 +31,14 @@ void view_group_name(char *out, size_t size, const struct analysis_layer *l, siz
 uint16_t view_group_colour(size_t group);
 /* What the figures of this screen are made from. */
 struct figure_source view_source(struct app *a);
-/* The runs so far, as a figure takes them; *out is freed by free(). Returns their number. */
-size_t view_runs(struct figure_run **out, struct app *a);
+/* Puts the runs so far, in the order of the screen, into `s`, which borrows from both; without
+ * memory none. */
+struct view_runs {
+    struct app_results results;
+    struct result_figures figures;
+};
+void view_runs_take(struct view_runs *out, struct app *a, struct figure_source *s);
+void view_runs_release(struct view_runs *v);
 /* Makes a figure, or says in `r` why there is none. Released by the caller if true. */
 bool view_figure(struct figure *f, struct app *a, struct cells *c, struct rect r, const char *name);
 /* The same, drawn at once. */

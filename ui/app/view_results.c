@@ -18,13 +18,15 @@ enum {
     COLUMN_SIZE,
     COLUMN_PERPLEXITY,
     COLUMN_CHANGE,
-    COLUMN_WINDOW,
     COLUMN_SECONDS,
     COLUMN_TIME,
     COLUMN_SETTINGS,
     COLUMNS,
     CHART_ROWS = 9,
-    SETTINGS_WIDTH = 40
+    SETTINGS_WIDTH = 40,
+    RUN_LEAST = 12,       /* "gptq-…4471e9" */
+    SORTED_PRIORITY = 11, /* a column by which rows are sorted is seen */
+    TEXT_ROWS = 1
 };
 
 static const struct {
@@ -32,17 +34,16 @@ static const struct {
     bool sorts;
     enum app_result_sort sort;
 } table_columns[COLUMNS] = {
-    [COLUMN_RUN] = {{"run", true, 10}, true, RESULT_BY_RUN},
-    [COLUMN_METHOD] = {{"method", true, 6}, true, RESULT_BY_METHOD},
-    [COLUMN_BITS] = {{"bits", false, 8}, true, RESULT_BY_BITS},
-    [COLUMN_EFFECTIVE] = {{"effective", false, 4}, true, RESULT_BY_EFFECTIVE},
-    [COLUMN_SIZE] = {{"MiB", false, 5}, true, RESULT_BY_SIZE},
-    [COLUMN_PERPLEXITY] = {{"perplexity", false, 9}, true, RESULT_BY_PERPLEXITY},
-    [COLUMN_CHANGE] = {{"vs orig.", false, 5}, false, 0},
-    [COLUMN_WINDOW] = {{"window", false, 2}, false, 0},
-    [COLUMN_SECONDS] = {{"eval s", false, 1}, false, 0},
-    [COLUMN_TIME] = {{"time", true, 3}, true, RESULT_BY_TIME},
-    [COLUMN_SETTINGS] = {{"settings", true, 2}, false, 0},
+    [COLUMN_RUN] = {{"run", true, 6, RUN_LEAST}, true, RESULT_BY_RUN},
+    [COLUMN_METHOD] = {{"method", true, 8, 0}, true, RESULT_BY_METHOD},
+    [COLUMN_BITS] = {{"bits", false, 9, 0}, true, RESULT_BY_BITS},
+    [COLUMN_EFFECTIVE] = {{"effective", false, 4, 0}, true, RESULT_BY_EFFECTIVE},
+    [COLUMN_SIZE] = {{"MiB", false, 5, 0}, true, RESULT_BY_SIZE},
+    [COLUMN_PERPLEXITY] = {{"perplexity", false, 10, 0}, true, RESULT_BY_PERPLEXITY},
+    [COLUMN_CHANGE] = {{"vs orig.", false, 7, 0}, false, 0},
+    [COLUMN_SECONDS] = {{"eval s", false, 1, 0}, false, 0},
+    [COLUMN_TIME] = {{"time", true, 3, 0}, true, RESULT_BY_TIME},
+    [COLUMN_SETTINGS] = {{"settings", true, 2, 0}, false, 0},
 };
 
 /* --- The table --- */
@@ -56,36 +57,40 @@ static void time_text(char *out, size_t size, int64_t when)
         strftime(out, size, "%Y-%m-%d %H:%M", &t);
 }
 
-/* In place of a perplexity that is not there. */
-static void measure_text(char *out, size_t size, const struct app *a, const struct app_result *x)
+static const char *measure_word(enum app_measure measure)
+{
+    return measure == APP_MEASURE_WAITING     ? "waiting"
+           : measure == APP_MEASURE_FAILED    ? "failed"
+           : measure == APP_MEASURE_CANCELLED ? "cancelled"
+                                              : "-";
+}
+
+/* In place of a perplexity that is not there. on: the text that is looked at; NULL: none. */
+static void missing_text(char *out, size_t size, const struct app *a, const struct app_result *x,
+                         const struct app_evaluation *on)
 {
     if (x->unfinished) {
         bool now = app_run_is_active(a) && strcmp(a->run.out, x->name) == 0;
         snprintf(out, size, now ? "running" : "unfinished");
-        return;
-    }
-    switch (x->measure) {
-    case APP_MEASURE_WAITING:
-        snprintf(out, size, "waiting");
-        break;
-    case APP_MEASURE_WORKING:
-        snprintf(out, size, "%.0f %% done", 100 * x->progress);
-        break;
-    case APP_MEASURE_FAILED:
-        snprintf(out, size, "failed");
-        break;
-    case APP_MEASURE_CANCELLED:
-        snprintf(out, size, "cancelled");
-        break;
-    default:
+    } else if (!x->original || (on && !on->wanted)) {
         snprintf(out, size, "-");
+    } else if (x->measure == APP_MEASURE_WORKING) {
+        snprintf(out, size, "%.0f %% done", 100 * x->progress);
+    } else {
+        snprintf(out, size, "%s", measure_word(x->measure));
     }
+}
+
+static double change_percent(const struct app_evaluation *e, const struct app_evaluation *original)
+{
+    return 100 * (e->perplexity / original->perplexity - 1);
 }
 
 static void fill_row(char (*text)[TABLE_TEXT], const struct app *a, const struct app_results *r,
                      const struct app_result *x)
 {
-    const struct app_result *original = app_results_original(r, x);
+    const struct app_evaluation *e = result_measured(x, r->on);
+    const struct app_evaluation *original = app_results_original(r, e);
     for (size_t i = 0; i < COLUMNS; i++)
         snprintf(text[i], TABLE_TEXT, "-");
     snprintf(text[COLUMN_RUN], TABLE_TEXT, "%.*s", TABLE_TEXT - 1, app_result_name(x));
@@ -96,18 +101,39 @@ static void fill_row(char (*text)[TABLE_TEXT], const struct app *a, const struct
         snprintf(text[COLUMN_EFFECTIVE], TABLE_TEXT, "%.3f", x->effective_bits);
     if (x->bytes > 0)
         snprintf(text[COLUMN_SIZE], TABLE_TEXT, "%.1f", (double)x->bytes / (1 << 20));
-    measure_text(text[COLUMN_PERPLEXITY], TABLE_TEXT, a, x);
-    if (x->has_perplexity) {
-        snprintf(text[COLUMN_PERPLEXITY], TABLE_TEXT, "%.4f", x->perplexity);
-        snprintf(text[COLUMN_WINDOW], TABLE_TEXT, "%zu", x->window);
-        snprintf(text[COLUMN_SECONDS], TABLE_TEXT, "%.1f", x->seconds);
+    missing_text(text[COLUMN_PERPLEXITY], TABLE_TEXT, a, x, r->on);
+    if (e) {
+        snprintf(text[COLUMN_PERPLEXITY], TABLE_TEXT, "%.4f", e->perplexity);
+        snprintf(text[COLUMN_SECONDS], TABLE_TEXT, "%.1f", e->seconds);
     }
-    if (original && original != x)
-        snprintf(text[COLUMN_CHANGE], TABLE_TEXT, "%+.1f %%",
-                 100 * (x->perplexity / original->perplexity - 1));
+    if (original && !x->original)
+        snprintf(text[COLUMN_CHANGE], TABLE_TEXT, "%+.1f %%", change_percent(e, original));
     if (x->finished)
         time_text(text[COLUMN_TIME], TABLE_TEXT, x->finished);
     snprintf(text[COLUMN_SETTINGS], TABLE_TEXT, "%.*s", SETTINGS_WIDTH, x->settings);
+}
+
+/* The text that perplexities are of, in the first row; returns what is left of `r`. */
+static struct rect draw_text(const struct app *a, struct cells *c, struct rect r,
+                             const struct app_results *x)
+{
+    char text[RESULT_TEXT_LABEL + 32];
+    if (x->texts.n == 0 || r.h < TABLE_HEAD_ROWS + 2 * TEXT_ROWS + 2)
+        return r;
+    int used = cells_text(c, r.x, r.y, r.w, "on ", STYLE(STYLE_TEXT_DIM));
+    if (x->texts.n > 1) {
+        snprintf(text, sizeof text, " X: %zu of %zu", x->text + 1, x->texts.n);
+        int width = cells_width(text);
+        cells_text(c, r.x + r.w - width, r.y, width, text, STYLE(STYLE_TEXT_DIM));
+        r.w -= width;
+        cells_ends(c, rect_inset(r, used, 0, 0, 0), x->texts.text[x->text].label, &a->look,
+                   STYLE(STYLE_ACCENT));
+        r.w += width;
+    } else {
+        cells_ends(c, rect_inset(r, used, 0, 0, 0), x->texts.text[0].label, &a->look,
+                   STYLE(STYLE_ACCENT));
+    }
+    return rect_inset(r, 0, TEXT_ROWS, 0, 0);
 }
 
 static void draw_table(struct app *a, struct cells *c, struct rect r, const struct app_results *x)
@@ -125,6 +151,7 @@ static void draw_table(struct app *a, struct cells *c, struct rect r, const stru
         snprintf(title, sizeof title, "%s%s", column[i].title,
                  style_glyph(&a->look, a->result_reverse ? STYLE_G_ARROW_DOWN : STYLE_G_ARROW_UP));
         column[i].title = title;
+        column[i].priority = column[i].least ? column[i].priority : SORTED_PRIORITY;
     }
     for (size_t i = 0; i < x->n; i++)
         fill_row(text + i * COLUMNS, a, x, app_results_at(x, i));
@@ -148,39 +175,35 @@ static size_t point_count(const struct app_results *r)
 {
     size_t points = 0;
     for (size_t i = 0; i < r->n; i++)
-        points += r->list[i].has_perplexity && isfinite(r->list[i].perplexity);
+        points += result_measured(&r->list[i], r->on) != NULL;
     return points;
 }
 
-size_t view_runs(struct figure_run **out, struct app *a)
+void view_runs_take(struct view_runs *out, struct app *a, struct figure_source *s)
 {
-    struct app_results r;
-    app_results_get(&r, a);
-    size_t n = point_count(&r) ? r.n : 0;
-    struct figure_run *run = n ? mem_array(n, sizeof *run, NULL) : NULL;
-    *out = run;
-    for (size_t i = 0; run && i < n; i++) {
-        const struct app_result *x = app_results_at(&r, i);
-        run[i] = (struct figure_run){.name = x->name,
-                                     .method = x->method,
-                                     .nominal_bits = x->nominal_bits,
-                                     .effective_bits = x->effective_bits,
-                                     .bytes = x->bytes,
-                                     .has_perplexity = x->has_perplexity,
-                                     .perplexity = x->perplexity};
+    struct app_results *r = &out->results;
+    *out = (struct view_runs){0};
+    app_results_get(r, a);
+    if (r->n && result_figures_make(&out->figures, &r->texts, r->list, r->order, r->n, NULL) == 0) {
+        s->results = out->figures.on;
+        s->texts = out->figures.n;
+        s->text = r->text;
     }
-    free(r.order);
-    return run ? n : 0;
+}
+
+void view_runs_release(struct view_runs *v)
+{
+    result_figures_release(&v->figures);
+    app_results_release(&v->results);
 }
 
 static void draw_points(struct app *a, struct cells *c, struct rect r)
 {
     struct figure_source source = view_source(a);
-    struct figure_run *run;
+    struct view_runs runs;
     struct figure f = {0};
     struct err err = {0};
-    source.run_count = view_runs(&run, a);
-    source.runs = run;
+    view_runs_take(&runs, a, &source);
     source.has_run = true;
     source.run = a->result_selected;
     if (figures_make(&f, "results", &source, &err) < 0)
@@ -188,7 +211,7 @@ static void draw_points(struct app *a, struct cells *c, struct rect r)
     else
         figure_draw(c, r, &a->look, &f, &a->map);
     figure_release(&f);
-    free(run);
+    view_runs_release(&runs);
 }
 
 /* The table takes what its rows need, up to half; the chart the rest, or one of them all. */
@@ -214,6 +237,7 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     for (size_t i = 0; i < x.n; i++)
         runs += !x.list[i].original;
     a->result_rows = (struct rect){0};
+    part[0] = r = draw_text(a, c, r, &x);
     if (points && runs)
         split(a, r, x.n, part);
     if (x.n && !rect_empty(part[0]))
@@ -225,32 +249,69 @@ static void draw(struct app *a, struct cells *c, struct rect r)
                        "and a point in the chart.");
     if (!rect_empty(part[1]))
         draw_points(a, c, part[1]);
-    free(x.order);
+    app_results_release(&x);
 }
 
 /* --- The selected one --- */
 
+/* Why a perplexity is set against nothing. */
+static void reason_words(struct view_facts *f, const struct app_evaluation *e)
+{
+    view_words(f, STYLE_TEXT_DIM,
+               result_is_known(e)
+                   ? "The original was not measured on this text: --text with its files does it."
+                   : "Which text it is was not recorded, so nothing is set against it. x with the "
+                     "same plan evaluates it again.");
+}
+
 static void perplexity_facts(struct view_facts *f, const struct app_results *r,
                              const struct app_result *x)
 {
-    const struct app_result *original = app_results_original(r, x);
+    const struct app_evaluation *e = result_measured(x, r->on);
+    const struct app_evaluation *original = app_results_original(r, e);
     char text[32];
-    if (!x->has_perplexity) {
-        measure_text(text, sizeof text, f->a, x);
-        view_fact(f, "perplexity", STYLE_TEXT_DIM, "%s", text[0] == '-' ? "not measured" : text);
+    if (!e) {
+        missing_text(text, sizeof text, f->a, x, r->on);
+        view_fact(f, "perplexity", STYLE_TEXT_DIM, "%s",
+                  text[0] != '-'   ? text
+                  : x->evaluations ? "not on this text"
+                                   : "not measured");
         return;
     }
-    view_fact(f, "perplexity", STYLE_ACCENT, "%.5f", x->perplexity);
-    if (original && original != x)
+    view_fact(f, "perplexity", STYLE_ACCENT, "%.5f", e->perplexity);
+    if (original && !x->original)
         view_fact(f, "against original", STYLE_DEFAULT, "%+.4f, %+.2f %%",
-                  x->perplexity - original->perplexity,
-                  100 * (x->perplexity / original->perplexity - 1));
+                  e->perplexity - original->perplexity, change_percent(e, original));
     else if (!original)
         view_fact(f, "against original", STYLE_TEXT_DIM,
-                  x->text[0] ? "not on this text" : "text not known");
-    view_fact(f, "window, tokens", STYLE_DEFAULT, "%zu, %zu", x->window, x->tokens);
-    view_seconds(text, sizeof text, x->seconds);
+                  result_is_known(e) ? "not on this text" : "text not known");
+    view_fact(f, "windows", STYLE_DEFAULT, "%zu of %zu tokens", e->windows, e->window);
+    view_fact(f, "predicted", STYLE_DEFAULT, "%zu tokens", e->predicted);
+    view_seconds(text, sizeof text, e->seconds);
     view_fact(f, "evaluated in", STYLE_DEFAULT, "%s", text);
+    if (!original)
+        reason_words(f, e);
+}
+
+/* The selected one on the texts that are not looked at. */
+static void other_texts(struct view_facts *f, const struct app_results *r,
+                        const struct app_result *x)
+{
+    bool first = true;
+    for (size_t i = 0; i < r->texts.n; i++) {
+        const struct app_evaluation *e = result_measured(x, r->texts.text[i].one);
+        const struct app_evaluation *original = app_results_original(r, e);
+        if (i == r->text || !e)
+            continue;
+        if (first)
+            view_heading(f, "on other texts");
+        first = false;
+        if (original && !x->original)
+            view_fact(f, r->texts.text[i].label, STYLE_DEFAULT, "%.4f, %+.2f %%", e->perplexity,
+                      change_percent(e, original));
+        else
+            view_fact(f, r->texts.text[i].label, STYLE_DEFAULT, "%.4f", e->perplexity);
+    }
 }
 
 static void size_facts(struct view_facts *f, const struct app_results *r,
@@ -286,15 +347,23 @@ static void original_words(struct view_facts *f, const struct app_result *x)
         view_words(f, STYLE_TEXT_DIM, "M measures it again.");
     if (x->measure == APP_MEASURE_WAITING)
         view_words(f, STYLE_TEXT_DIM, "It is measured once nothing else runs.");
-    if (x->measure == APP_MEASURE_NONE)
-        view_words(f, STYLE_TEXT_DIM,
-                   "--text FILE names the texts on which it and every run are measured.");
 }
 
-static void settings_facts(struct view_facts *f, const struct app_result *x)
+/* Where nothing is measured in this session, and there is nothing to see of it. */
+static void text_words(struct view_facts *f, const struct app_results *r,
+                       const struct app_result *x)
 {
-    char changes[APP_TEXT_MAX * 2], text[32];
-    const struct settings *now = &f->a->document.settings;
+    bool measures = false;
+    for (size_t i = 0; i < r->n; i++)
+        measures = measures || (r->list[i].original && r->list[i].measure != APP_MEASURE_NONE);
+    if (!measures && x->evaluations == 0)
+        view_words(f, STYLE_TEXT_DIM,
+                   "--text FILE names the texts on which the original and every run are measured.");
+}
+
+static void run_facts(struct view_facts *f, const struct app_result *x)
+{
+    char text[32];
     if (x->pins)
         view_fact(f, "pins", STYLE_PIN, "%zu expert%s", x->pins, x->pins == 1 ? "" : "s");
     if (x->finished) {
@@ -303,6 +372,12 @@ static void settings_facts(struct view_facts *f, const struct app_result *x)
     }
     if (x->unfinished)
         view_words(f, STYLE_TEXT_DIM, "o loads it, x goes on where it stopped.");
+}
+
+static void settings_facts(struct view_facts *f, const struct app_result *x)
+{
+    char changes[APP_TEXT_MAX * 2];
+    const struct settings *now = &f->a->document.settings;
     view_heading(f, "settings that are not the defaults");
     view_words(f, STYLE_DEFAULT, x->settings[0] ? x->settings : "none");
     if (x->has_values) {
@@ -325,12 +400,16 @@ static int facts(struct app *a, struct cells *c, struct rect r)
         view_fact(&f, "method", STYLE_DEFAULT, "%s", x->method);
         perplexity_facts(&f, &all, x);
         size_facts(&f, &all, x);
+        text_words(&f, &all, x);
         if (x->original)
             original_words(&f, x);
         else
+            run_facts(&f, x);
+        other_texts(&f, &all, x);
+        if (!x->original)
             settings_facts(&f, x);
     }
-    free(all.order);
+    app_results_release(&all);
     return f.row;
 }
 
@@ -348,7 +427,7 @@ static void move(struct app *a, int move)
         app_say(a, STYLE_TEXT_DIM, "this is the %s run", move < 0 ? "first" : "last");
     if (r.n)
         app_results_select(a, &r, to);
-    free(r.order);
+    app_results_release(&r);
 }
 
 /* The run whose point is nearest. */
@@ -359,9 +438,9 @@ static void select_point(struct app *a, const struct app_results *r, int x, int 
     for (size_t i = 0; i < r->n; i++) {
         const struct app_result *one = app_results_at(r, i);
         int px, py;
-        if (one->original || !one->has_perplexity ||
-            !chart_map_x(&a->map, one->nominal_bits, &px) ||
-            !chart_map_y(&a->map, one->perplexity, &py))
+        const struct app_evaluation *e = result_measured(one, r->on);
+        if (one->original || !e || !chart_map_x(&a->map, one->nominal_bits, &px) ||
+            !chart_map_y(&a->map, e->perplexity, &py))
             continue;
         long far = (long)(px - x) * (px - x) + 4L * (py - y) * (py - y); /* cells are tall */
         if (!found || far < best) {
@@ -386,7 +465,7 @@ static void mouse(struct app *a, const struct term_event *e)
         select_point(a, &r, e->x, e->y);
     else if (e->mouse == TERM_MOUSE_PRESS && rect_contains(a->result_rows, e->x, e->y) && row < r.n)
         app_results_select(a, &r, row);
-    free(r.order);
+    app_results_release(&r);
 }
 
 static const struct app_key keys[] = {
@@ -397,6 +476,7 @@ static const struct app_key keys[] = {
      app_results_load},
     {{{'S', 1}}, "sort", "sort by the next column", app_results_sort},
     {{{'R', 0}}, "reverse", "the order the other way round", app_results_reverse},
+    {{{'X', 1}}, "text", "the next text that runs were evaluated on", app_results_next_text},
     {{{'v', 0}}, "chart", "table or chart, where only one has room", view_other_chart},
     {{{'M', 0}},
      NULL,

@@ -225,6 +225,25 @@ static size_t wrap_point(const char *text, int columns, size_t *skip)
     return used;
 }
 
+void cells_ends(struct cells *c, struct rect r, const char *text, const struct style_look *look,
+                struct style s)
+{
+    char clean[TEXT_MAX];
+    int width = (int)sanitize(clean, sizeof clean, text, strlen(text)), tail = (r.w - 1) / 2;
+    const char *end = clean;
+    if (width <= r.w || tail < 1) {
+        cells_label(c, r, CELLS_LEFT, text, look, s);
+        return;
+    }
+    while ((int)sanitize_width(end) > tail)
+        do
+            end++;
+        while (((unsigned char)*end & 0xc0) == 0x80); /* to the next character */
+    int head = draw_clean(c, r.x, r.y, r.w - 1 - tail, clean, s);
+    cells_put(c, r.x + head, r.y, style_glyph(look, STYLE_G_ELLIPSIS), s);
+    draw_clean(c, r.x + head + 1, r.y, tail, end, s);
+}
+
 int cells_paragraph(struct cells *c, struct rect r, const char *text, struct style s)
 {
     int row = 0;

@@ -51,6 +51,9 @@ enum cells_align { CELLS_LEFT, CELLS_CENTRE, CELLS_RIGHT };
 /* In the first row of `r`, cut with an ellipsis of the look's glyph set where it is too long. */
 void cells_label(struct cells *c, struct rect r, enum cells_align align, const char *text,
                  const struct style_look *look, struct style s);
+/* To the left; where it is too long both of its ends, with the ellipsis between them. */
+void cells_ends(struct cells *c, struct rect r, const char *text, const struct style_look *look,
+                struct style s);
 /* Words wrapped into `r`; returns the rows used. */
 int cells_paragraph(struct cells *c, struct rect r, const char *text, struct style s);
 

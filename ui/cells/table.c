@@ -26,22 +26,48 @@ static int total(const int *width, size_t columns, int gap)
     return sum;
 }
 
+/* The column that goes next; t->columns: none. */
+static size_t find_weakest(const int *width, const struct table *t)
+{
+    size_t weakest = t->columns;
+    for (size_t i = 0; i < t->columns; i++) {
+        bool gone = !width[i] || (t->column[i].least && width[i] <= t->column[i].least);
+        if (!gone &&
+            (weakest == t->columns || t->column[i].priority <= t->column[weakest].priority))
+            weakest = i;
+    }
+    return weakest;
+}
+
 /* Widths of the columns, 0 for what is dropped; returns the gap between them. */
 static int fit(int *width, const struct table *t, int room)
 {
+    int over;
     for (size_t i = 0; i < t->columns; i++)
         width[i] = column_width(t, i);
-    while (total(width, t->columns, NARROW_GAP) > room) {
-        size_t weakest = t->columns;
-        for (size_t i = 0; i < t->columns; i++)
-            if (width[i] &&
-                (weakest == t->columns || t->column[i].priority <= t->column[weakest].priority))
-                weakest = i;
-        if (weakest == t->columns)
+    while ((over = total(width, t->columns, NARROW_GAP) - room) > 0) {
+        size_t i = find_weakest(width, t);
+        if (i == t->columns)
             break;
-        width[weakest] = 0;
+        int least = t->column[i].least;
+        width[i] = least > 0 && width[i] - over < least ? least : least > 0 ? width[i] - over : 0;
+    }
+    for (size_t i = 0; i < t->columns; i++) { /* what was cut for one that is dropped */
+        int left = room - total(width, t->columns, NARROW_GAP), full = column_width(t, i);
+        if (t->column[i].least && left > 0)
+            width[i] = width[i] + left < full ? width[i] + left : full;
     }
     return total(width, t->columns, WIDE_GAP) <= room ? WIDE_GAP : NARROW_GAP;
+}
+
+static void draw_text(struct cells *c, struct rect r, const struct table_column *column,
+                      const char *text, const struct style_look *look)
+{
+    if (column->least)
+        cells_ends(c, r, text, look, STYLE(STYLE_DEFAULT));
+    else
+        cells_label(c, r, column->left ? CELLS_LEFT : CELLS_RIGHT, text, look,
+                    STYLE(STYLE_DEFAULT));
 }
 
 void table_draw(struct cells *c, struct rect r, const struct style_look *look,
@@ -61,8 +87,8 @@ void table_draw(struct cells *c, struct rect r, const struct style_look *look,
         for (int y = TABLE_HEAD_ROWS; y < r.h; y++) {
             size_t row = t->first + (size_t)(y - TABLE_HEAD_ROWS);
             if (row < t->rows)
-                cells_label(c, (struct rect){x, r.y + y, width[i], 1}, align, text_at(t, row, i),
-                            look, STYLE(STYLE_DEFAULT));
+                draw_text(c, (struct rect){x, r.y + y, width[i], 1}, column, text_at(t, row, i),
+                          look);
         }
         x += width[i] + gap;
     }

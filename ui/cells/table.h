@@ -1,6 +1,7 @@
 /*
  * A table of texts in cells: columns as wide as their widest text, numbers to the right. Columns
- * that do not fit are dropped, the least important first.
+ * that do not fit are dropped, the least important first; one that may be narrower gives its room
+ * to those that are more important than it is, and is never dropped.
  */
 #ifndef MOQA_UI_CELLS_TABLE_H
 #define MOQA_UI_CELLS_TABLE_H
@@ -13,6 +14,7 @@ struct table_column {
     const char *title;
     bool left;    /* texts to the left; else to the right, for numbers */
     int priority; /* the lowest is dropped first */
+    int least;    /* columns to which its texts may be cut, in their middle; 0: it is not cut */
 };
 
 struct table {

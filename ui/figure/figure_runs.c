@@ -1,11 +1,12 @@
 /* Figures over a plan and over the runs. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "ui/figure/figure_parts.h"
 
-enum { ORIGINAL_BITS = 16, METHODS_MAX = 16 };
+enum { ORIGINAL_BITS = 16, METHODS_MAX = 24 };
 
 /* Gate, up and down where they differ; a letter stands for those that are not quantized. */
 static void fill_parts(struct chart_tile *t, const struct plan_expert *x)
@@ -93,13 +94,17 @@ int figure_make_bits(struct figure *f, const struct figure_source *s, struct err
 
 static bool is_original(const struct figure_run *r)
 {
-    return r->has_perplexity && isfinite(r->perplexity) &&
-           (r->nominal_bits <= 0 || r->nominal_bits >= ORIGINAL_BITS);
+    return r->nominal_bits <= 0 || r->nominal_bits >= ORIGINAL_BITS;
+}
+
+static bool is_measured(const struct figure_run *r)
+{
+    return r->has_perplexity && isfinite(r->perplexity);
 }
 
 static bool is_point(const struct figure_run *r)
 {
-    return r->has_perplexity && isfinite(r->perplexity) && !is_original(r);
+    return is_measured(r) && !is_original(r);
 }
 
 static const char *method_of(const struct figure_run *r)
@@ -107,47 +112,49 @@ static const char *method_of(const struct figure_run *r)
     return r->method && r->method[0] ? r->method : "runs";
 }
 
-/* Its place among the distinct methods of the points, in the order in which they come; methods
- * beyond the last share its place. */
-static size_t place_of(const struct figure_source *s, size_t run, size_t *methods)
+static int by_name(const void *a, const void *b)
 {
-    const char *seen[METHODS_MAX];
-    size_t n = 0, place = 0;
-    for (size_t i = 0; i < s->run_count; i++) {
-        size_t k = 0;
-        if (!is_point(&s->runs[i]))
-            continue;
-        while (k < n && strcmp(seen[k], method_of(&s->runs[i])) != 0)
-            k++;
-        if (k == n && n < METHODS_MAX)
-            seen[n++] = method_of(&s->runs[i]);
-        k = k < METHODS_MAX ? k : METHODS_MAX - 1;
-        place = i == run ? k : place;
-    }
-    *methods = n;
-    return place;
+    return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
-static size_t fill_series(struct figure *f, const struct figure_source *s,
+/* The methods of the runs by name, measured or not: what stands for a method depends neither on
+ * the order of the runs nor on the text. */
+static size_t list_methods(const char *out[METHODS_MAX], const struct figure_results *r)
+{
+    size_t n = 0;
+    for (size_t i = 0; i < r->runs && n < METHODS_MAX; i++) {
+        size_t k = 0;
+        if (is_original(&r->run[i]))
+            continue;
+        while (k < n && strcmp(out[k], method_of(&r->run[i])) != 0)
+            k++;
+        if (k == n)
+            out[n++] = method_of(&r->run[i]);
+    }
+    if (n)
+        qsort(out, n, sizeof *out, by_name);
+    return n;
+}
+
+static size_t fill_series(struct figure *f, const struct figure_results *r,
                           struct chart_series *series, double *x, double *y)
 {
-    size_t methods = 0, used = 0;
-    place_of(s, 0, &methods);
+    const char *method[METHODS_MAX];
+    size_t methods = list_methods(method, r), used = 0;
     for (size_t k = 0; k < methods; k++) {
-        size_t begin = used, unused;
-        const char *name = NULL;
-        for (size_t i = 0; i < s->run_count; i++)
-            if (is_point(&s->runs[i]) && place_of(s, i, &unused) == k) {
-                name = name ? name : method_of(&s->runs[i]);
-                x[used] = s->runs[i].nominal_bits;
-                y[used++] = s->runs[i].perplexity;
+        size_t begin = used;
+        for (size_t i = 0; i < r->runs; i++)
+            if (is_point(&r->run[i]) && strcmp(method_of(&r->run[i]), method[k]) == 0) {
+                x[used] = r->run[i].nominal_bits;
+                y[used++] = r->run[i].perplexity;
             }
-        series[k] = (struct chart_series){.name = figure_text(f, "%s", name ? name : ""),
-                                          .x = x + begin,
-                                          .y = y + begin,
-                                          .n = used - begin,
-                                          .mark = CHART_POINTS,
-                                          .big = true};
+        series[k] =
+            (struct chart_series){.name = used > begin ? figure_text(f, "%s", method[k]) : NULL,
+                                  .x = x + begin,
+                                  .y = y + begin,
+                                  .n = used - begin,
+                                  .mark = CHART_POINTS,
+                                  .big = true};
     }
     return methods;
 }
@@ -166,13 +173,14 @@ static void pad_axis(struct chart_axis *axis, double lo, double hi, double aroun
 static void fit_axes(struct figure *f, const struct figure_source *s)
 {
     double from[2] = {INFINITY, INFINITY}, to[2] = {-INFINITY, -INFINITY};
-    for (size_t i = 0; i < s->run_count; i++) {
-        const struct figure_run *r = &s->runs[i];
+    const struct figure_results *all = &s->results[s->text];
+    for (size_t i = 0; i < all->runs; i++) {
+        const struct figure_run *r = &all->run[i];
         if (is_point(r)) {
             from[0] = fmin(from[0], r->nominal_bits);
             to[0] = fmax(to[0], r->nominal_bits);
         }
-        if (is_point(r) || is_original(r)) {
+        if (is_measured(r)) {
             from[1] = fmin(from[1], r->perplexity);
             to[1] = fmax(to[1], r->perplexity);
         }
@@ -191,27 +199,33 @@ static const char *base_name(const char *path)
     return slash && slash[1] ? slash + 1 : path ? path : "";
 }
 
-static void say_results(struct figure *f, const struct figure_source *s)
+static void say_results(struct figure *f, const struct figure_results *all)
 {
     const struct figure_run *best = NULL;
     size_t points = 0, runs = 0;
-    for (size_t i = 0; i < s->run_count; i++) {
-        const struct figure_run *r = &s->runs[i];
+    for (size_t i = 0; i < all->runs; i++) {
+        const struct figure_run *r = &all->run[i];
         points += is_point(r);
         runs += !is_original(r);
         if (is_point(r) && (!best || r->perplexity < best->perplexity))
             best = r;
     }
-    figure_title(f, "Bits against perplexity");
+    if (all->text)
+        figure_title(f, "Bits against perplexity on %s", all->text);
+    else
+        figure_title(f, "Bits against perplexity");
     figure_say(f, "%zu of %zu runs have both.", points, runs);
-    if (best)
+    if (best && all->is_known)
         figure_say(f, " The least perplexity, %.4f, is that of %.200s at %.3f bits.",
                    best->perplexity, base_name(best->name), best->nominal_bits);
+    else if (best)
+        figure_say(f, " It was not recorded which text they are of: they need not be comparable.");
 }
 
 int figure_make_results(struct figure *f, const struct figure_source *s, struct err *err)
 {
-    size_t n = s->run_count;
+    const struct figure_results *all = &s->results[s->text];
+    size_t n = all->runs;
     struct chart_series *series = figure_array(f, METHODS_MAX, sizeof *series, err);
     struct chart_marker *marker = figure_array(f, n, sizeof *marker, err);
     double *x = figure_array(f, n, sizeof *x, err), *y = figure_array(f, n, sizeof *y, err);
@@ -221,23 +235,23 @@ int figure_make_results(struct figure *f, const struct figure_source *s, struct 
     f->xy = (struct chart_xy){.x = {.title = "nominal bits"},
                               .y = {.log = !s->linear, .title = "perplexity"},
                               .series = series,
-                              .count = fill_series(f, s, series, x, y),
+                              .count = fill_series(f, all, series, x, y),
                               .markers = marker};
     for (size_t i = 0; i < n; i++)
-        if (is_original(&s->runs[i]))
+        if (is_original(&all->run[i]) && is_measured(&all->run[i]))
             marker[f->xy.marker_count++] = (struct chart_marker){
                 .horizontal = true,
-                .at = s->runs[i].perplexity,
-                .label = figure_text(f, "original %.4f", s->runs[i].perplexity),
+                .at = all->run[i].perplexity,
+                .label = figure_text(f, "original %.4f", all->run[i].perplexity),
                 .colour = STYLE_CURVE};
-    if (s->has_run && s->run < n && is_point(&s->runs[s->run])) {
-        const struct figure_run *r = &s->runs[s->run];
+    if (s->has_run && s->run < n && is_point(&all->run[s->run])) {
+        const struct figure_run *r = &all->run[s->run];
         f->xy.cursor =
             (struct chart_cursor){true, r->nominal_bits, r->perplexity,
                                   figure_text(f, "%s: %.3f bits, perplexity %.4f",
                                               base_name(r->name), r->nominal_bits, r->perplexity)};
     }
     fit_axes(f, s);
-    say_results(f, s);
+    say_results(f, all);
     return 0;
 }

@@ -45,6 +45,15 @@ const struct figure_info *figures_find(const char *name)
     return NULL;
 }
 
+static bool has_results(const struct figure_source *s)
+{
+    const struct figure_results *r = s->text < s->texts ? &s->results[s->text] : NULL;
+    for (size_t i = 0; r && i < r->runs; i++)
+        if (r->run[i].has_perplexity)
+            return true;
+    return false;
+}
+
 static int check(const struct figure_info *info, const struct figure_source *s, struct err *err)
 {
     if ((info->needs & FIGURE_NEEDS_COSINE) && !s->cosine)
@@ -55,7 +64,7 @@ static int check(const struct figure_info *info, const struct figure_source *s, 
         return err_set(err, ERR_USAGE, NULL,
                        "the figure `%s` shows a plan: give one, or the model to make one for",
                        info->name);
-    if ((info->needs & FIGURE_NEEDS_RUNS) && s->run_count == 0)
+    if ((info->needs & FIGURE_NEEDS_RUNS) && !has_results(s))
         return err_set(
             err, ERR_USAGE, NULL,
             "the figure `%s` shows runs, and there are none: quantize and evaluate first",

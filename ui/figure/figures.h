@@ -22,14 +22,22 @@ struct figure_run {
     double perplexity;
 };
 
+/* The runs, with their perplexities on one text: those on others are not comparable. */
+struct figure_results {
+    const char *text; /* its name; NULL: none */
+    bool is_known;    /* false: which text it is was not recorded, so that no run is the best */
+    const struct figure_run *run;
+    size_t runs;
+};
+
 /* What a figure is made from and what of it is looked at. Everything is borrowed, also by the
  * figures made from it. */
 struct figure_source {
-    const struct analysis *analysis; /* required */
-    const double *cosine;            /* [layer][N][N]; NULL: no model, or not computed yet */
-    const struct plan *plan;         /* NULL: none */
-    const struct figure_run *runs;
-    size_t run_count;
+    const struct analysis *analysis;      /* required */
+    const double *cosine;                 /* [layer][N][N]; NULL: no model, or not computed yet */
+    const struct plan *plan;              /* NULL: none */
+    const struct figure_results *results; /* [texts] the same runs, on each text */
+    size_t texts;
     const struct figure_front *front; /* NULL: no measured losses */
 
     size_t layer;      /* index among the MoE layers */
@@ -41,6 +49,7 @@ struct figure_source {
     size_t expert;
     bool has_other; /* the expert that it is compared with */
     size_t other;
+    size_t text;  /* the results that are shown */
     bool has_run; /* the run pointed at */
     size_t run;
     bool threshold_held; /* it is being moved */

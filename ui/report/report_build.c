@@ -26,15 +26,20 @@ struct builder {
     struct err *err;
 };
 
-static int add_figure(struct builder *b, const char *name, size_t layer)
+static int add_figure_of(struct builder *b, const char *name, const struct figure_source *source)
 {
     struct figure f;
-    struct figure_source source = b->s->figures;
-    source.layer = layer;
-    int rc = figures_make(&f, name, &source, b->err);
+    int rc = figures_make(&f, name, source, b->err);
     if (rc == 0)
         report_figure(b->r, &f);
     return rc;
+}
+
+static int add_figure(struct builder *b, const char *name, size_t layer)
+{
+    struct figure_source source = b->s->figures;
+    source.layer = layer;
+    return add_figure_of(b, name, &source);
 }
 
 /* Up to `most` layers, evenly spaced from the first to the last; returns their number. */
@@ -397,33 +402,70 @@ static int add_budgets(struct builder *b)
     return add_figure(b, "front", 0);
 }
 
-static int add_runs(struct builder *b)
+static void add_run_table(struct builder *b, const struct figure_results *r)
 {
-    const struct figure_source *f = &b->s->figures;
     char size[32];
-    bool measured = false;
-    if (f->run_count == 0)
-        return 0;
-    report_heading(b->r, 1, "Runs");
-    report_table(b->r, "", "llrrrr", "run\tmethod\tnominal bits\teffective bits\tsize\tperplexity");
-    for (size_t i = 0; i < f->run_count; i++) {
-        const struct figure_run *run = &f->runs[i];
-        measured = measured || run->has_perplexity;
+    report_table(b->r, "", "llrrr", "run\tmethod\tnominal bits\teffective bits\tsize");
+    for (size_t i = 0; i < r->runs; i++) {
+        const struct figure_run *run = &r->run[i];
         report_cell(b->r, "%s", run->name);
         report_cell(b->r, "%s", run->method ? run->method : "-");
         report_cell(b->r, "%.4f", run->nominal_bits);
         report_cell(b->r, "%.4f", run->effective_bits);
         str_bytes(size, sizeof size, run->bytes);
-        report_cell(b->r, "%s", size);
-        if (run->has_perplexity)
-            report_cell(b->r, "%.4f", run->perplexity);
-        else
-            report_cell(b->r, "not measured");
+        report_cell(b->r, "%s", run->bytes ? size : "-");
     }
-    if (!measured)
-        return 0;
+}
+
+/* The original's perplexity, or 0. */
+static double original_on(const struct figure_results *r)
+{
+    for (size_t i = 0; r->is_known && i < r->runs; i++)
+        if (r->run[i].method && strcmp(r->run[i].method, "original") == 0 &&
+            r->run[i].has_perplexity)
+            return r->run[i].perplexity;
+    return 0;
+}
+
+/* What was measured on a text. */
+static int add_text(struct builder *b, size_t text)
+{
+    const struct figure_results *r = &b->s->figures.results[text];
+    double original = original_on(r);
+    char title[2 * TEXT];
+    snprintf(title, sizeof title, "Perplexity on %s", r->text);
+    report_heading(b->r, 2, title);
+    report_table(b->r, "", "llrrr", "run\tmethod\tnominal bits\tperplexity\tagainst the original");
+    for (size_t i = 0; i < r->runs; i++) {
+        const struct figure_run *run = &r->run[i];
+        if (!run->has_perplexity)
+            continue;
+        report_cell(b->r, "%s", run->name);
+        report_cell(b->r, "%s", run->method ? run->method : "-");
+        report_cell(b->r, "%.4f", run->nominal_bits);
+        report_cell(b->r, "%.4f", run->perplexity);
+        if (original > 0)
+            report_cell(b->r, "%+.2f %%", 100 * (run->perplexity / original - 1));
+        else
+            report_cell(b->r, "-");
+    }
     report_figures(b->r, 1);
-    return add_figure(b, "results", 0);
+    struct figure_source source = b->s->figures;
+    source.text = text;
+    return add_figure_of(b, "results", &source);
+}
+
+static int add_runs(struct builder *b)
+{
+    const struct figure_source *f = &b->s->figures;
+    int rc = 0;
+    if (f->texts == 0)
+        return 0;
+    report_heading(b->r, 1, "Runs");
+    add_run_table(b, &f->results[0]);
+    for (size_t t = 0; rc == 0 && t < f->texts && f->results[t].text; t++)
+        rc = add_text(b, t);
+    return rc;
 }
 
 int report_build(struct report *out, const struct report_source *s, struct err *err)

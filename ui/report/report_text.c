@@ -201,19 +201,19 @@ static void layer_row(const struct report *r, const struct analysis_layer *l,
 static int write_table(struct report *r)
 {
     const struct table_column column[TABLE_COLUMNS] = {
-        {"layer", false, 20},
-        {word(r, "\u03bc", "mu"), false, 15},
-        {word(r, "\u03c3", "sigma"), false, 14},
-        {"CV", false, 13},
-        {"A*", false, 4},
-        {"p", false, 5},
-        {"pattern", false, 6},
-        {"rule", true, 12},
-        {"at", true, 16},
-        {"GVF", false, 3},
-        {"high", false, 18},
-        {"low", false, 17},
-        {"r(|dS|,cos)", false, 11}, /* last: only with a model */
+        {"layer", false, 20, 0},
+        {word(r, "\u03bc", "mu"), false, 15, 0},
+        {word(r, "\u03c3", "sigma"), false, 14, 0},
+        {"CV", false, 13, 0},
+        {"A*", false, 4, 0},
+        {"p", false, 5, 0},
+        {"pattern", false, 6, 0},
+        {"rule", true, 12, 0},
+        {"at", true, 16, 0},
+        {"GVF", false, 3, 0},
+        {"high", false, 18, 0},
+        {"low", false, 17, 0},
+        {"r(|dS|,cos)", false, 11, 0}, /* last: only with a model */
     };
     size_t layers = r->a->layers, columns = r->cosine ? TABLE_COLUMNS : TABLE_COLUMNS - 1;
     struct cells c;
