@@ -235,6 +235,32 @@ const float *trace_gates(const struct trace *t, size_t layer)
     return t->gates ? t->gates + layer * t->positions * t->top_k : NULL;
 }
 
+static bool same_text(const struct trace *t, const struct tokenizer *k, uint32_t id)
+{
+    const uint8_t *mine, *other;
+    size_t size, other_size;
+    return trace_token_text(t, id, &mine, &size) &&
+           tokenizer_token_bytes(k, id, &other, &other_size) && size == other_size &&
+           memcmp(mine, other, size) == 0;
+}
+
+int trace_check_tokenizer(const struct trace *t, const char *file, const struct tokenizer *k,
+                          struct err *err)
+{
+    const char *sha256 = tokenizer_sha256(k);
+    if (!t->tokenizer_sha256[0] || strcmp(t->tokenizer_sha256, sha256) == 0)
+        return 0;
+    for (size_t p = 0; p < t->positions; p++)
+        if (!same_text(t, k, t->ids[p]))
+            return err_set(err, ERR_INPUT, file,
+                           "was made with another tokenizer.json: found SHA-256 %.12s..., the "
+                           "model's is %.12s..., in which token %" PRIu32
+                           " is %s; make the trace again",
+                           t->tokenizer_sha256, sha256, t->ids[p],
+                           t->vocab_offsets ? "another text" : "not known to be the same text");
+    return 0;
+}
+
 size_t trace_window_length(const struct trace *t, size_t window)
 {
     size_t end = window + 1 < t->windows ? (size_t)t->window_starts[window + 1] : t->positions;

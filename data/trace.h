@@ -11,6 +11,7 @@
 
 #include "data/base/err.h"
 #include "data/base/hash.h"
+#include "data/tokenizer.h"
 
 #define TRACE_NOT_ROUTED UINT16_MAX /* an expert slot that holds no expert */
 
@@ -61,6 +62,11 @@ ERR_CHECK int trace_validate(const struct trace *t, const char *file, struct err
 
 /* The rules of the attributes alone; the arrays, `positions` and `windows` are not looked at. */
 ERR_CHECK int trace_validate_attributes(const struct trace *t, const char *file, struct err *err);
+
+/* Refuses a trace of another tokenizer.json in which some id of the trace means another text, or,
+ * where the trace has no vocabulary, may mean one. A trace without its hash is taken. */
+ERR_CHECK int trace_check_tokenizer(const struct trace *t, const char *file,
+                                    const struct tokenizer *k, struct err *err);
 
 /* Borrowed views. */
 const uint16_t *trace_routed(const struct trace *t, size_t layer); /* [position][slot] */

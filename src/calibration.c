@@ -1,6 +1,7 @@
 #include "src/calibration.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "analysis/windows.h"
 #include "analysis/windows_balanced.h"
@@ -46,19 +47,42 @@ static int from_texts(struct calibration *c, const struct model *m,
     return rc < 0 ? rc : choose(c, m, request, err);
 }
 
-/* The trace's windows of full length; a shorter one cannot be run beside them. */
-static int windows_of_trace(struct calibration *c, const struct trace *t, const char *path,
-                            size_t samples, struct err *err)
+/* As from a text of just these windows. */
+static int choose_of(struct calibration *c, const struct model_config *config,
+                     const struct trace *t, const struct calibration_request *request,
+                     struct err *err)
+{
+    size_t count = c->windows, window = c->window;
+    size_t samples = request->samples && request->samples < count ? request->samples : count;
+    uint32_t *ids = mem_array(count * window, sizeof *ids, err);
+    size_t *chosen = mem_array(samples, sizeof *chosen, err);
+    int rc = ids && chosen ? 0 : ERR_NOMEM;
+    for (size_t w = 0; rc == 0 && w < count; w++)
+        memcpy(ids + w * window, t->ids + c->starts[w], window * sizeof *ids);
+    if (rc == 0)
+        rc = windows_choose(chosen, &c->windows, samples, ids, count * window, window,
+                            config->top_k, request->settings, err);
+    for (size_t i = 0; rc == 0 && i < c->windows; i++) /* rising: none is overwritten too early */
+        c->starts[i] = c->starts[chosen[i] / window];
+    free(chosen);
+    free(ids);
+    return rc;
+}
+
+/* Of the trace's windows of full length; a shorter one cannot be run beside them. */
+static int windows_of_trace(struct calibration *c, const struct model_config *config,
+                            const struct trace *t, const char *path,
+                            const struct calibration_request *request, struct err *err)
 {
     c->starts = mem_array(t->windows, sizeof *c->starts, err);
     if (!c->starts)
         return ERR_NOMEM;
-    for (size_t w = 0; w < t->windows && (samples == 0 || c->windows < samples); w++)
+    for (size_t w = 0; w < t->windows; w++)
         if (trace_window_length(t, w) == c->window)
             c->starts[c->windows++] = (size_t)t->window_starts[w];
     if (c->windows == 0)
         return err_set(err, ERR_INPUT, path, "holds no window of %zu tokens", c->window);
-    return 0;
+    return choose_of(c, config, t, request, err);
 }
 
 /* Those of which no expert gets too few tokens: as many as its linears have inputs. */
@@ -97,7 +121,7 @@ int calibration_of_trace(struct calibration *out, const struct model_config *con
     if (rc == 0)
         rc = request->settings->windows == WINDOWS_BALANCED
                  ? balanced_of_trace(out, config, t, path, request, err)
-                 : windows_of_trace(out, t, path, request->samples, err);
+                 : windows_of_trace(out, config, t, path, request, err);
     if (rc < 0)
         calibration_release(out);
     return rc;
@@ -110,7 +134,10 @@ static int from_trace(struct calibration *c, const struct model *m,
     int rc = trace_h5_load(&t, request->paths[0], NULL, err);
     if (rc < 0)
         return rc;
-    rc = calibration_of_trace(c, m->config, &t, request->paths[0], request, err);
+    if (m->tokenizer)
+        rc = trace_check_tokenizer(&t, request->paths[0], m->tokenizer, err);
+    if (rc == 0)
+        rc = calibration_of_trace(c, m->config, &t, request->paths[0], request, err);
     if (rc == 0) {
         c->ids = (struct token_ids){t.ids, t.positions, t.positions};
         t.ids = NULL;

@@ -9,10 +9,32 @@
 #include <unistd.h>
 
 #include "analysis/planner.h"
+#include "data/base/log.h"
 #include "data/base/str.h"
 #include "data/trace_h5.h"
 #include "src/cli/cli.h"
 #include "ui/report/report_text.h"
+
+/* A model's folder may have none. It is read in full only where it is another one. */
+static int check_tokenizer(const struct trace *t, const char *trace_path, const char *model_dir,
+                           struct err *err)
+{
+    char sha256[HASH_HEX_SIZE] = "";
+    struct tokenizer *k = NULL;
+    char *path = str_path(model_dir, "tokenizer.json", err);
+    int rc = path ? 0 : ERR_NOMEM;
+    bool known = rc == 0 && t->tokenizer_sha256[0] && access(path, F_OK) == 0;
+    if (known)
+        rc = hash_file(sha256, path, err);
+    if (rc == 0 && known && strcmp(sha256, t->tokenizer_sha256) != 0) {
+        rc = tokenizer_load(&k, path, err);
+        if (rc == 0)
+            rc = trace_check_tokenizer(t, trace_path, k, err);
+    }
+    tokenizer_free(k);
+    free(path);
+    return rc;
+}
 
 static int open_config(struct session *s, const char *trace_path, const char *model_dir,
                        struct err *err)
@@ -23,6 +45,12 @@ static int open_config(struct session *s, const char *trace_path, const char *mo
     int rc = model_config_load(&s->config, path, err);
     if (rc == 0)
         rc = planner_check_trace(&s->trace, trace_path, &s->config, err);
+    if (rc == 0)
+        rc = check_tokenizer(&s->trace, trace_path, model_dir, err);
+    if (rc == 0 && s->trace.config_sha256[0] &&
+        strcmp(s->trace.config_sha256, s->config.sha256) != 0)
+        log_write(LOG_WARN, "%s: was made with another config.json than %s; its shape is the same",
+                  trace_path, path);
     s->has_config = rc == 0;
     free(path);
     return rc;

@@ -39,10 +39,10 @@ static int load_draws(struct compare *c, struct err *err)
     size_t draws = o->seeds ? o->seeds : 1;
     int rc = 0;
     bool trace = o->calib_count == 0 || trace_h5_probe(o->calib[0]);
-    if (o->seeds && trace && o->settings->windows != WINDOWS_BALANCED)
+    if (o->seeds && trace && o->samples == 0 && o->settings->windows != WINDOWS_BALANCED)
         return err_set(err, ERR_USAGE, NULL,
-                       "--seeds: expected texts in --calib, or --windows balanced; the windows of "
-                       "a trace are always the same");
+                       "--seeds: expected texts in --calib, or --windows balanced, or --samples; "
+                       "all windows of a trace are always the same");
     c->draw = mem_array(draws, sizeof *c->draw, err);
     c->seed = mem_array(draws, sizeof *c->seed, err);
     if (!c->draw || !c->seed)
