@@ -1,5 +1,6 @@
 #include "src/eval/loglikelihood.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -168,6 +169,11 @@ static int close_bucket(struct loglikelihood *out, struct bucket *k, struct err 
         double sum = 0;
         for (size_t t = s->predicted; t > 0; t--)
             sum -= row[-(ptrdiff_t)t];
+        if (!isfinite(sum))
+            rc = err_set(err, ERR_NUMERIC, NULL,
+                         "pair %zu: its log-likelihood is not finite: weights or activations of "
+                         "the model overflow",
+                         s->index);
         out[s->index] = (struct loglikelihood){sum, s->predicted};
     }
     free(nll);

@@ -32,6 +32,11 @@ static int run_all(struct perplexity *p, const struct eval_windows *w, const str
             double sum = 0;
             for (size_t i = 0; i + 1 < w->window; i++)
                 sum += nll[k * (w->window - 1) + i];
+            if (!isfinite(sum))
+                rc = err_set(err, ERR_NUMERIC, checkpoint_dir(m->checkpoint),
+                             "window %zu of %zu: its log-likelihood is not finite: weights or "
+                             "activations overflow",
+                             first + k + 1, w->windows);
             p->nll += sum;
             if (window_nll)
                 window_nll[first + k] = sum;
@@ -56,6 +61,10 @@ int perplexity_run(struct perplexity *out, const struct model *m, struct backend
         rc = run_all(out, &w, m, window_nll, err);
         out->value = exp(out->nll / (double)out->predicted);
     }
+    if (rc == 0 && !isfinite(out->value))
+        rc = err_set(err, ERR_NUMERIC, checkpoint_dir(m->checkpoint),
+                     "its perplexity is no number: the mean negative log-likelihood is %g",
+                     out->nll / (double)out->predicted);
     out->seconds = clock_seconds() - started;
     eval_windows_release(&w);
     return rc;

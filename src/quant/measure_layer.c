@@ -402,6 +402,19 @@ static int run_parts(struct batch *b, parallel_fn fn, struct err *err)
     return 0;
 }
 
+static int check_losses(const struct batch *b, struct err *err)
+{
+    const struct measure *m = b->l->m;
+    char name[MODEL_NAME_MAX];
+    size_t i = quantizer_not_finite(b->items, b->count * b->each);
+    if (i == b->count * b->each)
+        return 0;
+    const struct part *t = &b->parts[i / b->each];
+    model_linear_name(name, m->config, b->l->layer->index, t->linear, t->unit);
+    return quantizer_refuse(checkpoint_dir(m->o->model->checkpoint), name, err);
+}
+
+/* Rounding can make a loss of nothing negative. */
 static void note_losses(struct batch *b)
 {
     struct losses_layer *out = b->l->out;
@@ -429,6 +442,8 @@ static int run_batch(struct batch *b, struct err *err)
     if (rc == 0)
         rc = quantizer_gptq.run(o->backend, &b->l->m->rule, b->hessians, b->units, b->items,
                                 b->count * b->each, err);
+    if (rc == 0)
+        rc = check_losses(b, err);
     if (rc < 0)
         return rc;
     note_losses(b);

@@ -384,6 +384,14 @@ static void name_infinite(const struct layer_job *j, struct batch *b, struct err
     }
 }
 
+static int check_losses(const struct layer_job *j, const struct batch *b, struct err *err)
+{
+    size_t i = quantizer_not_finite(b->items, b->count);
+    return i == b->count
+               ? 0
+               : quantizer_refuse(checkpoint_dir(j->p->o.model->checkpoint), b->parts[i].name, err);
+}
+
 static int finish_batch(struct layer_job *j, struct batch *b, const struct linear_group *group,
                         struct err *err)
 {
@@ -400,6 +408,8 @@ static int finish_batch(struct layer_job *j, struct batch *b, const struct linea
         if (rc < 0)
             name_infinite(j, b, err);
     }
+    if (rc == 0)
+        rc = check_losses(j, b, err);
     if (rc == 0)
         rc = take_parts(j, b, err);
     for (size_t i = 0; rc == 0 && i < b->units; i++) {

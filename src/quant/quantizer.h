@@ -59,6 +59,11 @@ struct quantizer {
 
 extern const struct quantizer quantizer_gptq, quantizer_rtn;
 
+/* First of the items whose loss is not finite, or `count`. */
+size_t quantizer_not_finite(const struct quantizer_item *items, size_t count);
+/* ERR_NUMERIC: a linear (its name without ".weight") has such a loss. dir: of the model. */
+ERR_CHECK int quantizer_refuse(const char *dir, const char *linear, struct err *err);
+
 /* NULL for PLAN_NONE. */
 const struct quantizer *quantizer_find(enum plan_quantizer kind);
 

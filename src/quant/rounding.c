@@ -288,6 +288,24 @@ static int factorize(struct backend *b, const struct quantizer_rule *rule, struc
     return rc;
 }
 
+/* --- Losses that are none --- */
+
+size_t quantizer_not_finite(const struct quantizer_item *items, size_t count)
+{
+    size_t i = 0;
+    while (i < count && isfinite(items[i].loss) && isfinite(items[i].loss_rtn))
+        i++;
+    return i;
+}
+
+int quantizer_refuse(const char *dir, const char *linear, struct err *err)
+{
+    return err_set(err, ERR_NUMERIC, dir,
+                   "tensor \"%s.weight\": its loss is not finite: it, or what the calibration "
+                   "brings there, overflows",
+                   linear);
+}
+
 /* --- Plain rounding, with the loss as a double sum: where there is no factor. --- */
 
 struct plain_rows {

@@ -447,6 +447,27 @@ static void test_weight_that_is_not_finite_is_named(void **state)
     quant_run_close(&r);
 }
 
+/* A weight so large that what others make up for overflows. */
+static void test_loss_that_is_not_finite_is_named(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct err err = {0};
+    struct pass_options *o = &r.options;
+    quant_run_open(&r, "tiny-qwen2moe", "gptq-4", 1, 1);
+    struct model original = r.model;
+    o->precision = BACKEND_FP32;
+    quant_run_patch(&r, "model.layers.0.mlp.experts.3.down_proj.weight", 0, 0, 0x7f7f);
+    assert_int_equal(quant_run_try(&r, &err), ERR_NUMERIC);
+    assert_string_equal(err.file, checkpoint_dir(r.model.checkpoint));
+    assert_string_equal(err.message,
+                        "tensor \"model.layers.0.mlp.experts.3.down_proj.weight\": its loss is not "
+                        "finite: it, or what the calibration brings there, overflows");
+    model_release(&r.model);
+    r.model = original;
+    quant_run_close(&r);
+}
+
 static const json_t *report_layer(json_t **root, const struct quant_run *r, size_t layer)
 {
     char path[160];
@@ -582,6 +603,7 @@ int main(void)
         cmocka_unit_test(test_a_run_cut_before_its_first_hidden_states_begins_again),
         cmocka_unit_test(test_killed_run_resumes_to_the_same_bytes),
         cmocka_unit_test(test_weight_that_is_not_finite_is_named),
+        cmocka_unit_test(test_loss_that_is_not_finite_is_named),
         cmocka_unit_test(test_expert_without_tokens_gets_the_layers_mean),
         cmocka_unit_test(test_gptq_loss_in_the_report_is_below_that_of_rounding),
         cmocka_unit_test(test_dry_run_says_the_size_that_the_run_writes),

@@ -11,6 +11,8 @@
 #include <cmocka.h>
 
 #include "model_fixture.h"
+#include "quant_run.h"
+#include "src/eval/loglikelihood.h"
 #include "src/eval/perplexity.h"
 #include "src/model/texts.h"
 
@@ -112,6 +114,35 @@ static void test_a_limit_takes_the_first_windows_and_threads_change_nothing(void
     model_release(&m);
 }
 
+/* One weight of the head that is no number. */
+static void test_result_that_is_not_finite_is_an_error(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct token_ids ids;
+    struct perplexity p;
+    struct err err = {0};
+    struct loglikelihood out;
+    const struct loglikelihood_pair pair = {"Once upon", " a time"};
+    quant_run_open(&r, "tiny-olmoe", "gptq-4", 1, 1);
+    struct model original = r.model;
+    quant_run_patch(&r, "lm_head.weight", 3, 7, 0x7fc0);
+    encode(&r.model, &ids);
+    assert_int_equal(
+        perplexity_run(&p, &r.model, r.backend, ids.data, ids.count, 64, 3, NULL, NULL, &err),
+        ERR_NUMERIC);
+    assert_string_equal(err.file, checkpoint_dir(r.model.checkpoint));
+    assert_non_null(strstr(err.message, "window 1 of 3: its log-likelihood is not finite"));
+    err = (struct err){0};
+    assert_int_equal(loglikelihood_run(&out, &r.model, r.backend, &pair, 1, NULL, &err),
+                     ERR_NUMERIC);
+    assert_non_null(strstr(err.message, "pair 0: its log-likelihood is not finite"));
+    token_ids_release(&ids);
+    model_release(&r.model);
+    r.model = original;
+    quant_run_close(&r);
+}
+
 static void cancel_late(void *context, const struct progress_state *s)
 {
     if (s->done >= 3)
@@ -183,6 +214,7 @@ static void test_a_missing_text_is_named(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_result_that_is_not_finite_is_an_error),
         cmocka_unit_test(test_perplexity_of_sample_texts_equals_transformers),
         cmocka_unit_test(test_a_limit_takes_the_first_windows_and_threads_change_nothing),
         cmocka_unit_test(test_progress_ends_at_its_total_and_cancel_stops),
