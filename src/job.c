@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/base/clock.h"
 #include "data/base/jsonio.h"
 #include "data/base/mem.h"
 #include "data/base/str.h"
@@ -22,6 +23,8 @@ struct job {
     struct pass *pass;           /* NULL where the checkpoint was finished before */
     struct pass_options pass_options;
     bool quantized;
+    bool resumed;               /* layers were done before */
+    double began, pass_seconds; /* pass_seconds < 0: not known */
     bool evaluated;
     struct perplexity perplexity;
 };
@@ -112,11 +115,17 @@ int job_new(struct job **out, const struct job_options *options, struct err *err
         rc = is_finished(&j->quantized, j, err);
     if (rc == 0 && !j->quantized)
         rc = pass_new(&j->pass, &j->pass_options, err);
-    if (rc < 0)
+    if (rc < 0) {
         job_free(j);
-    else
-        *out = j;
-    return rc;
+        return rc;
+    }
+    struct pass_snapshot first = {0};
+    job_snapshot(j, &first);
+    j->resumed = first.layers_done > 0;
+    j->began = clock_seconds();
+    j->pass_seconds = -1;
+    *out = j;
+    return 0;
 }
 
 /* Perplexity of what was written, kept beside it so that the results can be listed later. */
@@ -167,6 +176,7 @@ int job_step(struct job *j, struct err *err)
         if (rc != 0)
             return rc;
         j->quantized = true;
+        j->pass_seconds = j->resumed ? -1 : job_seconds(j);
         return j->options.texts_count ? 1 : 0;
     }
     return j->options.texts_count && !j->evaluated ? evaluate(j, err) : 0;
@@ -176,6 +186,16 @@ void job_snapshot(struct job *j, struct pass_snapshot *out)
 {
     if (j->pass)
         pass_snapshot(j->pass, out);
+}
+
+double job_seconds(const struct job *j)
+{
+    return clock_seconds() - j->began;
+}
+
+double job_pass_seconds(const struct job *j)
+{
+    return j->pass_seconds;
 }
 
 const struct perplexity *job_perplexity(const struct job *j)

@@ -50,6 +50,10 @@ ERR_CHECK int job_new(struct job **out, const struct job_options *options, struc
 ERR_CHECK int job_step(struct job *j, struct err *err);
 /* Leaves `out` as it is where the checkpoint was finished before. */
 void job_snapshot(struct job *j, struct pass_snapshot *out);
+/* Since job_new(). */
+double job_seconds(const struct job *j);
+/* Of the whole pass; negative: not done by this job, or only its end. */
+double job_pass_seconds(const struct job *j);
 /* NULL until the evaluation is done, or where there is none. */
 const struct perplexity *job_perplexity(const struct job *j);
 void job_free(struct job *j);

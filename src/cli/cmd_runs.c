@@ -67,11 +67,12 @@ static void print_row(struct str *text, const struct run_record *r, const char *
 static json_t *row_to_json(const struct run_record *r, const char *place)
 {
     const struct app_run *run = &r->run;
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:I, s:I, s:I, s:s, s:I, s:I}", "out",
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:s, s:I, s:I}", "out",
                      run->out, "phase", phase_of(r, place), "stage", run->stage, "fraction",
                      percent(run) / 100, "seconds", run->seconds, "seconds_left", run->seconds_left,
-                     "layers", (json_int_t)run->layers, "layers_done", (json_int_t)run->layers_done,
-                     "fallbacks", (json_int_t)run->fallbacks, "message", run->message, "started",
+                     "pass_seconds", run->pass_seconds, "layers", (json_int_t)run->layers,
+                     "layers_done", (json_int_t)run->layers_done, "fallbacks",
+                     (json_int_t)run->fallbacks, "message", run->message, "started",
                      (json_int_t)r->started, "pid", (json_int_t)run_record_owner(place));
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "data/base/atomic_file.h"
@@ -87,6 +88,29 @@ static int sync_parent(const char *out, struct err *err)
     return rc;
 }
 
+/* journal_is_locked() has a lock of its own, for a moment. */
+static int lock_patiently(int fd)
+{
+    enum { TRIES = 20, PAUSE_NS = 1000000 };
+    int rc = flock(fd, LOCK_EX | LOCK_NB);
+    for (int i = 1; rc < 0 && errno == EWOULDBLOCK && i < TRIES; i++) {
+        nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
+        rc = flock(fd, LOCK_EX | LOCK_NB);
+    }
+    return rc;
+}
+
+bool journal_is_locked(const char *out)
+{
+    char *path = str_path(out, ".moqa/lock", NULL);
+    int fd = path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
+    bool locked = fd >= 0 && flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    if (fd >= 0)
+        close(fd);
+    free(path);
+    return locked;
+}
+
 static int take_lock(struct journal *j, struct err *err)
 {
     struct stat st;
@@ -97,7 +121,7 @@ static int take_lock(struct journal *j, struct err *err)
     j->lock = open(path, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0666);
     if (j->lock < 0)
         rc = err_set_errno(err, ERR_IO, path, "cannot open the lock");
-    else if (flock(j->lock, LOCK_EX | LOCK_NB) < 0)
+    else if (lock_patiently(j->lock) < 0)
         rc = errno == EWOULDBLOCK ? err_set(err, ERR_LOCKED, j->out, "another process works on it")
                                   : err_set_errno(err, ERR_IO, path, "cannot lock");
     else if (fstat(j->lock, &st) == 0 && st.st_nlink == 0)

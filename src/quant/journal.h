@@ -26,6 +26,9 @@ struct journal {
 /* Would journal_open() accept OUT? Touches nothing. *unfinished: there is a run to go on with. */
 ERR_CHECK int journal_probe(const char *out, bool resume, bool *unfinished, struct err *err);
 
+/* Does a process work on OUT? */
+bool journal_is_locked(const char *out);
+
 /* Makes OUT, or opens an unfinished run (resume). Takes the lock: ERR_LOCKED where another process
  * has it. Removes what a dead process has left: temporaries, and hidden states that no journal
  * followed. */

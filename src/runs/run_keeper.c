@@ -92,7 +92,7 @@ static void look(struct run_keeper *k)
     snprintf(run->stage, sizeof run->stage, "%.*s", (int)sizeof run->stage - 1, state.stage);
     run->steps_done = state.done;
     run->steps_total = state.total;
-    run->seconds = state.seconds;
+    run->seconds = k->job ? job_seconds(k->job) : state.seconds;
     run->seconds_left = state.seconds_left;
     run->memory = resident_bytes();
     pthread_mutex_lock(&k->mutex);
@@ -156,6 +156,17 @@ static void release(struct run_keeper *k)
     free(k);
 }
 
+/* What an earlier job knew of the pass: this one may only evaluate. */
+static double earlier_pass_seconds(const char *place)
+{
+    struct run_record r;
+    if (run_record_load(&r, place, NULL) < 0)
+        return 0;
+    double seconds = r.run.pass_seconds;
+    run_record_release(&r);
+    return seconds;
+}
+
 struct run_keeper *run_keeper_new(const struct job_options *options, int argc, char **argv)
 {
     struct run_keeper *k = mem_array(1, sizeof *k, NULL);
@@ -171,6 +182,8 @@ struct run_keeper *run_keeper_new(const struct job_options *options, int argc, c
         release(k);
         return NULL;
     }
+    if (options->resume)
+        k->now.run.pass_seconds = earlier_pass_seconds(k->place);
     log_set_sink(keep_line, k);
     return k;
 }
@@ -193,11 +206,18 @@ static void tell_end(struct run_keeper *k, int rc, const struct err *err)
     const struct perplexity *p = k->job ? job_perplexity(k->job) : NULL;
     run->phase = rc == 0 ? APP_RUN_DONE : rc == ERR_CANCELLED ? APP_RUN_CANCELLED : APP_RUN_FAILED;
     run->message[0] = '\0';
+    if (k->job && job_pass_seconds(k->job) >= 0)
+        run->pass_seconds = job_pass_seconds(k->job);
     if (run->phase == APP_RUN_FAILED)
         err_format(run->message, sizeof run->message, err);
     else if (rc == 0 && p)
         snprintf(run->message, sizeof run->message, "perplexity %.4f (windows of %zu)", p->value,
                  p->window);
+    if (rc == 0 && p && run->pass_seconds > 0) {
+        size_t used = strlen(run->message);
+        snprintf(run->message + used, sizeof run->message - used, "; the pass took %.1f s",
+                 run->pass_seconds);
+    }
 }
 
 void run_keeper_end(struct run_keeper *k, int rc, const struct err *err)

@@ -11,7 +11,9 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/eval/eval_json.h"
+#include "src/quant/journal.h"
 #include "src/runs/original.h"
+#include "src/runs/run_record.h"
 #include "src/runs/run_result.h"
 
 int runs_inputs(char out[HASH_HEX_SIZE], const char *model_dir, const char *const *calib,
@@ -247,6 +249,23 @@ static void take_plan(struct app_result *out, const char *dir, const struct plan
     out->pins = count_pins(plan);
 }
 
+/* As the result tells it, or the record of the job that wrote the folder. */
+static void take_pass_seconds(struct app_result *out, const char *dir,
+                              const struct run_result *kept)
+{
+    char absolute[sizeof out->name + 4096], *place = NULL;
+    struct run_record record;
+    if (kept) {
+        out->pass_seconds = kept->has_seconds ? kept->seconds : 0;
+    } else if (!out->unfinished && run_record_absolute(absolute, sizeof absolute, dir, NULL) == 0 &&
+               run_record_place(&place, absolute, NULL) == 0 &&
+               run_record_load(&record, place, NULL) == 0) {
+        out->pass_seconds = record.run.pass_seconds;
+        run_record_release(&record);
+    }
+    free(place);
+}
+
 /* Finished: since when, and how large it is, or was before its weights were removed. kept: its
  * result, or NULL. */
 static void take_end(struct app_result *out, const char *dir, const struct run_result *kept)
@@ -258,6 +277,8 @@ static void take_end(struct app_result *out, const char *dir, const struct run_r
         out->bytes = kept->bytes;
     else
         out->unfinished = true;
+    out->running = out->unfinished && journal_is_locked(dir);
+    take_pass_seconds(out, dir, kept);
     out->finished = out->unfinished ? 0 : (int64_t)st.st_mtim.tv_sec;
 }
 

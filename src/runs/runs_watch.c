@@ -11,7 +11,9 @@
 
 #include "data/base/clock.h"
 #include "data/base/mem.h"
+#include "data/base/str.h"
 #include "src/eval/eval_json.h"
+#include "src/quant/journal.h"
 #include "src/runs/original.h"
 #include "src/runs/run_result.h"
 #include "src/runs/runs_report.h"
@@ -56,7 +58,7 @@ static uint64_t mixed_file(uint64_t h, int dir, const char *run, const char *nam
     return mixed(h, (uint64_t)st.st_size);
 }
 
-/* Changes when a run comes, goes, ends or is evaluated; never 0. The order of names is the
+/* Changes when a run comes, goes, begins, ends or is evaluated; never 0. The order of names is the
  * folder's, so each run is mixed by itself. */
 static uint64_t fingerprint(const char *path)
 {
@@ -72,6 +74,9 @@ static uint64_t fingerprint(const char *path)
             h = mixed(h, (unsigned char)*p);
         for (size_t i = 0; i < sizeof files / sizeof *files; i++)
             h = mixed_file(h, dirfd(d), entry->d_name, files[i]);
+        char *run = str_path(path, entry->d_name, NULL);
+        h = mixed(h, run && journal_is_locked(run));
+        free(run);
         sum += h;
     }
     if (d)

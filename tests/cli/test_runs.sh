@@ -61,7 +61,13 @@ expect 'what does not run cannot be cancelled' 2 'stopped: nothing runs there' "
 
 expect 'a pass may be evaluated' 0 'perplexity [0-9.]+ ' "${quantize[@]}" judged --text "${evaluation[@]}"
 expect 'the record keeps it' 0 '/judged: perplexity [0-9.]+ ' "$MOQA" runs
+expect 'the time of the pass, too' 0 '/judged: perplexity .*; the pass took [0-9.]+ s' "$MOQA" runs
 expect 'the list as JSON' 0 '^\{"schema":"moqa.runs","schema_version":1,"runs":\[\{"out":"/' "$MOQA" runs --json
+json_of() { tr '{' '\n' <out | grep '/judged"' | sed -n "s/.*\"$1\":\([0-9.]*\).*/\1/p"; }
+check 'with the time of the pass apart from that of all' awk "BEGIN { exit !(0 < $(json_of pass_seconds) && $(json_of pass_seconds) < $(json_of seconds)) }"
+pass=$(json_of pass_seconds)
+"${quantize[@]}" judged --resume --text "${evaluation[0]}" 2>/dev/null
+expect 'another evaluation leaves that time as it was' 0 "\"pass_seconds\":$pass" "$MOQA" runs --json
 expect 'a refused pass leaves the record alone' 2 'exists' "${quantize[@]}" judged
 expect 'as it was' 0 '^done .*/judged: perplexity' "$MOQA" runs
 check 'a record can be forgotten' "$MOQA" runs --forget judged

@@ -97,10 +97,14 @@ static void test_a_run_that_was_stopped_is_listed_as_unfinished(void **state)
     open_job(&r, &o);
     assert_int_equal(job_new(&job, &o, &err), 0);
     assert_int_equal(job_step(job, &err), 1);
+    assert_int_equal(runs_list(&list, &count, r.folder, r.plan.config_sha256, NULL, &err), 0);
+    assert_true(count == 1 && list[0].unfinished && list[0].running);
+    runs_free(list, count);
     job_free(job);
     assert_int_equal(runs_list(&list, &count, r.folder, r.plan.config_sha256, NULL, &err), 0);
     assert_int_equal(count, 1);
-    assert_true(list[0].unfinished && list[0].evaluations == 0 && list[0].bytes == 0);
+    assert_true(list[0].unfinished && !list[0].running && list[0].evaluations == 0 &&
+                list[0].bytes == 0);
     assert_true(list[0].nominal_bits == 3 && list[0].finished == 0);
     assert_int_equal(runs_plan(&plan, list[0].name, &err), 0);
     assert_true(plan_equal(&plan, &r.plan));

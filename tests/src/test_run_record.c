@@ -57,6 +57,7 @@ static void fill(struct run_record *r, const char *out)
     run->steps_total = 132;
     run->seconds = 12.25;
     run->seconds_left = -1;
+    run->pass_seconds = 11.5;
     run->memory = (uint64_t)7 << 33;
     run->layers = LAYERS;
     run->experts = EXPERTS;
@@ -108,6 +109,7 @@ static void test_a_record_comes_back_as_it_was(void **state)
     assert_int_equal(back.run.steps_done, 17);
     assert_int_equal(back.run.steps_total, 132);
     assert_true(back.run.seconds == 12.25 && back.run.seconds_left == -1);
+    assert_true(back.run.pass_seconds == 11.5);
     assert_true(back.run.memory == (uint64_t)7 << 33 && back.started == 1795000000);
     assert_int_equal(back.run.layers_done, 1);
     assert_int_equal(back.run.fallbacks, 2);
@@ -159,6 +161,7 @@ static void test_damaged_records_are_refused(void **state)
         {"\"bits\":[2,", "\"bits\":[", "bits"},
         {"\"bits\":[2,", "\"bits\":[\"2\",", "bits[0]"},
         {"\"seconds\":12.25", "\"seconds\":\"12\"", "seconds"},
+        {"\"pass_seconds\":11.5", "\"pass_seconds\":\"11\"", "pass_seconds"},
         {"\"log\":[", "\"log\":7,\"x\":[", "log"},
         {"\"out\":\"/bad\"", "\"other\":\"/bad\"", "out"},
         {"{", "[", "JSON"},

@@ -345,6 +345,12 @@ static void test_an_unfinished_run_says_so_and_how_it_goes_on(void **state)
     assert_shows(f, " running");
     f->run.phase = APP_RUN_CANCELLED;
     assert_shows(f, "unfinished");
+    x->running = true; /* by another program */
+    assert_shows(f, " running");
+    assert_false(fixture_shows(f, "x goes on"));
+    x->unfinished = x->running = false;
+    x->pass_seconds = 95;
+    assert_shows(f, "1:35");
 }
 
 /* --- Loading --- */

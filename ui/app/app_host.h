@@ -45,7 +45,8 @@ struct app_run {
     enum app_run_phase phase;
     char stage[96];
     size_t steps_done, steps_total;
-    double seconds, seconds_left; /* left < 0: unknown */
+    double seconds, seconds_left; /* of the pass and the evaluation; left < 0: unknown */
+    double pass_seconds;          /* of the whole pass; 0: not known, or not done yet */
     size_t layers, experts, layer, layers_done, fallbacks;
     uint64_t memory;                        /* resident bytes of the process */
     char message[512];                      /* error or result, one line */
@@ -89,12 +90,14 @@ struct app_result {
     char method[64];
     bool original;                       /* the model that the runs were made from */
     bool unfinished;                     /* a run that can be gone on with */
+    bool running;                        /* unfinished, and a process works on it */
     double nominal_bits, effective_bits; /* 0: not known */
     uint64_t bytes;
     struct app_evaluation *evaluation; /* [evaluations] no two of them comparable */
     size_t evaluations;
-    int64_t finished;   /* when the run was, in seconds of the epoch; 0: not known */
-    char settings[512]; /* what differs from the defaults: "alpha=0.5 min_count=3" */
+    double pass_seconds; /* 0: not known */
+    int64_t finished;    /* when the run was, in seconds of the epoch; 0: not known */
+    char settings[512];  /* what differs from the defaults: "alpha=0.5 min_count=3" */
     bool has_values;
     struct settings values;         /* all of them */
     size_t pins;                    /* experts pinned */

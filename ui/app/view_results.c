@@ -65,13 +65,18 @@ static const char *measure_word(enum app_measure measure)
                                               : "-";
 }
 
+/* In this program, in another one or in a comparison. */
+static bool is_running(const struct app *a, const struct app_result *x)
+{
+    return x->running || (app_run_is_active(a) && strcmp(a->run.out, x->name) == 0);
+}
+
 /* In place of a perplexity that is not there. on: the text that is looked at; NULL: none. */
 static void missing_text(char *out, size_t size, const struct app *a, const struct app_result *x,
                          const struct app_evaluation *on)
 {
     if (x->unfinished) {
-        bool now = app_run_is_active(a) && strcmp(a->run.out, x->name) == 0;
-        snprintf(out, size, now ? "running" : "unfinished");
+        snprintf(out, size, is_running(a, x) ? "running" : "unfinished");
     } else if (!x->original || (on && !on->wanted)) {
         snprintf(out, size, "-");
     } else if (x->measure == APP_MEASURE_WORKING) {
@@ -370,7 +375,11 @@ static void run_facts(struct view_facts *f, const struct app_result *x)
         time_text(text, sizeof text, x->finished);
         view_fact(f, "finished", STYLE_DEFAULT, "%s", text);
     }
-    if (x->unfinished)
+    if (x->pass_seconds > 0) {
+        view_seconds(text, sizeof text, x->pass_seconds);
+        view_fact(f, "pass took", STYLE_DEFAULT, "%s", text);
+    }
+    if (x->unfinished && !is_running(f->a, x))
         view_words(f, STYLE_TEXT_DIM, "o loads it, x goes on where it stopped.");
 }
 
