@@ -14,7 +14,8 @@
 #include "gpu/backend.h"
 #include "src/quant/grid.h"
 
-enum { QUANTIZER_LADDER = 8 }; /* times that damping may be doubled */
+enum { QUANTIZER_LADDER = 8 };       /* times that damping may be doubled */
+#define QUANTIZER_LEAST_DAMPING 1e-4 /* where it begins if damping is 0 */
 
 struct quantizer_rule {
     struct grid_rule grid;

@@ -272,7 +272,7 @@ static int factorize(struct backend *b, const struct quantizer_rule *rule, struc
             if (!factors[i].failed)
                 continue;
             if (step > 0)
-                hessians[i].damping *= 2.0;
+                hessians[i].damping = fmax(2.0 * hessians[i].damping, QUANTIZER_LEAST_DAMPING);
             factors[i].absolute = hessians[i].damping * factors[i].mean;
             list[left++] = &factors[i];
         }
@@ -562,18 +562,21 @@ static int refine_items(struct slice *s, size_t hessian_count, struct err *err)
     for (size_t i = 0; i < hessian_count; i++)
         for (size_t j = 0; j < s->factors[i].h->d; j++)
             s->factors[i].damped[j] = s->factors[i].diag[j] + s->factors[i].absolute;
+    size_t count = 0;
     for (size_t i = 0; i < s->count; i++) {
         const struct work *w = &s->works[i];
-        problems[i] = (struct refine_problem){.weights = w->weights,
-                                              .h = w->f->h->h,
-                                              .damped = w->f->damped,
-                                              .grid = &w->item->grid,
-                                              .codes = w->item->codes};
+        if (w->f->failed)
+            continue;
+        problems[count++] = (struct refine_problem){.weights = w->weights,
+                                                    .h = w->f->h->h,
+                                                    .damped = w->f->damped,
+                                                    .grid = &w->item->grid,
+                                                    .codes = w->item->codes};
     }
-    int rc =
-        refine_run(backend_pool(s->b), &s->rule->grid, s->rule->refine, problems, s->count, err);
-    for (size_t i = 0; rc == 0 && i < s->count; i++)
-        s->items[i].loss = problems[i].loss;
+    int rc = refine_run(backend_pool(s->b), &s->rule->grid, s->rule->refine, problems, count, err);
+    for (size_t i = s->count; rc == 0 && i-- > 0;)
+        if (!s->works[i].f->failed)
+            s->items[i].loss = problems[--count].loss;
     free(problems);
     return rc;
 }

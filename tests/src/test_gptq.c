@@ -247,7 +247,8 @@ static void test_last_to_first_form_gives_the_textbook_codes(void **state)
 /* --- The damping ladder. --- */
 
 /* Eigenvalues 1 +- c of [[1, c], [c, 1]]: positive from damping c - 1 on. */
-static void run_pair(double c, struct quantizer_hessian *hessian, struct quantizer_item *item)
+static void run_pair_by(const struct quantizer_rule *rule, double c,
+                        struct quantizer_hessian *hessian, struct quantizer_item *item)
 {
     static double h[4];
     static float weights[2] = {0.3f, -0.8f};
@@ -256,13 +257,53 @@ static void run_pair(double c, struct quantizer_hessian *hessian, struct quantiz
     struct backend *b = NULL;
     memcpy(h, (double[]){1.0, c, c, 1.0}, sizeof h);
     assert_int_equal(backend_cpu_new(&b, 1, &err), 0);
-    struct quantizer_rule rule = {.order = ORDER_ACT, .damping = 0.01, .precision = BACKEND_FP64};
     *hessian = (struct quantizer_hessian){.d = 2, .h = h};
     *item =
         (struct quantizer_item){.rows = 1, .weights = weights, .bits = {.bits = 4}, .codes = codes};
-    assert_int_equal(quantizer_gptq.run(b, &rule, hessian, 1, item, 1, &err), 0);
+    assert_int_equal(quantizer_gptq.run(b, rule, hessian, 1, item, 1, &err), 0);
     grid_release(&item->grid);
     backend_free(b);
+}
+
+static const struct quantizer_rule pair_rule = {
+    .order = ORDER_ACT, .damping = 0.01, .precision = BACKEND_FP64};
+
+static void run_pair(double c, struct quantizer_hessian *hessian, struct quantizer_item *item)
+{
+    run_pair_by(&pair_rule, c, hessian, item);
+}
+
+static void test_damping_of_zero_is_raised_where_it_must_be(void **state)
+{
+    (void)state;
+    struct quantizer_hessian h;
+    struct quantizer_item item;
+    struct quantizer_rule rule = pair_rule;
+    rule.damping = 0.0;
+    run_pair_by(&rule, 0.5, &h, &item);
+    assert_true(h.damping == 0.0 && !h.fallback);
+    run_pair_by(&rule, 1.0, &h, &item); /* of rank 1, as few tokens leave it */
+    assert_true(h.damping == 1e-4 && !h.fallback);
+    run_pair_by(&rule, 1.0003, &h, &item);
+    assert_true(h.damping == 4e-4 && !h.fallback);
+    run_pair_by(&rule, 1.5, &h, &item);
+    assert_true(h.damping == 0.0128 && h.fallback);
+}
+
+/* The same codes and loss as without refinement. */
+static void test_what_falls_back_to_nearest_is_not_refined(void **state)
+{
+    (void)state;
+    struct quantizer_hessian h;
+    struct quantizer_item plain, refined;
+    struct quantizer_rule rule = pair_rule;
+    run_pair_by(&rule, 3.7, &h, &plain);
+    uint8_t codes[2] = {plain.codes[0], plain.codes[1]};
+    rule.refine = 2;
+    run_pair_by(&rule, 3.7, &h, &refined);
+    assert_true(h.fallback);
+    assert_memory_equal(refined.codes, codes, sizeof codes);
+    assert_true(refined.loss == plain.loss);
 }
 
 static void test_damping_doubles_until_the_hessian_is_positive(void **state)
@@ -299,6 +340,8 @@ int main(void)
         cmocka_unit_test(test_gptq_does_not_depend_on_threads),
         cmocka_unit_test(test_rtn_loss_is_never_below_gptq_loss_on_golden_matrices),
         cmocka_unit_test(test_last_to_first_form_gives_the_textbook_codes),
+        cmocka_unit_test(test_damping_of_zero_is_raised_where_it_must_be),
+        cmocka_unit_test(test_what_falls_back_to_nearest_is_not_refined),
         cmocka_unit_test(test_damping_doubles_until_the_hessian_is_positive),
         cmocka_unit_test(test_indefinite_hessian_falls_back_to_nearest_after_eight_doublings),
     };
