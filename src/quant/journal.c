@@ -179,6 +179,14 @@ static int load_finished(struct journal *j, struct err *err)
     return load_root(j, j->out, report_name, report_schema, err);
 }
 
+/* Leaves the root NULL where no run has begun. */
+static int load_run(struct journal *j, struct err *err)
+{
+    if (exists_in(j->dir, "journal.json"))
+        return load_root(j, j->dir, "journal.json", schema, err);
+    return exists_in(j->out, "config.json") ? load_finished(j, err) : 0;
+}
+
 /* Hidden states of a save that no journal followed: other files than the one to go on from. */
 static int remove_orphans(const struct journal *j, struct err *err)
 {
@@ -216,10 +224,8 @@ int journal_open(struct journal *j, const char *out, bool resume, struct err *er
         rc = remove_temporaries(out, err);
     if (rc == 0)
         rc = remove_temporaries(j->dir, err);
-    if (rc == 0 && exists_in(j->dir, "journal.json"))
-        rc = load_root(j, j->dir, "journal.json", schema, err);
-    else if (rc == 0 && exists_in(out, "config.json"))
-        rc = load_finished(j, err);
+    if (rc == 0)
+        rc = load_run(j, err);
     if (rc == 0)
         rc = remove_orphans(j, err);
     if (rc < 0)
@@ -376,6 +382,19 @@ int journal_save_hidden(struct journal *j, size_t layers, const struct journal_h
         j->hidden_before = before;
     hash_free(h);
     free(path);
+    return rc;
+}
+
+int journal_look(struct journal_state *state, const char *out, struct err *err)
+{
+    struct journal j = {.lock = -1};
+    j.out = mem_strdup(out, err);
+    j.dir = str_path(out, ".moqa", err);
+    int rc = j.out && j.dir ? load_run(&j, err) : ERR_NOMEM;
+    *state = (struct journal_state){.layers = journal_layers(&j),
+                                    .hidden_layers = journal_hidden_layers(&j),
+                                    .complete = j.complete};
+    journal_close(&j);
     return rc;
 }
 

@@ -40,6 +40,13 @@ ERR_CHECK int journal_open(struct journal *j, const char *out, bool resume, stru
 ERR_CHECK int journal_begin(struct journal *j, const json_t *digest, const char *stamp,
                             struct err *err);
 
+/* What lies in OUT, looked at without its lock, which another process may have. */
+struct journal_state {
+    size_t layers, hidden_layers; /* as the functions below tell them */
+    bool complete;
+};
+ERR_CHECK int journal_look(struct journal_state *state, const char *out, struct err *err);
+
 /* Is there a run to go on with? Before journal_begin(). */
 bool journal_begun(const struct journal *j);
 /* Is OUT a finished checkpoint without a journal, of a run with this digest? ERR_USAGE names the

@@ -63,10 +63,7 @@ static int make_experts(struct pass *p, struct err *err)
 /* The forward pass runs only while some layer from here on changes. */
 bool pass_forward_needed(const struct pass *p)
 {
-    for (size_t i = p->next; i < p->config->layers; i++)
-        if (pass_layer_quantized(&p->o, i))
-            return true;
-    return false;
+    return pass_quantizes_from(&p->o, p->next);
 }
 
 /* The original's hidden states before layer p->next; a resumed run computes them again. */
@@ -161,7 +158,9 @@ static int open_run(struct pass *p, struct err *err)
                      journal_layers(&p->journal), p->config->layers);
     if (rc < 0)
         return rc;
-    size_t finished = journal_layers(&p->journal);
+    struct journal_state written = {.layers = journal_layers(&p->journal),
+                                    .hidden_layers = journal_hidden_layers(&p->journal),
+                                    .complete = p->journal.complete};
     rc = pass_restore(p, err);
     if (rc == 0 && p->next)
         log_write(LOG_INFO, "%s: going on behind layer %zu of %zu", p->o.out, p->next,
@@ -169,11 +168,8 @@ static int open_run(struct pass *p, struct err *err)
     if (rc == 0)
         rc = pass_estimate(&e, &p->o, err);
     p->ahead_fits = rc == 0 && has_room_ahead(&p->o, &e);
-    /* What lies there already counts; a shard that is made again stays until it is replaced. */
-    if (rc == 0 && journal_hidden_layers(&p->journal))
-        e.bytes_free += (uint64_t)p->positions * p->config->hidden * sizeof(float);
-    if (rc == 0 && !p->journal.complete)
-        rc = pass_check_space(&p->o, &e, finished > p->next ? finished - 1 : finished, err);
+    if (rc == 0)
+        rc = pass_check_space(&p->o, &e, &written, err);
     p->prefetch = prefetch_new(p->o.model->checkpoint);
     progress_start(p->o.progress, (p->config->layers + 1) * pass_steps(p));
     progress_skip(p->o.progress, p->next * pass_steps(p));
@@ -214,7 +210,7 @@ int pass_new(struct pass **out, const struct pass_options *options, struct err *
         struct pass_estimate e;
         rc = pass_estimate(&e, options, err);
         if (rc == 0)
-            rc = pass_check_space(options, &e, 0, err);
+            rc = pass_check_space(options, &e, &(struct journal_state){0}, err);
     }
     if (rc < 0)
         return rc;

@@ -383,10 +383,22 @@ int pass_estimate(struct pass_estimate *out, const struct pass_options *o, struc
     return rc;
 }
 
+bool pass_quantizes_from(const struct pass_options *o, size_t layer)
+{
+    for (size_t i = layer; i < o->model->config->layers; i++)
+        if (pass_layer_quantized(o, i))
+            return true;
+    return false;
+}
+
+/* What lies there already counts; a shard that is made again stays until it is replaced. */
 int pass_check_space(const struct pass_options *o, const struct pass_estimate *e,
-                     size_t layers_done, struct err *err)
+                     const struct journal_state *done, struct err *err)
 {
     const uint64_t spare = (uint64_t)16 << 20; /* index, reports, tokenizer */
+    size_t layers_done = done->layers;
+    if (done->hidden_layers < done->layers && pass_quantizes_from(o, done->layers))
+        layers_done--;
     uint64_t hidden = (uint64_t)e->calibration_tokens * o->model->config->hidden * sizeof(float);
     uint64_t need = e->bytes_out + 2 * hidden + spare, written = 0;
     for (size_t i = 0; i < layers_done; i++) {
@@ -400,8 +412,9 @@ int pass_check_space(const struct pass_options *o, const struct pass_estimate *e
             written += (uint64_t)st.st_size;
         free(path);
     }
+    written += done->hidden_layers ? hidden : 0;
     need -= written < need ? written : need;
-    if (need <= e->bytes_free)
+    if (done->complete || need <= e->bytes_free)
         return 0;
     return err_set(err, ERR_IO, o->out, "needs %.1f MiB, the disk has %.1f MiB free",
                    (double)need / 1048576.0, (double)e->bytes_free / 1048576.0);
@@ -409,7 +422,8 @@ int pass_check_space(const struct pass_options *o, const struct pass_estimate *e
 
 int pass_dry_run(struct pass_estimate *out, const struct pass_options *options, struct err *err)
 {
-    bool unfinished;
+    bool unfinished = false;
+    struct journal_state written = {0};
     *out = (struct pass_estimate){0};
     int rc = pass_check(options, err);
     if (rc == 0)
@@ -418,5 +432,7 @@ int pass_dry_run(struct pass_estimate *out, const struct pass_options *options, 
         rc = pass_estimate(out, options, err);
     if (rc == 0)
         rc = journal_probe(options->out, options->resume, &unfinished, err);
-    return rc == 0 ? pass_check_space(options, out, 0, err) : rc;
+    if (rc == 0 && unfinished)
+        rc = journal_look(&written, options->out, err);
+    return rc == 0 ? pass_check_space(options, out, &written, err) : rc;
 }

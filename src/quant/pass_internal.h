@@ -91,9 +91,11 @@ ERR_CHECK int pass_check(const struct pass_options *o, struct err *err);
 ERR_CHECK int pass_check_out(const struct pass_options *o, struct err *err);
 ERR_CHECK int pass_estimate(struct pass_estimate *out, const struct pass_options *o,
                             struct err *err);
-/* Bytes that must be free on OUT's disk beyond what a run has written already. */
+/* Is the disk of OUT too full for what a run has not written yet? */
 ERR_CHECK int pass_check_space(const struct pass_options *o, const struct pass_estimate *e,
-                               size_t layers_done, struct err *err);
+                               const struct journal_state *written, struct err *err);
+/* Does any layer from number `layer` on change? */
+bool pass_quantizes_from(const struct pass_options *o, size_t layer);
 
 /* --- pass.c --- */
 

@@ -309,8 +309,21 @@ static uint64_t space_needed(struct quant_run *r)
     return high;
 }
 
+static int dry_run(const struct quant_run *r, uint64_t available)
+{
+    struct pass_estimate e;
+    uint64_t before = disk_free;
+    disk_free = available;
+    int rc = pass_dry_run(&e, &r->options, NULL);
+    disk_free = before;
+    return rc;
+}
+
+/* A dry run says the same as the run. */
 static void check_needs(struct quant_run *r, uint64_t bytes)
 {
+    assert_int_equal(dry_run(r, bytes - 1), ERR_IO);
+    assert_int_equal(dry_run(r, bytes), 0);
     assert_int_equal(resume(r, bytes - 1), ERR_IO);
     assert_int_equal(resume(r, bytes), 0);
 }
