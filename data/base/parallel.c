@@ -133,6 +133,17 @@ size_t parallel_threads(const struct parallel *p)
     return p ? p->threads : 1;
 }
 
+size_t parallel_spaces(const struct parallel *p, size_t count)
+{
+    size_t threads = parallel_threads(p);
+    return count < threads ? count : threads;
+}
+
+size_t parallel_space(const struct parallel *p, size_t count, size_t item, size_t worker)
+{
+    return count < parallel_threads(p) ? item : worker;
+}
+
 void parallel_for(struct parallel *p, size_t count, parallel_fn fn, void *context)
 {
     if (!p || p->started == 0 || count < 2) {

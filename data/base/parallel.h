@@ -25,4 +25,9 @@ size_t parallel_threads(const struct parallel *p);
  * be called from inside an item. p = NULL: runs in the caller's thread. */
 void parallel_for(struct parallel *p, size_t count, parallel_fn fn, void *context);
 
+/* Workspaces that parallel_for() over `count` items needs, at most one an item and one a thread,
+ * and which of them belongs to an item while a worker is at it. */
+size_t parallel_spaces(const struct parallel *p, size_t count);
+size_t parallel_space(const struct parallel *p, size_t count, size_t item, size_t worker);
+
 #endif

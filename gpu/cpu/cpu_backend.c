@@ -38,9 +38,9 @@ static struct parallel *cpu_pool(struct backend *b)
     return cpu_self(b)->pool;
 }
 
-int cpu_scratch(struct cpu_backend *c, size_t floats, struct err *err)
+int cpu_scratch_spaces(struct cpu_backend *c, size_t spaces, size_t floats, struct err *err)
 {
-    for (size_t i = 0; i < c->threads; i++) {
+    for (size_t i = 0; i < spaces; i++) {
         if (c->scratch_size[i] >= floats)
             continue;
         float *grown = mem_aligned(floats, sizeof *grown, err);
@@ -51,6 +51,11 @@ int cpu_scratch(struct cpu_backend *c, size_t floats, struct err *err)
         c->scratch_size[i] = floats;
     }
     return 0;
+}
+
+int cpu_scratch(struct cpu_backend *c, size_t floats, struct err *err)
+{
+    return cpu_scratch_spaces(c, c->threads, floats, err);
 }
 
 static const struct backend_ops cpu_ops = {

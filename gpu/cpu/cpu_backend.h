@@ -33,6 +33,9 @@ static inline struct cpu_backend *cpu_self(struct backend *b)
 
 /* Gives every worker at least `floats` floats in scratch[worker], contents unspecified. */
 ERR_CHECK int cpu_scratch(struct cpu_backend *c, size_t floats, struct err *err);
+/* The same for the first `spaces` alone: those of parallel_space(). */
+ERR_CHECK int cpu_scratch_spaces(struct cpu_backend *c, size_t spaces, size_t floats,
+                                 struct err *err);
 
 /* ERR_USAGE unless t is of `kind` with at least n rows and exactly `columns` columns. */
 ERR_CHECK int cpu_expect(const struct tensor *t, const char *name, enum tensor_kind kind, size_t n,

@@ -29,6 +29,7 @@ struct cholesky_batch {
     struct cpu_backend *self;
     double *const *matrices;
     const size_t *d;
+    size_t count;
     enum backend_precision precision;
     bool *failed;
 };
@@ -146,8 +147,9 @@ static void cholesky_item(void *context, size_t item, size_t worker)
     struct cholesky_batch *batch = context;
     double *a = batch->matrices[item];
     size_t d = batch->d[item];
+    size_t space = parallel_space(batch->self->pool, batch->count, item, worker);
     bool good = batch->precision == BACKEND_FP64 ? factor_f64(a, d, d)
-                                                 : factor_f32(a, d, batch->self->scratch[worker]);
+                                                 : factor_f32(a, d, batch->self->scratch[space]);
     batch->failed[item] = !good || !pivots_good(a, d);
     for (size_t i = 0; i < d; i++)
         for (size_t j = i + 1; j < d; j++)
@@ -157,7 +159,7 @@ static void cholesky_item(void *context, size_t item, size_t worker)
 int cpu_cholesky(struct backend *b, double *const *matrices, const size_t *d, size_t count,
                  enum backend_precision precision, bool *failed, struct err *err)
 {
-    struct cholesky_batch batch = {cpu_self(b), matrices, d, precision, failed};
+    struct cholesky_batch batch = {cpu_self(b), matrices, d, count, precision, failed};
     size_t largest = 0;
     for (size_t i = 0; i < count; i++)
         if (d[i] > largest)
@@ -166,7 +168,8 @@ int cpu_cholesky(struct backend *b, double *const *matrices, const size_t *d, si
         return err_set(err, ERR_UNSUPPORTED, NULL, "a Hessian of %zu inputs; at most 32768",
                        largest);
     if (precision == BACKEND_FP32) {
-        int rc = cpu_scratch(batch.self, largest * (largest + PANEL), err);
+        size_t spaces = parallel_spaces(batch.self->pool, count);
+        int rc = cpu_scratch_spaces(batch.self, spaces, largest * (largest + PANEL), err);
         if (rc < 0)
             return rc;
     }

@@ -9,10 +9,9 @@
 #include "src/quant/learn_batch.h"
 
 enum {
-    BATCH_TOKENS = 2048, /* that an iteration looks at, at least one window */
-    HELD_EVERY = 8,      /* one window of so many is held out, */
-    HELD_TOKENS = 8192,  /* up to about this many tokens */
-    LOOKS = 5,           /* at the held-out windows */
+    HELD_EVERY = 8,     /* one window of so many is held out, */
+    HELD_TOKENS = 8192, /* up to about this many tokens */
+    LOOKS = 5,          /* at the held-out windows */
 };
 
 struct learner {
@@ -265,7 +264,8 @@ static int learner_init(struct learner *l, struct err *err)
         rc = learn_state_init(&l->state[i], &u->linear[i % LEARN_LINEARS],
                               down ? u->size : k->hidden, down ? k->hidden : u->size, err);
     }
-    return rc == 0 ? learn_batch_init(&l->batch, k, l->state, l->pool, BATCH_TOKENS, err) : rc;
+    return rc == 0 ? learn_batch_init(&l->batch, k, l->state, l->pool, LEARN_BATCH_TOKENS, err)
+                   : rc;
 }
 
 static void learner_release(struct learner *l)

@@ -21,7 +21,8 @@
 #include "data/packed.h"
 #include "src/progress.h"
 
-enum { LEARN_LINEARS = 3 }; /* gate, up, down */
+enum { LEARN_LINEARS = 3 };         /* gate, up, down */
+enum { LEARN_BATCH_TOKENS = 2048 }; /* that an iteration looks at, at least one window */
 
 struct learn_linear {
     struct packed_linear *packed; /* learned in place; NULL: the weights stay as they are */

@@ -8,11 +8,6 @@
 
 enum { LANES = 16 };
 
-static size_t threads_of(const struct learn_batch *b)
-{
-    return b->pool ? parallel_threads(b->pool) : 1;
-}
-
 static size_t lower_bound(const uint32_t *row, size_t first, size_t last, size_t value)
 {
     while (first < last) {
@@ -58,9 +53,10 @@ static int spaces_init(struct learn_batch *b, struct err *err)
         size_t floats = learn_space(b->state + u * LEARN_LINEARS, b->limit * b->block->window);
         most = floats > most ? floats : most;
     }
-    b->space = mem_array(threads_of(b), sizeof *b->space, err);
+    size_t spaces = parallel_spaces(b->pool, b->block->units);
+    b->space = mem_array(spaces, sizeof *b->space, err);
     int rc = b->space ? 0 : ERR_NOMEM;
-    for (size_t i = 0; rc == 0 && i < threads_of(b); i++) {
+    for (size_t i = 0; rc == 0 && i < spaces; i++) {
         b->space[i] = mem_aligned(most, sizeof **b->space, err);
         rc = b->space[i] ? 0 : ERR_NOMEM;
     }
@@ -95,7 +91,7 @@ int learn_batch_init(struct learn_batch *b, const struct learn_block *block,
 
 void learn_batch_release(struct learn_batch *b)
 {
-    for (size_t i = 0; b->space && i < threads_of(b); i++)
+    for (size_t i = 0; b->space && i < parallel_spaces(b->pool, b->block->units); i++)
         free(b->space[i]);
     free(b->space);
     free(b->first);
@@ -220,7 +216,8 @@ static void backward_item(void *context, size_t u, size_t worker)
             scale(y, residual + (k->row[s] - b->window[i] * k->window) * k->hidden,
                   2.0f * k->gate[s], k->hidden);
     }
-    learn_backward(b->state + u * LEARN_LINEARS, &r, &b->step, b->space[worker]);
+    size_t space = parallel_space(b->pool, k->units, u, worker);
+    learn_backward(b->state + u * LEARN_LINEARS, &r, &b->step, b->space[space]);
 }
 
 void learn_batch_backward(struct learn_batch *b)

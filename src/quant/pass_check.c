@@ -332,6 +332,22 @@ static uint64_t device_memory(const struct pass_options *o, uint64_t floats, uin
     return hidden + (layer > embedding ? layer : embedding);
 }
 
+/* What threads have of their own: a factor in single precision on the CPU, gradients of an expert's
+ * weights and activations of a batch of tokens where its rounding is learned. */
+static uint64_t thread_memory(const struct pass_options *o)
+{
+    const struct model_config *c = o->model->config;
+    const struct parallel *pool = backend_pool(o->backend);
+    uint64_t width = c->expert_size > c->shared_size ? c->expert_size : c->shared_size;
+    uint64_t side = c->hidden > width ? c->hidden : width;
+    uint64_t tokens = o->window > LEARN_BATCH_TOKENS ? o->window : LEARN_BATCH_TOKENS;
+    uint64_t factor = o->backend->ops->hessian_factorize ? 0 : side * (side + 128);
+    uint64_t gradients = o->plan->settings.learn ? 3 * c->hidden * width + tokens * width : 0;
+    return (parallel_spaces(pool, c->experts) * factor +
+            parallel_spaces(pool, c->experts + (c->shared_size > 0)) * gradients) *
+           sizeof(float);
+}
+
 /* The same, a copy of the hidden states while they are saved, and a batch of factors and codes. */
 static uint64_t peak_memory(const struct pass_options *o, uint64_t floats, uint64_t hessians)
 {
@@ -346,7 +362,7 @@ static uint64_t peak_memory(const struct pass_options *o, uint64_t floats, uint6
     /* The codes of the layer before, until the lane has encoded them. */
     if (o->backend->ops->memory)
         rest += floats;
-    return device_memory(o, floats, hessians) + rest;
+    return device_memory(o, floats, hessians) + rest + thread_memory(o);
 }
 
 int pass_estimate(struct pass_estimate *out, const struct pass_options *o, struct err *err)

@@ -374,6 +374,9 @@ static void test_parallel_does_every_item_once(void **state)
     }
     struct sum s = {.threads = 1};
     parallel_for(NULL, 3, add_item, &s);
+    assert_int_equal(parallel_spaces(NULL, 3), 1);
+    assert_int_equal(parallel_spaces(NULL, 0), 0);
+    assert_int_equal(parallel_space(NULL, 3, 2, 0), 0);
     assert_true(atomic_load(&s.total) == 5);
 }
 

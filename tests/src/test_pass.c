@@ -22,6 +22,7 @@
 #include "data/base/log.h"
 #include "data/base/str.h"
 #include "data/packed.h"
+#include "src/quant/learn.h"
 #include "tests/src/quant_run.h"
 
 static const char *const text[] = {TEST_SAMPLE "/text/evaluation/letters-1.txt"};
@@ -426,6 +427,33 @@ static void test_killed_run_resumes_to_the_same_bytes(void **state)
     quant_run_close(&r);
 }
 
+/* Threads beyond the number of experts find nothing to do, and take no memory. */
+static void test_estimate_counts_the_threads_that_work(void **state)
+{
+    (void)state;
+    static const size_t threads[] = {1, 4, 32, 64};
+    struct quant_run r;
+    struct pass_estimate e[4];
+    quant_run_open(&r, "tiny-olmoe", "gptq-4", 4, 1);
+    quant_run_plan(&r, "gptq-4", "learn=10");
+    for (size_t i = 0; i < 4; i++) {
+        struct backend *b = NULL;
+        assert_int_equal(backend_cpu_new(&b, threads[i], NULL), 0);
+        r.options.backend = b;
+        assert_int_equal(pass_dry_run(&e[i], &r.options, NULL), 0);
+        backend_free(b);
+    }
+    const struct model_config *c = r.model.config;
+    uint64_t side = c->hidden > c->expert_size ? c->hidden : c->expert_size;
+    uint64_t one = (side * (side + 128) + 3 * c->hidden * c->expert_size +
+                    (uint64_t)LEARN_BATCH_TOKENS * c->expert_size) *
+                   sizeof(float);
+    assert_int_equal(e[1].peak_memory - e[0].peak_memory, 3 * one);
+    assert_int_equal(e[2].peak_memory - e[0].peak_memory, 31 * one);
+    assert_int_equal(e[3].peak_memory, e[2].peak_memory);
+    quant_run_close(&r);
+}
+
 /* --- Degenerate inputs --- */
 
 static void test_weight_that_is_not_finite_is_named(void **state)
@@ -602,6 +630,7 @@ int main(void)
         cmocka_unit_test(test_layers_without_hidden_states_behind_them_are_done_again),
         cmocka_unit_test(test_a_run_cut_before_its_first_hidden_states_begins_again),
         cmocka_unit_test(test_killed_run_resumes_to_the_same_bytes),
+        cmocka_unit_test(test_estimate_counts_the_threads_that_work),
         cmocka_unit_test(test_weight_that_is_not_finite_is_named),
         cmocka_unit_test(test_loss_that_is_not_finite_is_named),
         cmocka_unit_test(test_expert_without_tokens_gets_the_layers_mean),
