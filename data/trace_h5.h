@@ -26,6 +26,11 @@ ERR_CHECK int trace_h5_load_watched(struct trace *out, const char *path, const s
 /* Validates, then writes atomically. Gates as float32, experts as uint8 where N < 255. */
 ERR_CHECK int trace_h5_save(const struct trace *t, const char *path, struct err *err);
 
+/* What trace_h5_save() would refuse of a trace of this size, or of this path: to be asked before it
+ * is made. */
+ERR_CHECK int trace_h5_check(size_t layers, size_t positions, size_t top_k, const char *path,
+                             struct err *err);
+
 /* True if the file begins as HDF5 (to tell a trace from other files). */
 bool trace_h5_probe(const char *path);
 

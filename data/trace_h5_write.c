@@ -235,22 +235,29 @@ static int build_image(const struct trace *t, const char *path, void **image, si
 }
 
 /* What the reader would refuse must not be written. */
-static int check_size(const struct trace *t, const char *path, struct err *err)
+static int check_size(size_t layers, size_t positions, size_t top_k, const char *path,
+                      struct err *err)
 {
     size_t slots;
-    if (!mem_mul(&slots, t->layers, t->positions) || !mem_mul(&slots, slots, t->top_k) ||
+    if (!mem_mul(&slots, layers, positions) || !mem_mul(&slots, slots, top_k) ||
         slots > WIRE_BYTES_MAX / 8)
         return err_set(err, ERR_UNSUPPORTED, path,
-                       "a trace of %zu layers x %zu positions x %zu slots is too large", t->layers,
-                       t->positions, t->top_k);
+                       "a trace of %zu layers x %zu positions x %zu slots is too large", layers,
+                       positions, top_k);
     return 0;
+}
+
+int trace_h5_check(size_t layers, size_t positions, size_t top_k, const char *path, struct err *err)
+{
+    int rc = check_size(layers, positions, top_k, path, err);
+    return rc == 0 ? atomic_file_probe(path, err) : rc;
 }
 
 int trace_h5_save(const struct trace *t, const char *path, struct err *err)
 {
     int rc = trace_validate(t, path, err);
     if (rc == 0)
-        rc = check_size(t, path, err);
+        rc = check_size(t->layers, t->positions, t->top_k, path, err);
     if (rc < 0)
         return rc;
     void *image = NULL;

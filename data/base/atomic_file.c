@@ -54,6 +54,15 @@ int atomic_file_open(struct atomic_file *f, const char *path, struct err *err)
     return 0;
 }
 
+int atomic_file_probe(const char *path, struct err *err)
+{
+    struct atomic_file f;
+    int rc = atomic_file_open(&f, path, err);
+    if (rc == 0)
+        atomic_file_abort(&f);
+    return rc;
+}
+
 static int write_all(struct atomic_file *f, const void *bytes, size_t count, struct err *err)
 {
     const unsigned char *p = bytes;

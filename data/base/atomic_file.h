@@ -26,6 +26,8 @@ struct atomic_file {
 
 /* Refuses a `path` that is a directory. The temporary is created exclusively, never followed. */
 ERR_CHECK int atomic_file_open(struct atomic_file *f, const char *path, struct err *err);
+/* Could `path` be written now? To be asked before long work; leaves nothing. */
+ERR_CHECK int atomic_file_probe(const char *path, struct err *err);
 ERR_CHECK int atomic_file_write(struct atomic_file *f, const void *bytes, size_t count,
                                 struct err *err);
 /* Releases `f` in every case; on failure the final name is untouched. */

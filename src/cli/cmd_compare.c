@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/base/atomic_file.h"
 #include "data/base/log.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_device.h"
@@ -169,6 +170,8 @@ static int check_arguments(const struct arguments *a, enum compare_format *forma
         rc = err_set(err, ERR_USAGE, NULL, "expected --text FILE..., or --task NAME=FILE");
     if (rc == 0 && a->picture)
         rc = canvas_format_of(&picture, a->picture, err);
+    if (rc == 0 && a->picture)
+        rc = atomic_file_probe(a->picture, err);
     if (rc == 0 && a->seeds.given && (a->seeds.value == 0 || a->seeds.value > 1000))
         rc =
             err_set(err, ERR_USAGE, NULL, "--seeds: found %zu, expected 1 to 1000", a->seeds.value);

@@ -75,6 +75,9 @@ static int run(const struct arguments *a, const struct settings *s, struct progr
     if (rc == 0)
         rc = calibration_load(&windows, &model, &request, err);
     if (rc == 0)
+        rc = trace_h5_check(model_config_moe_layers(model.config), windows.windows * windows.window,
+                            model.config->top_k, a->out, err);
+    if (rc == 0)
         rc = device_open(&device, &wanted, err);
     if (rc == 0)
         do {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "data/base/atomic_file.h"
 #include "data/base/log.h"
 #include "data/base/mem.h"
 #include "src/calibration.h"
@@ -122,6 +123,8 @@ static int open_run(struct run *r, const struct measure_options *o, struct err *
         return err_set(err, ERR_UNSUPPORTED, checkpoint_dir(o->model->checkpoint),
                        "is quantized already; losses are measured on the original checkpoint");
     int rc = check_shares(o, err);
+    if (rc == 0)
+        rc = atomic_file_probe(o->out, err);
     if (rc == 0)
         rc = probe_init(&r->probe, o->model, o->backend, o->ids, o->starts, o->windows, o->window,
                         err);

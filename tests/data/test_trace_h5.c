@@ -258,9 +258,30 @@ static void test_trace_h5_probe_tells_hdf5_from_other_files(void **state)
     assert_false(trace_h5_probe(TEST_GOLDEN "/none"));
 }
 
+/* Before a model runs for hours: 2^26 positions of 40 layers and 8 experts do not fit. */
+static void test_size_and_place_are_checked_before_there_is_a_trace(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    char path[] = "/tmp/moqa-trace-check-XXXXXX";
+    assert_int_equal(trace_h5_check(40, (size_t)1 << 26, 8, "t.h5", &err), ERR_UNSUPPORTED);
+    assert_string_equal(err.message,
+                        "a trace of 40 layers x 67108864 positions x 8 slots is too large");
+    err = (struct err){0};
+    assert_int_equal(trace_h5_check(2, 100, 8, "/dev/null/t.h5", &err), ERR_IO);
+    int fd = mkstemp(path); /* what is there stays as it is */
+    assert_true(fd >= 0 && write(fd, "x", 1) == 1);
+    assert_int_equal(trace_h5_check(2, 100, 8, path, NULL), 0);
+    assert_int_equal(lseek(fd, 0, SEEK_END), 1);
+    assert_int_equal(access(path, F_OK), 0);
+    close(fd);
+    unlink(path);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_size_and_place_are_checked_before_there_is_a_trace),
         cmocka_unit_test(test_trace_h5_reads_what_h5py_wrote_for_olmoe),
         cmocka_unit_test(test_trace_h5_reads_what_h5py_wrote_for_qwen2moe),
         cmocka_unit_test(test_trace_h5_reads_what_the_python_example_writes),
