@@ -15,7 +15,7 @@ struct arguments {
     struct cli_device device;
     struct cli_list calib, text, task, methods;
     struct cli_count seeds, samples, window, eval_samples, eval_window;
-    bool json, results_only, list;
+    bool json, results_only, file_bits, list;
 };
 
 static const struct cli_option options[] = {
@@ -54,6 +54,8 @@ static const struct cli_option options[] = {
     {"json", 0, NULL, CLI_FLAG, offsetof(struct arguments, json), false, "the same as -f json"},
     {"picture", 'p', "FILE", CLI_TEXT, offsetof(struct arguments, picture), false,
      "bits against perplexity as .svg, .pdf or .png; {text} in the name: one for each text"},
+    {"file-bits", 0, NULL, CLI_FLAG, offsetof(struct arguments, file_bits), false,
+     "the picture is over the bits in the file, not the nominal ones"},
     {"list", 0, NULL, CLI_FLAG, offsetof(struct arguments, list), false,
      "only say which methods would be run"},
     CLI_DEVICE_OPTIONS(struct arguments, device),
@@ -113,24 +115,24 @@ static int print_methods(const struct compare_methods *m, struct err *err)
     return rc;
 }
 
-static int print(const struct compare_result *r, enum compare_format format, const char *picture,
-                 struct err *err)
+static int print(const struct compare_result *r, enum compare_format format,
+                 const struct arguments *a, struct err *err)
 {
     struct str text = {0};
     int rc = compare_print(&text, r, format, err);
     if (rc == 0)
         rc = cli_print(str_get(&text), err);
-    if (rc == 0 && picture)
-        rc = compare_picture(r, picture, err);
+    if (rc == 0 && a->picture)
+        rc = compare_picture(r, a->picture, a->file_bits, err);
     str_release(&text);
     return rc;
 }
 
-static int run(const struct compare_options *o, struct progress *progress, const char *style,
-               enum compare_format format, const char *picture, struct err *err)
+static int run(const struct compare_options *o, struct progress *progress,
+               enum compare_format format, const struct arguments *a, struct err *err)
 {
     struct compare *c = NULL;
-    int rc = cli_progress_begin(progress, style, err);
+    int rc = cli_progress_begin(progress, a->progress, err);
     if (rc < 0)
         return rc;
     rc = compare_new(&c, o, err);
@@ -140,7 +142,7 @@ static int run(const struct compare_options *o, struct progress *progress, const
     log_set_level(LOG_INFO);
     cli_progress_end(progress);
     if (rc == 0)
-        rc = print(compare_result(c), format, picture, err);
+        rc = print(compare_result(c), format, a, err);
     if (rc == 0)
         fprintf(stderr, "moqa: %zu runs computed, %zu were there; they are in %s\n",
                 compare_result(c)->computed, compare_result(c)->kept, o->runs_dir);
@@ -212,8 +214,7 @@ static int compare(const struct arguments *a, const struct settings *settings, s
         rc = compare_texts_parse(&texts, a->text.items, a->text.count, a->task.items, a->task.count,
                                  err);
     if (rc == 0)
-        rc = a->list ? print_methods(&methods, err)
-                     : run(&o, &progress, a->progress, format, a->picture, err);
+        rc = a->list ? print_methods(&methods, err) : run(&o, &progress, format, a, err);
     compare_texts_release(&texts);
     compare_methods_release(&methods);
     free(bits);

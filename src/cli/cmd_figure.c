@@ -11,7 +11,7 @@ struct arguments {
     const char *trace, *model, *plan, *runs, *losses, *figure, *layer, *text, *out, *theme,
         *progress;
     double width, height, scale;
-    bool list, all_experts, linear, no_title;
+    bool list, all_experts, linear, file_bits, no_title;
     struct cli_count threads;
 };
 
@@ -45,6 +45,8 @@ static const struct cli_option options[] = {
      "similarity of all experts instead of eight"},
     {"linear", 0, NULL, CLI_FLAG, offsetof(struct arguments, linear), false,
      "linear axes where they are logarithmic"},
+    {"file-bits", 0, NULL, CLI_FLAG, offsetof(struct arguments, file_bits), false,
+     "results over the bits in the file, not the nominal ones"},
     {"no-title", 0, NULL, CLI_FLAG, offsetof(struct arguments, no_title), false,
      "without the title over the chart"},
     {"list", 0, NULL, CLI_FLAG, offsetof(struct arguments, list), false, "list the figures"},
@@ -405,6 +407,7 @@ int cmd_figure(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = cli_source_open(&w.made, a.trace, a.model, &settings, err);
     w.made.figures.linear = a.linear;
+    w.made.figures.file_bits = a.file_bits;
     w.made.figures.all_experts = a.all_experts;
     if (rc == 0)
         rc = parse_layer(&w, err);

@@ -14,7 +14,9 @@ ERR_CHECK int compare_print(struct str *out, const struct compare_result *r,
                             enum compare_format format, struct err *err);
 
 /* "{text}" in a path stands for each text's name, its picture beside the others'; without it one
- * picture has the mean over the texts (geometric). The format by the path's ending. */
-ERR_CHECK int compare_picture(const struct compare_result *r, const char *path, struct err *err);
+ * picture has the mean over the texts (geometric). Bars are a standard deviation over the draws.
+ * file_bits: over the bits in the file, not the nominal ones. The format by the path's ending. */
+ERR_CHECK int compare_picture(const struct compare_result *r, const char *path, bool file_bits,
+                              struct err *err);
 
 #endif

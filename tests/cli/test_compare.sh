@@ -104,7 +104,9 @@ check 'as they were' cmp -s "$damaged" whole.json
 more=()
 draws() { compare kept --text letters="$letters" "${more[@]}" --methods gptq-3 moeptq-r --bits 2.5 --seeds 2 --results-only "$@"; }
 expect 'several draws' 0 '^gptq-3 +3\.000 .* ± .* 2$' draws
-draws -f csv >table.csv 2>/dev/null
+draws -f csv -p bars.svg --file-bits >table.csv 2>/dev/null
+check 'a picture has bars for them' grep -q 'Bars are' bars.svg
+check 'and the bits that are asked for' grep -q '>bits in the file<' bars.svg
 check 'each of them is in the CSV' [ "$(grep -c '^gptq-3,,[12],' table.csv)" = 2 ]
 check 'they differ' [ "$(field gptq-3 '' seed table.csv)" = 1 ]
 "$MOQA" plan "$trace" --model "$sample_model" --group-size 64 --method moeptq-r --bits 2.5 --windows random --seed 1 -o plan.json >/dev/null

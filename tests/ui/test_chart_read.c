@@ -11,7 +11,7 @@
 #include <cmocka.h>
 
 #include "picture.h"
-#include "ui/chart/chart.h"
+#include "ui/chart/chart_draw.h"
 
 enum { N = 16 };
 
@@ -257,6 +257,50 @@ static void test_a_label_of_a_line_leaves_the_points_in_sight(void **state)
     }
 }
 
+static void test_a_label_stands_between_the_points_of_its_row(void **state)
+{
+    (void)state;
+    double x[2] = {0.5, 9.5}, y[2] = {5, 5};
+    struct chart_series series = {.x = x, .y = y, .n = 2, .mark = CHART_POINTS, .big = true};
+    struct chart_marker line = {.horizontal = true, .at = 5, .label = "original 5"};
+    struct chart_xy chart = {.x = {.lo = 0, .hi = 10},
+                             .y = {.lo = 0, .hi = 10},
+                             .series = &series,
+                             .count = 1,
+                             .markers = &line,
+                             .marker_count = 1};
+    struct chart_map map;
+    struct cells c;
+    struct str plain = {0};
+    int at_x, at_y;
+    assert_int_equal(cells_init(&c, 50, 12, NULL), 0);
+    chart_xy(&c, cells_area(&c), &dark, &chart, &map);
+    for (size_t i = 0; i < 2; i++) {
+        assert_true(chart_map_x(&map, x[i], &at_x) && chart_map_y(&map, y[i], &at_y));
+        assert_true(is_at(&c, at_x, at_y, "\u2022"));
+    }
+    cells_plain(&c, &plain);
+    assert_non_null(strstr(plain.data, " original 5 "));
+    str_release(&plain);
+    cells_release(&c);
+}
+
+static void test_series_of_points_differ_in_sign_or_colour(void **state)
+{
+    enum { SERIES = 24 };
+    static const struct style_look looks[2] = {{.glyphs = STYLE_BRAILLE}, {.glyphs = STYLE_ASCII}};
+    const struct chart_series s = {0};
+    (void)state;
+    for (size_t l = 0; l < 2; l++)
+        for (size_t i = 0; i < SERIES; i++)
+            for (size_t k = 0; k < i; k++) {
+                bool same_sign =
+                    strcmp(chart_point_mark(&looks[l], i), chart_point_mark(&looks[l], k)) == 0;
+                assert_false(same_sign && chart_series_colour(&s, i) == chart_series_colour(&s, k));
+                assert_false(same_sign && i < 12); /* without colours */
+            }
+}
+
 static void test_a_legend_tells_groups_and_series_without_colours(void **state)
 {
     enum { SERIES = 8 };
@@ -310,6 +354,8 @@ int main(void)
         cmocka_unit_test(test_what_was_measured_lies_over_what_was_fitted_in_any_order),
         cmocka_unit_test(test_no_curve_nor_line_hides_a_low_bar),
         cmocka_unit_test(test_a_label_of_a_line_leaves_the_points_in_sight),
+        cmocka_unit_test(test_a_label_stands_between_the_points_of_its_row),
+        cmocka_unit_test(test_series_of_points_differ_in_sign_or_colour),
         cmocka_unit_test(test_a_legend_tells_groups_and_series_without_colours),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -97,13 +97,13 @@ static int load(void **state)
     fill_cosine(&seed);
     fill_plan(&seed);
     fill_front();
-    const struct figure_run run[RUNS] = {{"runs/a", "moqa", 3.2, 3.4, 900, true, 31.25},
-                                         {"runs/b", "gptq-3", 3, 3.2, 850, true, 44.5},
-                                         {"runs/c", "moqa", 2.6, 2.8, 700, true, 61.75},
-                                         {"runs/d", "rtn-4", 4, 4.2, 990, false, 0},
-                                         {"model", NULL, 0, 0, 4000, true, 29.5},
-                                         {"runs/e", NULL, 4, 4.2, 990, true, 30.125},
-                                         {"runs/f", "fp16", 16, 16, 4000, true, 29.5}};
+    const struct figure_run run[RUNS] = {{"runs/a", "moqa", 3.2, 3.4, 900, true, 31.25, 0},
+                                         {"runs/b", "gptq-3", 3, 3.2, 850, true, 44.5, 0},
+                                         {"runs/c", "moqa", 2.6, 2.8, 700, true, 61.75, 0},
+                                         {"runs/d", "rtn-4", 4, 4.2, 990, false, 0, 0},
+                                         {"model", NULL, 0, 0, 4000, true, 29.5, 0},
+                                         {"runs/e", NULL, 4, 4.2, 990, true, 30.125, 0},
+                                         {"runs/f", "fp16", 16, 16, 4000, true, 29.5, 0}};
     memcpy(t.run, run, sizeof run);
     return 0;
 }
@@ -594,6 +594,32 @@ static void test_a_method_keeps_its_sign_in_any_order_of_the_runs(void **state)
     figure_release(&f);
 }
 
+static void test_draws_have_bars_and_room_for_them(void **state)
+{
+    (void)state;
+    struct figure f = make("results");
+    assert_null(strstr(f.caption, "standard deviation"));
+    double low = f.xy.y.lo;
+    figure_release(&f);
+    t.run[5].deviation = 4; /* runs/e: 30.125 */
+    f = make("results");
+    assert_true(f.xy.series[3].error[0] == 4 && f.xy.series[1].error[0] == 0);
+    assert_true(f.xy.y.lo < 26.125 && low > 26.125);
+    assert_non_null(strstr(f.caption, "Bars are"));
+    figure_release(&f);
+    t.run[5].deviation = 0;
+}
+
+static void test_results_over_the_bits_in_the_file(void **state)
+{
+    (void)state;
+    t.source.file_bits = true;
+    struct figure f = make("results");
+    assert_string_equal(f.xy.x.title, "bits in the file");
+    assert_true(f.xy.series[0].x[0] == 3.2); /* gptq-3, 3 nominal */
+    figure_release(&f);
+}
+
 static void test_one_result_stands_in_the_middle_of_its_axes(void **state)
 {
     (void)state;
@@ -665,6 +691,8 @@ int main(void)
         cmocka_unit_test_setup(test_results_name_their_text_and_judge_only_what_is_comparable,
                                reset),
         cmocka_unit_test_setup(test_a_method_keeps_its_sign_in_any_order_of_the_runs, reset),
+        cmocka_unit_test_setup(test_draws_have_bars_and_room_for_them, reset),
+        cmocka_unit_test_setup(test_results_over_the_bits_in_the_file, reset),
         cmocka_unit_test_setup(test_one_result_stands_in_the_middle_of_its_axes, reset),
         cmocka_unit_test_setup(test_every_figure_is_drawn_at_any_size_and_zoom, reset),
     };

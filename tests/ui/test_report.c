@@ -85,14 +85,14 @@ static void test_the_page_has_all_figures_and_tables(void **state)
     struct report r;
     struct str html = {0};
     static const struct figure_run runs[] = {
-        {"original", "original", 16, 16, 1 << 20, true, 24.5},
-        {"runs/one", "moqa", 3, 3.5, 300000, true, 26.25},
-        {"runs/two", "gptq-3", 3, 3.2, 290000, false, 0},
+        {"original", "original", 16, 16, 1 << 20, true, 24.5, 0},
+        {"runs/one", "moqa", 3, 3.5, 300000, true, 26.25, 0},
+        {"runs/two", "gptq-3", 3, 3.2, 290000, false, 0, 0},
     };
     static const struct figure_run others[] = {
-        {"original", "original", 16, 16, 1 << 20, true, 20},
-        {"runs/one", "moqa", 3, 3.5, 300000, false, 0},
-        {"runs/two", "gptq-3", 3, 3.2, 290000, true, 21},
+        {"original", "original", 16, 16, 1 << 20, true, 20, 0},
+        {"runs/one", "moqa", 3, 3.5, 300000, false, 0, 0},
+        {"runs/two", "gptq-3", 3, 3.2, 290000, true, 21, 0},
     };
     static const struct figure_results results[] = {{"letters.txt", true, runs, 3},
                                                     {"stories.txt", true, others, 3},

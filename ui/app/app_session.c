@@ -36,6 +36,7 @@ static const struct field {
     {"expanded", FIELD_BOOL, offsetof(struct app, expanded), 1},
     {"linear_axis", FIELD_BOOL, offsetof(struct app, linear_axis), 1},
     {"all_experts", FIELD_BOOL, offsetof(struct app, all_experts), 1},
+    {"file_bits", FIELD_BOOL, offsetof(struct app, file_bits), 1},
     {"mouse", FIELD_BOOL, offsetof(struct app, mouse), 1},
     {"token_rank", FIELD_SIZE, offsetof(struct app, token_rank), SIZE_MAX / 2},
     {"result_sort", FIELD_SIZE, offsetof(struct app, result_sort), RESULT_SORTS - 1},

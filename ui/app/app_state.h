@@ -92,7 +92,7 @@ struct app {
     size_t token_rank;        /* found by search, 0: none */
     bool leaving;             /* the user has quit */
     struct app_find find;
-    bool expanded, mouse, linear_axis, all_experts;
+    bool expanded, mouse, linear_axis, all_experts, file_bits;
     bool other_chart[APP_VIEWS]; /* the second chart of each, where only one of two fits */
     size_t log_back;             /* lines of the run's log below those in sight */
     int zoom;

@@ -94,6 +94,7 @@ struct figure_source view_source(struct app *a)
                                   .ascii = a->look.glyphs == STYLE_ASCII,
                                   .linear = a->linear_axis,
                                   .all_experts = a->all_experts,
+                                  .file_bits = a->file_bits,
                                   .zoom = a->zoom,
                                   .has_selected = true,
                                   .expert = a->expert,

@@ -24,7 +24,8 @@ enum {
     COLUMNS,
     CHART_ROWS = 9,
     SETTINGS_WIDTH = 40,
-    RUN_LEAST = 12,       /* "gptq-…4471e9" */
+    RUN_LEAST = 10, /* "gpt…4471e9" */
+    METHOD_LEAST = 8,
     SORTED_PRIORITY = 11, /* a column by which rows are sorted is seen */
     TEXT_ROWS = 1
 };
@@ -35,7 +36,7 @@ static const struct {
     enum app_result_sort sort;
 } table_columns[COLUMNS] = {
     [COLUMN_RUN] = {{"run", true, 6, RUN_LEAST}, true, RESULT_BY_RUN},
-    [COLUMN_METHOD] = {{"method", true, 8, 0}, true, RESULT_BY_METHOD},
+    [COLUMN_METHOD] = {{"method", true, 8, METHOD_LEAST}, true, RESULT_BY_METHOD},
     [COLUMN_BITS] = {{"bits", false, 9, 0}, true, RESULT_BY_BITS},
     [COLUMN_EFFECTIVE] = {{"effective", false, 4, 0}, true, RESULT_BY_EFFECTIVE},
     [COLUMN_SIZE] = {{"MiB", false, 5, 0}, true, RESULT_BY_SIZE},
@@ -448,7 +449,8 @@ static void select_point(struct app *a, const struct app_results *r, int x, int 
         const struct app_result *one = app_results_at(r, i);
         int px, py;
         const struct app_evaluation *e = result_measured(one, r->on);
-        if (one->original || !e || !chart_map_x(&a->map, one->nominal_bits, &px) ||
+        if (one->original || !e ||
+            !chart_map_x(&a->map, a->file_bits ? one->effective_bits : one->nominal_bits, &px) ||
             !chart_map_y(&a->map, e->perplexity, &py))
             continue;
         long far = (long)(px - x) * (px - x) + 4L * (py - y) * (py - y); /* cells are tall */
@@ -477,6 +479,14 @@ static void mouse(struct app *a, const struct term_event *e)
     app_results_release(&r);
 }
 
+static void change_bits(struct app *a, int unused)
+{
+    (void)unused;
+    a->file_bits = !a->file_bits;
+    app_say(a, STYLE_TEXT_DIM, "the chart is over %s",
+            a->file_bits ? "the bits in the file" : "nominal bits");
+}
+
 static const struct app_key keys[] = {
     {{APP_KEYS_ARROWS}, "run", "select a run", move},
     {{{'o', 0}, {TERM_KEY_ENTER, 0}},
@@ -487,6 +497,7 @@ static const struct app_key keys[] = {
     {{{'R', 0}}, "reverse", "the order the other way round", app_results_reverse},
     {{{'X', 1}}, "text", "the next text that runs were evaluated on", app_results_next_text},
     {{{'v', 0}}, "chart", "table or chart, where only one has room", view_other_chart},
+    {{{'f', 0}}, "bits", "the chart over nominal bits, or over those in the file", change_bits},
     {{{'M', 0}},
      NULL,
      "measure the original again, after a failure or a cancellation",

@@ -74,6 +74,7 @@ struct chart_series {
     enum chart_mark mark;
     uint16_t colour;          /* style code; 0: STYLE_SERIES + its index */
     bool big;                 /* points as a whole glyph of the series' own: for few points */
+    const double *error;      /* [n] half the bar through a point, in pictures; NULL, 0: none */
     const char *const *glyph; /* [n] of big points, a column each: letters; NULL: the series' own */
 };
 

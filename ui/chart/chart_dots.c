@@ -134,11 +134,13 @@ void chart_dots_line(struct chart_dots *d, double x0, double y0, double x1, doub
 
 const char *chart_point_mark(const struct style_look *look, size_t series)
 {
-    static const char *const ascii[] = {"*", "o", "+", "x", "#", "@", "%", "&"};
+    enum { MARKS = 12 }; /* no divisor of the colours: 24 series differ in one of both */
+    static const char *const ascii[MARKS] = {"*", "o", "+", "x", "#", "@",
+                                             "%", "&", "=", "^", "~", "$"};
     /* Shapes that the fonts of consoles have, too. */
-    static const char *const shape[] = {"\u2022", "\u25b2", "\u25a0", "\u25c6",
-                                        "\u25bc", "+",      "x",      "o"};
-    return (look->glyphs == STYLE_ASCII ? ascii : shape)[series % 8];
+    static const char *const shape[MARKS] = {"\u2022", "\u25b2", "\u25a0", "\u25c6", "\u25bc", "+",
+                                             "x",      "o",      "*",      "#",      "%",      "@"};
+    return (look->glyphs == STYLE_ASCII ? ascii : shape)[series % MARKS];
 }
 
 const char *chart_dots_sample(const struct style_look *look, size_t series, bool line)

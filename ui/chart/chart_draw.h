@@ -68,7 +68,7 @@ struct chart_legend_item {
 
 struct chart_frame_wish {
     bool header, strip;
-    int header_rows; /* wanted, 1 or 2 */
+    int header_rows; /* wanted */
     const struct chart_marker *markers;
     size_t marker_count; /* labels of vertical ones get a row above the plot, or two */
 };
@@ -76,7 +76,7 @@ struct chart_frame_wish {
 /* Sets the rectangles of `f` from f->all, the axes and the wish. */
 void chart_frame_layout(struct chart_frame *f, struct chart_frame_wish wish);
 void chart_frame_axes(const struct chart_frame *f);
-/* The y title left and the legend right, in one or two rows. */
+/* The y title left and the legend right, in one row, or in those below the title. */
 void chart_frame_header(const struct chart_frame *f, const struct chart_legend_item *item,
                         size_t count);
 /* Header rows that a title and a legend need in this width. */

@@ -202,12 +202,38 @@ static int legend_width(const struct chart_legend_item *item, size_t count)
     return width;
 }
 
+/* How many of the items stand in one row of this width; at least one. */
+static size_t legend_row(const struct chart_legend_item *item, size_t count, int width)
+{
+    size_t n = count;
+    while (n > 1 && legend_width(item, n) > width)
+        n--;
+    return n;
+}
+
 int chart_header_rows(int width, const char *title, const struct chart_legend_item *item,
                       size_t count)
 {
-    if (!title || !count)
+    int rows = 1;
+    if (!title || !count || cells_width(title) + LEGEND_GAP + legend_width(item, count) <= width)
         return 1;
-    return cells_width(title) + LEGEND_GAP + legend_width(item, count) > width ? 2 : 1;
+    for (size_t i = 0; i < count; i += legend_row(item + i, count - i, width))
+        rows++;
+    return rows;
+}
+
+static void draw_legend_row(const struct chart_frame *f, const struct chart_legend_item *item,
+                            size_t count, int y)
+{
+    int x = f->header.x + f->header.w - legend_width(item, count);
+    for (size_t i = 0; i < count; i++) {
+        struct style s = STYLE(item[i].colour);
+        cells_put(f->c, x + 1, y, item[i].glyph, s);
+        if (!item[i].single)
+            cells_put(f->c, x, y, item[i].glyph, s);
+        x += LEGEND_SAMPLE;
+        x += cells_text(f->c, x, y, -1, item[i].name, STYLE(STYLE_TEXT_DIM)) + LEGEND_GAP;
+    }
 }
 
 void chart_frame_header(const struct chart_frame *f, const struct chart_legend_item *item,
@@ -223,17 +249,12 @@ void chart_frame_header(const struct chart_frame *f, const struct chart_legend_i
         cells_label(f->c, (struct rect){h.x, h.y, h.w, 1}, CELLS_LEFT, f->y.title, f->look,
                     STYLE(STYLE_TEXT_DIM));
     }
-    int room = h.w - used;
-    while (count > 0 && legend_width(item, count) > room)
-        count--;
-    int x = h.x + h.w - legend_width(item, count), y = h.y + h.h - 1;
-    for (size_t i = 0; i < count; i++) {
-        struct style s = STYLE(item[i].colour);
-        cells_put(f->c, x + 1, y, item[i].glyph, s);
-        if (!item[i].single)
-            cells_put(f->c, x, y, item[i].glyph, s);
-        x += LEGEND_SAMPLE;
-        x += cells_text(f->c, x, y, -1, item[i].name, STYLE(STYLE_TEXT_DIM)) + LEGEND_GAP;
+    for (int y = h.y + (h.h > 1); y < h.y + h.h && count > 0; y++) {
+        size_t n = legend_row(item, count, h.w - used);
+        if (legend_width(item, n) <= h.w - used)
+            draw_legend_row(f, item, n, y);
+        item += n;
+        count -= n;
     }
 }
 
@@ -276,6 +297,20 @@ static bool covers_data(const struct chart_frame *f, struct rect r, const struct
     return false;
 }
 
+/* Where a label of this width hides no data: at the right end, at the left one, or between; else
+ * at the right end. */
+static struct rect free_stretch(const struct chart_frame *f, const struct chart_marker *m, int row,
+                                int width)
+{
+    int right = f->plot.x + f->plot.w - width;
+    struct rect r = {right, row, width, 1}, left = {f->plot.x, row, width, 1};
+    if (covers_data(f, r, m) && !covers_data(f, left, m))
+        return left;
+    while (r.x > f->plot.x && covers_data(f, r, m))
+        r.x--;
+    return r.x > f->plot.x ? r : (struct rect){right, row, width, 1};
+}
+
 void chart_frame_marker_labels(const struct chart_frame *f, const struct chart_marker *marker,
                                size_t count)
 {
@@ -284,10 +319,7 @@ void chart_frame_marker_labels(const struct chart_frame *f, const struct chart_m
         int row, width = marker[i].label ? cells_width(marker[i].label) + 2 : 0;
         if (!marker[i].horizontal || !width || width > f->plot.w || !marker_at(f, &marker[i], &row))
             continue;
-        struct rect r = {f->plot.x + f->plot.w - width, row, width, 1};
-        struct rect left = {f->plot.x, row, width, 1};
-        if (covers_data(f, r, &marker[i]) && !covers_data(f, left, &marker[i]))
-            r = left;
+        struct rect r = free_stretch(f, &marker[i], row, width);
         if (!is_free(&placed, r, f->plot) || placed.count == MARKERS_MAX)
             continue;
         cells_textf(f->c, r.x, row, width, STYLE(marker_colour(&marker[i])), " %s ",
@@ -297,6 +329,12 @@ void chart_frame_marker_labels(const struct chart_frame *f, const struct chart_m
 }
 
 /* --- the rest --- */
+
+/* Nothing, not even the space in a label. */
+static bool is_blank(const struct cell *cell)
+{
+    return cell && strcmp(cell->glyph, " ") == 0 && cell->style.fg == STYLE_DEFAULT;
+}
 
 void chart_frame_cursor(const struct chart_frame *f, const struct chart_cursor *cursor)
 {
@@ -308,7 +346,7 @@ void chart_frame_cursor(const struct chart_frame *f, const struct chart_cursor *
     if (!cursor->shown || !marker_at(f, &at_x, &x))
         return;
     for (int row = p.y; row < p.y + p.h; row++)
-        if (strcmp(cells_at(f->c, x, row) ? cells_at(f->c, x, row)->glyph : "", " ") == 0)
+        if (is_blank(cells_at(f->c, x, row)))
             cells_put(f->c, x, row, style_glyph(f->look, STYLE_G_VLINE), s);
     if (marker_at(f, &at_y, &y))
         cells_put(f->c, x, y, style_glyph(f->look, STYLE_G_CROSS), s);

@@ -2,7 +2,7 @@
 
 #include "ui/chart/chart_draw.h"
 
-enum { LEGEND_MAX = 16 };
+enum { LEGEND_MAX = 24, HEADER_SHARE = 6 };
 
 double chart_series_x(const struct chart_series *s, size_t i)
 {
@@ -105,6 +105,14 @@ static size_t fill_legend(struct chart_legend_item legend[LEGEND_MAX], const str
     return items;
 }
 
+/* What title and legend need, up to a part of the chart. */
+static int header_rows(struct rect r, const struct chart_xy *chart,
+                       const struct chart_legend_item *legend, size_t items)
+{
+    int rows = chart_header_rows(r.w, chart->y.title, legend, items), most = r.h / HEADER_SHARE;
+    return rows < most ? rows : most > 1 ? most : 1;
+}
+
 void chart_xy(struct cells *c, struct rect r, const struct style_look *look,
               const struct chart_xy *chart, struct chart_map *map)
 {
@@ -113,11 +121,10 @@ void chart_xy(struct cells *c, struct rect r, const struct style_look *look,
     size_t shown, hidden = chart_xy_fit(&f.x, &f.y, chart, &shown),
                   items = fill_legend(legend, chart, look);
     chart_frame_layout(
-        &f, (struct chart_frame_wish){
-                .header = items > 0 || chart->y.title,
-                .header_rows = r.h < 12 ? 1 : chart_header_rows(r.w, chart->y.title, legend, items),
-                .markers = chart->markers,
-                .marker_count = chart->marker_count});
+        &f, (struct chart_frame_wish){.header = items > 0 || chart->y.title,
+                                      .header_rows = header_rows(r, chart, legend, items),
+                                      .markers = chart->markers,
+                                      .marker_count = chart->marker_count});
     chart_frame_map(&f, hidden, map);
     if (rect_empty(f.plot))
         return;

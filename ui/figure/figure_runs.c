@@ -107,6 +107,11 @@ static bool is_point(const struct figure_run *r)
     return is_measured(r) && !is_original(r);
 }
 
+static double bits_of(const struct figure_source *s, const struct figure_run *r)
+{
+    return s->file_bits ? r->effective_bits : r->nominal_bits;
+}
+
 static const char *method_of(const struct figure_run *r)
 {
     return r->method && r->method[0] ? r->method : "runs";
@@ -136,22 +141,26 @@ static size_t list_methods(const char *out[METHODS_MAX], const struct figure_res
     return n;
 }
 
-static size_t fill_series(struct figure *f, const struct figure_results *r,
-                          struct chart_series *series, double *x, double *y)
+/* point: three arrays of as many values as there are runs. */
+static size_t fill_series(struct figure *f, const struct figure_source *s,
+                          struct chart_series *series, double *const point[3])
 {
+    const struct figure_results *r = &s->results[s->text];
     const char *method[METHODS_MAX];
     size_t methods = list_methods(method, r), used = 0;
     for (size_t k = 0; k < methods; k++) {
         size_t begin = used;
         for (size_t i = 0; i < r->runs; i++)
             if (is_point(&r->run[i]) && strcmp(method_of(&r->run[i]), method[k]) == 0) {
-                x[used] = r->run[i].nominal_bits;
-                y[used++] = r->run[i].perplexity;
+                point[0][used] = bits_of(s, &r->run[i]);
+                point[1][used] = r->run[i].perplexity;
+                point[2][used++] = r->run[i].deviation;
             }
         series[k] =
             (struct chart_series){.name = used > begin ? figure_text(f, "%s", method[k]) : NULL,
-                                  .x = x + begin,
-                                  .y = y + begin,
+                                  .x = point[0] + begin,
+                                  .y = point[1] + begin,
+                                  .error = point[2] + begin,
                                   .n = used - begin,
                                   .mark = CHART_POINTS,
                                   .big = true};
@@ -177,12 +186,12 @@ static void fit_axes(struct figure *f, const struct figure_source *s)
     for (size_t i = 0; i < all->runs; i++) {
         const struct figure_run *r = &all->run[i];
         if (is_point(r)) {
-            from[0] = fmin(from[0], r->nominal_bits);
-            to[0] = fmax(to[0], r->nominal_bits);
+            from[0] = fmin(from[0], bits_of(s, r));
+            to[0] = fmax(to[0], bits_of(s, r));
         }
         if (is_measured(r)) {
-            from[1] = fmin(from[1], r->perplexity);
-            to[1] = fmax(to[1], r->perplexity);
+            from[1] = fmin(from[1], r->perplexity - r->deviation);
+            to[1] = fmax(to[1], r->perplexity + r->deviation);
         }
     }
     pad_axis(&f->xy.x, from[0], to[0], 0.25);
@@ -202,9 +211,10 @@ static const char *base_name(const char *path)
 static void say_results(struct figure *f, const struct figure_results *all)
 {
     const struct figure_run *best = NULL;
-    size_t points = 0, runs = 0;
+    size_t points = 0, runs = 0, bars = 0;
     for (size_t i = 0; i < all->runs; i++) {
         const struct figure_run *r = &all->run[i];
+        bars += is_point(r) && r->deviation > 0;
         points += is_point(r);
         runs += !is_original(r);
         if (is_point(r) && (!best || r->perplexity < best->perplexity))
@@ -218,7 +228,9 @@ static void say_results(struct figure *f, const struct figure_results *all)
     if (best && all->is_known)
         figure_say(f, " The least perplexity, %.4f, is that of %.200s at %.3f bits.",
                    best->perplexity, base_name(best->name), best->nominal_bits);
-    else if (best)
+    if (bars)
+        figure_say(f, " Bars are \u00b1 one standard deviation over draws of the calibration.");
+    if (best && !all->is_known)
         figure_say(f, " It was not recorded which text they are of: they need not be comparable.");
 }
 
@@ -228,14 +240,15 @@ int figure_make_results(struct figure *f, const struct figure_source *s, struct 
     size_t n = all->runs;
     struct chart_series *series = figure_array(f, METHODS_MAX, sizeof *series, err);
     struct chart_marker *marker = figure_array(f, n, sizeof *marker, err);
-    double *x = figure_array(f, n, sizeof *x, err), *y = figure_array(f, n, sizeof *y, err);
-    if (!series || !marker || !x || !y)
+    double *values = figure_array(f, 3 * n, sizeof *values, err);
+    if (!series || !marker || !values)
         return ERR_NOMEM;
+    double *const point[3] = {values, values + n, values + 2 * n};
     f->kind = FIGURE_XY;
-    f->xy = (struct chart_xy){.x = {.title = "nominal bits"},
+    f->xy = (struct chart_xy){.x = {.title = s->file_bits ? "bits in the file" : "nominal bits"},
                               .y = {.log = !s->linear, .title = "perplexity"},
                               .series = series,
-                              .count = fill_series(f, all, series, x, y),
+                              .count = fill_series(f, s, series, point),
                               .markers = marker};
     for (size_t i = 0; i < n; i++)
         if (is_original(&all->run[i]) && is_measured(&all->run[i]))
@@ -246,10 +259,9 @@ int figure_make_results(struct figure *f, const struct figure_source *s, struct 
                 .colour = STYLE_CURVE};
     if (s->has_run && s->run < n && is_point(&all->run[s->run])) {
         const struct figure_run *r = &all->run[s->run];
-        f->xy.cursor =
-            (struct chart_cursor){true, r->nominal_bits, r->perplexity,
-                                  figure_text(f, "%s: %.3f bits, perplexity %.4f",
-                                              base_name(r->name), r->nominal_bits, r->perplexity)};
+        f->xy.cursor = (struct chart_cursor){true, bits_of(s, r), r->perplexity,
+                                             figure_text(f, "%.4f at %.3f bits, %s", r->perplexity,
+                                                         bits_of(s, r), base_name(r->name))};
     }
     fit_axes(f, s);
     say_results(f, all);

@@ -20,6 +20,7 @@ struct figure_run {
     uint64_t bytes;
     bool has_perplexity;
     double perplexity;
+    double deviation; /* standard, where it is a mean over several draws; else 0 */
 };
 
 /* The runs, with their perplexities on one text: those on others are not comparable. */
@@ -49,8 +50,9 @@ struct figure_source {
     size_t expert;
     bool has_other; /* the expert that it is compared with */
     size_t other;
-    size_t text;  /* the results that are shown */
-    bool has_run; /* the run pointed at */
+    size_t text;    /* the results that are shown */
+    bool file_bits; /* they are over the bits in the file, not the nominal ones */
+    bool has_run;   /* the run pointed at */
     size_t run;
     bool threshold_held; /* it is being moved */
     size_t token_rank;   /* the rank pointed at; 0: none */

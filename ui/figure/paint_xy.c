@@ -58,6 +58,23 @@ static void draw_points(const struct paint_frame *f, const struct chart_series *
     }
 }
 
+/* From y - error to y + error, with an end on both sides. */
+static void draw_errors(const struct paint_frame *f, const struct chart_series *s, size_t index)
+{
+    struct canvas_stroke stroke = {chart_series_colour(s, index), PAINT_LINE, 0};
+    for (size_t i = 0; s->error && i < s->n; i++) {
+        double x = paint_x(f, chart_series_x(s, i)), end[2];
+        if (!(s->error[i] > 0))
+            continue;
+        for (int k = 0; k < 2; k++) {
+            double place = chart_place(&f->y, s->y[i] + (k ? s->error[i] : -s->error[i]));
+            end[k] = f->plot.y + f->plot.h * (1 - (place > 0 ? place < 1 ? place : 1 : 0));
+            canvas_path(f->c, (double[]){x - BIG, x + BIG}, (double[]){end[k], end[k]}, 2, stroke);
+        }
+        canvas_path(f->c, (double[]){x, x}, end, 2, stroke);
+    }
+}
+
 /* Letters beside their points. */
 static void draw_letters(const struct paint_frame *f, const struct chart_series *s, size_t index)
 {
@@ -124,6 +141,8 @@ void paint_xy(struct canvas *c, struct paint_box box, const struct chart_xy *cha
         for (size_t k = 0; k < chart->count && !points; k++)
             if (chart->series[k].mark != CHART_POINTS)
                 draw_line(&f, &chart->series[k], k);
+            else
+                draw_errors(&f, &chart->series[k], k);
         canvas_unclip(c);
         /* Points lie inside by their centres, and are never cut. */
         for (size_t k = 0; k < chart->count && points; k++)
