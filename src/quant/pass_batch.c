@@ -182,7 +182,8 @@ static int add_part(struct layer_job *j, struct batch *b, const struct linear_gr
         .codes = t->packed.codes};
     if (stays(j)) { /* until it is rounded it has the checkpoint's weights */
         item->device_weights = model_layer_linear(j->layer, linear, unit);
-        item->restore = pass_propagates(o) && !t->learned;
+        item->restore =
+            pass_propagates(o) && !t->learned && writer_keeps_codes(o->format, t->dtype);
     }
     return rc;
 }
@@ -280,7 +281,7 @@ static void encode_part(void *context, size_t i, size_t worker)
     bool wanted = pass_propagates(&p->o) && !job->b->items[i].restored;
     int rc = wanted ? weights_alloc(t, &t->err) : 0;
     if (rc == 0 && wanted)
-        packed_dequantize(&t->packed, t->weights);
+        writer_dequantize(t->weights, p->o.format, &t->packed, t->dtype);
     /* A device is at the next layer while the lane encodes this one's linears. */
     if (rc == 0 && p->o.backend->ops->memory)
         writer_list_defer(job->j->list, t->place, &t->packed, t->name, t->dtype);

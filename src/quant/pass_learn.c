@@ -99,7 +99,7 @@ int pass_learner_add(struct pass_learner *l, enum model_linear linear, size_t un
     float *rounded = mem_aligned(e->packed.out * e->packed.in, sizeof *rounded, err);
     if (!rounded)
         return ERR_NOMEM;
-    packed_dequantize(&e->packed, rounded);
+    writer_dequantize(rounded, l->p->o.format, &e->packed, e->dtype);
     int rc = b->ops->upload(b, model_layer_linear(l->layer, linear, unit), 0, e->packed.out,
                             SOURCE_F32, rounded, err);
     free(rounded);
@@ -282,7 +282,7 @@ static void write_item(void *context, size_t i, size_t worker)
     struct pass_learned *e = &job->l->linear[job->item[i]];
     if (writer_list_encode(job->list, job->first + i, job->l->p->o.format, &e->packed, e->name,
                            e->dtype, &job->error[i]) == 0)
-        packed_dequantize(&e->packed, e->weights);
+        writer_dequantize(e->weights, job->l->p->o.format, &e->packed, e->dtype);
 }
 
 /* Encodes all for the shard and, where the next layer shall see them, puts them in place. */

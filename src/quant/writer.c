@@ -67,6 +67,23 @@ const struct writer_format writer_formats[PASS_FORMAT_COUNT] = {
     [PASS_HF] = {CHECKPOINT_PLAIN, true, false, 0, false, encode_plain},
 };
 
+bool writer_keeps_codes(enum pass_format format, enum dtype dtype)
+{
+    return writer_formats[format].checkpoint != CHECKPOINT_PLAIN || dtype_size(dtype) >= 4;
+}
+
+void writer_dequantize(float *out, enum pass_format format, const struct packed_linear *p,
+                       enum dtype dtype)
+{
+    packed_dequantize(p, out);
+    if (writer_keeps_codes(format, dtype))
+        return;
+    bool half = dtype == DTYPE_F16;
+    for (size_t i = 0; i < p->in * p->out; i++)
+        out[i] = half ? dtype_f16_to_float(dtype_float_to_f16(out[i]))
+                      : dtype_bf16_to_float(dtype_float_to_bf16(out[i]));
+}
+
 int writer_list_reserve(struct writer_list *list, size_t more, struct err *err)
 {
     void *items = list->items;

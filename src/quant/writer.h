@@ -47,6 +47,12 @@ ERR_CHECK int writer_list_reserve(struct writer_list *list, size_t more, struct 
 ERR_CHECK int writer_list_encode(struct writer_list *list, size_t i, enum pass_format format,
                                  const struct packed_linear *p, const char *linear,
                                  enum dtype dtype, struct err *err);
+/* The weights [out][in] of a linear as a reader of the file will have them: where it holds plain
+ * tensors, rounded to their type. */
+void writer_dequantize(float *out, enum pass_format format, const struct packed_linear *p,
+                       enum dtype dtype);
+/* Are those just what the codes stand for? */
+bool writer_keeps_codes(enum pass_format format, enum dtype dtype);
 /* The same later, by writer_list_encode_deferred(). Takes *p over. */
 void writer_list_defer(struct writer_list *list, size_t i, struct packed_linear *p,
                        const char *linear, enum dtype dtype);

@@ -22,6 +22,7 @@
 #include "data/base/log.h"
 #include "data/base/str.h"
 #include "data/packed.h"
+#include "src/model/forward.h"
 #include "src/quant/learn.h"
 #include "tests/src/quant_run.h"
 
@@ -58,7 +59,7 @@ static void check_formats(const char *model, const char *method)
     double hf = format_perplexity(&r, PASS_HF);
     double gptq = format_perplexity(&r, PASS_GPTQ);
     assert_true(moqa == v2);
-    assert_true(fabs(hf / moqa - 1.0) < 0.003);  /* rounded to the checkpoint's type */
+    assert_true(fabs(hf / moqa - 1.0) < 0.02);   /* weights rounded to bfloat16, and what follows */
     assert_true(fabs(gptq / moqa - 1.0) < 0.02); /* shifted zero points */
     quant_run_close(&r);
 }
@@ -85,7 +86,7 @@ static void test_sixteen_bits_and_quantized_attention_survive_every_format(void 
             }
         double moqa = format_perplexity(&r, PASS_MOQA);
         assert_true(moqa == format_perplexity(&r, PASS_GPTQ_V2));
-        assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.005);
+        assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.02);
         assert_true(fabs(format_perplexity(&r, PASS_GPTQ) / moqa - 1.0) < 0.02);
         quant_run_close(&r);
     }
@@ -159,7 +160,7 @@ static void test_dense_layer_stays_in_every_format(void **state)
     snprintf(r.plan.config_sha256, sizeof r.plan.config_sha256, "%s", r.model.config->sha256);
     double moqa = format_perplexity(&r, PASS_MOQA);
     assert_true(moqa == format_perplexity(&r, PASS_GPTQ_V2));
-    assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.005);
+    assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.02);
     model_release(&r.model);
     r.model = original;
     quant_run_close(&r);
@@ -427,6 +428,54 @@ static void test_killed_run_resumes_to_the_same_bytes(void **state)
     quant_run_close(&r);
 }
 
+/* The hidden states behind layer 0 that the pass goes on from, and those of the finished file. */
+static void check_propagation(const char *method, const char *settings, enum pass_format format)
+{
+    struct quant_run r;
+    struct pass *p = NULL;
+    struct model written = {0};
+    struct model_layer layer = {0};
+    struct forward *f = NULL;
+    char *saved = NULL;
+    char path[160];
+    size_t size;
+    quant_run_open(&r, "tiny-olmoe", "gptq-3", 2, 2);
+    quant_run_plan(&r, method, settings);
+    r.options.format = format;
+    assert_int_equal(pass_new(&p, &r.options, NULL), 0);
+    assert_int_equal(pass_step(p, NULL), 1);
+    pass_free(p);
+    snprintf(path, sizeof path, "%s/.moqa/hidden-1.bin", r.out);
+    assert_int_equal(str_read_file(&saved, &size, path, 1 << 24, NULL), 0);
+    r.options.resume = true;
+    quant_run_pass(&r);
+    assert_int_equal(model_open(&written, r.out, NULL), 0);
+    assert_int_equal(model_layer_load(&layer, &written, r.backend, 0, NULL), 0);
+    assert_int_equal(forward_new(&f, &written, r.backend, r.options.ids, r.options.starts,
+                                 r.options.windows, r.options.window, NULL),
+                     0);
+    assert_int_equal(forward_attention(f, &layer, NULL, true, NULL), 0);
+    assert_int_equal(forward_mlp(f, &layer, NULL, true, NULL), 0);
+    float *hidden = malloc(size);
+    assert_non_null(hidden);
+    assert_int_equal(forward_get_hidden(f, hidden, NULL), 0);
+    assert_memory_equal(hidden, saved, size);
+    free(hidden);
+    free(saved);
+    forward_free(f);
+    model_layer_release(&layer, r.backend);
+    model_release(&written);
+    quant_run_close(&r);
+}
+
+static void test_later_layers_see_the_weights_that_are_written(void **state)
+{
+    (void)state;
+    check_propagation("gptq-3", NULL, PASS_MOQA);
+    check_propagation("gptq-3", NULL, PASS_HF);
+    check_propagation("gptq-2", "learn=4", PASS_HF);
+}
+
 /* Threads beyond the number of experts find nothing to do, and take no memory. */
 static void test_estimate_counts_the_threads_that_work(void **state)
 {
@@ -630,6 +679,7 @@ int main(void)
         cmocka_unit_test(test_layers_without_hidden_states_behind_them_are_done_again),
         cmocka_unit_test(test_a_run_cut_before_its_first_hidden_states_begins_again),
         cmocka_unit_test(test_killed_run_resumes_to_the_same_bytes),
+        cmocka_unit_test(test_later_layers_see_the_weights_that_are_written),
         cmocka_unit_test(test_estimate_counts_the_threads_that_work),
         cmocka_unit_test(test_weight_that_is_not_finite_is_named),
         cmocka_unit_test(test_loss_that_is_not_finite_is_named),

@@ -75,7 +75,7 @@ static void test_linears_of_one_expert_get_widths_of_their_own_in_every_format(v
         check_linear_widths(&r);
         assert_true(moqa == format_perplexity(&r, PASS_GPTQ_V2));
         check_linear_widths(&r);
-        assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.005);
+        assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.02);
         assert_true(fabs(format_perplexity(&r, PASS_GPTQ) / moqa - 1.0) < 0.02);
         check_linear_widths(&r);
         quant_run_close(&r);
@@ -137,7 +137,7 @@ static void test_linears_of_one_expert_get_channels_of_their_own_with_every_opti
         give_channels(&r.plan, r.model.config);
         double moqa = format_perplexity(&r, PASS_MOQA);
         check_stored_channels(&r);
-        assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.005);
+        assert_true(fabs(format_perplexity(&r, PASS_HF) / moqa - 1.0) < 0.02);
         quant_run_close(&r);
     }
 }
