@@ -60,14 +60,15 @@ check 'nothing was written' [ ! -e "$work/out-dir" ]
 printf 'bad \033[2J name' >"$work/"$'evil\033[2J.h5'
 expect 'no escape reaches the terminal' 3 'evil\\x1B\[2J\.h5' "$MOQA" analyze "$work/"$'evil\033[2J.h5'
 check 'no control byte in the message' [ -z "$(LC_ALL=C tr -d '\n -~' <"$work/out")" ]
-# What cannot be written is told before the model runs.
+# What cannot be written is told before a device is opened, which there is none of.
 early() {
-    expect "$1 that cannot be written" 1 'nowhere/.*: cannot create: No such file' "${@:2}" --progress plain
-    check "$1: nothing has run before" [ -z "$(grep -E 'layer|probe' "$work/out")" ]
+    expect "$1 that cannot be written" 1 'nowhere/.*: cannot create: No such file' \
+        env MOQA_CUDA_MODULE=/dev/null "${@:2}" --backend cuda
 }
 early 'a trace' "$MOQA" trace --model "$sample_model" --text "${calibration[0]}" --samples 2 --window 64 -o "$work/nowhere/t.h5"
-early 'losses' "$MOQA" losses --model "$sample_model" --calib "$trace" --samples 1 -o "$work/nowhere/losses.json"
 early 'a picture' "$MOQA" compare "$trace" --model "$sample_model" --text "${evaluation[0]}" --methods gptq-4 \
     --runs "$work/none" --picture "$work/nowhere/p.svg"
+expect 'losses that cannot be written' 1 'nowhere/.*: cannot create: No such file' \
+    "$MOQA" losses --model "$sample_model" --calib "$trace" --samples 1 -o "$work/nowhere/losses.json"
 check 'no run is made' [ ! -e "$work/none" ]
 finish
