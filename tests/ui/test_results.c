@@ -234,13 +234,14 @@ static void test_perplexities_are_of_one_text_and_X_changes_it(void **state)
     fixture_key(f, TERM_KEY_DOWN); /* runs/a */
     assert_shows_at(f, 120, 40, "on letters.txt");
     assert_shows_at(f, 120, 40, "X: 1 of 3");
-    assert_shows_at(f, 120, 40, "25.0000  +17.0 %");
+    assert_shows_at(f, 120, 40, "\u25a0 moqa"); /* the sign of its points, as in the legend */
+    assert_shows_at(f, 120, 40, "25.0000   +17.0 %");
     assert_shows_at(f, 120, 40, "50.0000, +16.96 %"); /* of the other, in the panel */
     fixture_type(f, "X");
     assert_shows_at(f, 120, 40, "on stories.txt");
-    assert_shows_at(f, 120, 40, "50.0000  +17.0 %");
+    assert_shows_at(f, 120, 40, "50.0000   +17.0 %");
     assert_shows_at(f, 120, 40, "42.7500"); /* the original's */
-    assert_shows_at(f, 120, 40, "44.0000   +2.9 %");
+    assert_shows_at(f, 120, 40, "44.0000    +2.9 %");
     fixture_type(f, "SSSSS"); /* runs that are not on this text come last */
     assert_order(f, "cabde");
     fixture_type(f, "X");

@@ -25,7 +25,7 @@ enum {
     CHART_ROWS = 9,
     SETTINGS_WIDTH = 40,
     RUN_LEAST = 10, /* "gpt…4471e9" */
-    METHOD_LEAST = 8,
+    METHOD_LEAST = 10,
     SORTED_PRIORITY = 11, /* a column by which rows are sorted is seen */
     TEXT_ROWS = 1
 };
@@ -92,15 +92,26 @@ static double change_percent(const struct app_evaluation *e, const struct app_ev
     return 100 * (e->perplexity / original->perplexity - 1);
 }
 
+/* With the sign of its points before it, so that the table is their legend, too. */
+static void method_text(char *out, const struct app *a, const struct figure_results *f,
+                        const struct app_result *x)
+{
+    size_t series;
+    bool has_sign = f && !x->original && figures_method(&series, f, x->method);
+    snprintf(out, TABLE_TEXT, "%s %.*s", has_sign ? chart_point_mark(&a->look, series) : " ",
+             TABLE_TEXT - 8, x->method);
+}
+
+/* f: as the chart has them, or NULL. */
 static void fill_row(char (*text)[TABLE_TEXT], const struct app *a, const struct app_results *r,
-                     const struct app_result *x)
+                     const struct figure_results *f, const struct app_result *x)
 {
     const struct app_evaluation *e = result_measured(x, r->on);
     const struct app_evaluation *original = app_results_original(r, e);
     for (size_t i = 0; i < COLUMNS; i++)
         snprintf(text[i], TABLE_TEXT, "-");
     snprintf(text[COLUMN_RUN], TABLE_TEXT, "%.*s", TABLE_TEXT - 1, app_result_name(x));
-    snprintf(text[COLUMN_METHOD], TABLE_TEXT, "%.*s", TABLE_TEXT - 1, x->method);
+    method_text(text[COLUMN_METHOD], a, f, x);
     if (x->nominal_bits > 0)
         snprintf(text[COLUMN_BITS], TABLE_TEXT, "%.3f", x->nominal_bits);
     if (x->effective_bits > 0)
@@ -159,8 +170,11 @@ static void draw_table(struct app *a, struct cells *c, struct rect r, const stru
         column[i].title = title;
         column[i].priority = column[i].least ? column[i].priority : SORTED_PRIORITY;
     }
+    struct result_figures f;
+    int rc = result_figures_make(&f, &x->texts, x->list, x->order, x->n, NULL);
     for (size_t i = 0; i < x->n; i++)
-        fill_row(text + i * COLUMNS, a, x, app_results_at(x, i));
+        fill_row(text + i * COLUMNS, a, x, rc == 0 ? &f.on[x->text] : NULL, app_results_at(x, i));
+    result_figures_release(&f);
     size_t rows = r.h > TABLE_HEAD_ROWS ? (size_t)(r.h - TABLE_HEAD_ROWS) : 0;
     a->scroll = app_scroll_to(a->scroll, a->result_selected, x->n, rows);
     a->result_rows = (struct rect){r.x, r.y + TABLE_HEAD_ROWS, r.w, (int)rows};

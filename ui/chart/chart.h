@@ -78,6 +78,9 @@ struct chart_series {
     const char *const *glyph; /* [n] of big points, a column each: letters; NULL: the series' own */
 };
 
+/* The glyph of a series whose points are whole glyphs. */
+const char *chart_point_mark(const struct style_look *look, size_t series);
+
 /* A line across the plot at a value of x (vertical) or of y. */
 struct chart_marker {
     bool horizontal;

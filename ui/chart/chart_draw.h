@@ -119,7 +119,5 @@ void chart_dots_point(struct chart_dots *d, double px, double py);
 void chart_dots_line(struct chart_dots *d, double x0, double y0, double x1, double y1);
 /* The glyph that stands for a series of dots in a legend. */
 const char *chart_dots_sample(const struct style_look *look, size_t series, bool line);
-/* The glyph of a series whose points are whole glyphs. */
-const char *chart_point_mark(const struct style_look *look, size_t series);
 
 #endif

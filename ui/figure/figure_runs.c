@@ -141,6 +141,16 @@ static size_t list_methods(const char *out[METHODS_MAX], const struct figure_res
     return n;
 }
 
+bool figures_method(size_t *series, const struct figure_results *r, const char *method)
+{
+    const char *known[METHODS_MAX];
+    size_t n = list_methods(known, r);
+    for (*series = 0; *series < n; ++*series)
+        if (strcmp(known[*series], method) == 0)
+            return true;
+    return false;
+}
+
 /* point: three arrays of as many values as there are runs. */
 static size_t fill_series(struct figure *f, const struct figure_source *s,
                           struct chart_series *series, double *const point[3])

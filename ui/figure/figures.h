@@ -124,6 +124,8 @@ size_t figures_pick(size_t *out, const struct figure_source *s);
 size_t figures_groups(const struct analysis_layer *l);
 void figures_group_name(char *out, size_t size, const struct analysis_layer *l, size_t group);
 uint16_t figures_group_colour(size_t group);
+/* The series of a method in the figure of the results; false: it has none. */
+bool figures_method(size_t *series, const struct figure_results *r, const char *method);
 /* "3", or "gate 2, up 3, down 4". */
 void figures_bits_text(char *out, size_t size, const struct plan_expert *x);
 /* Numbers of its linears' mixed channels: "gate/up 6, down 3", or those of all three. */
