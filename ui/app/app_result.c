@@ -195,6 +195,15 @@ void app_results_reverse(struct app *a, int unused)
 
 /* --- Loading a run --- */
 
+struct settings app_result_settings(const struct app *a, const char *method,
+                                    const struct settings *of_run)
+{
+    struct settings s = *of_run;
+    if (strcmp(method, "budget") == 0)
+        s.beta_ch = a->document.settings.beta_ch;
+    return s;
+}
+
 size_t app_settings_changes(char *out, size_t size, const struct settings *from,
                             const struct settings *to)
 {
@@ -246,11 +255,9 @@ static void take_plan(struct app *a, const struct app_result *x, const struct pl
         : a->options->trace_sha256 && strcmp(p->trace_sha256, a->options->trace_sha256) != 0
             ? "; made from another trace"
             : "";
-    next->settings = p->settings;
+    next->settings = app_result_settings(a, p->method, &p->settings);
     next->budget = a->document.budget;
     app_budget_take(&next->budget, p);
-    if (next->budget.on) /* its channels are none of the rule's */
-        next->settings.beta_ch = a->document.settings.beta_ch;
     for (size_t l = 0; l < p->layers_count; l++)
         for (size_t e = 0; e < p->experts; e++)
             next->pins[l * p->experts + e] =
@@ -264,7 +271,8 @@ static void take_plan(struct app *a, const struct app_result *x, const struct pl
         app_say(a, STYLE_TEXT_DIM, "the sliders stand as in %s%s", app_result_name(x), note);
         return;
     }
-    size_t n = app_settings_changes(changes, sizeof changes, &a->document.settings, &p->settings);
+    size_t n =
+        app_settings_changes(changes, sizeof changes, &a->document.settings, &next->settings);
     bool same_pins = memcmp(next->pins, a->document.pins, p->layers_count * p->experts) == 0;
     if (app_commit(a, next))
         app_say(a, STYLE_GOOD, "settings%s of %s, u undoes%s%s%s", same_pins ? "" : " and pins",

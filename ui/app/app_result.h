@@ -51,6 +51,10 @@ void app_results_measure(struct app *a, int unused);
 /* Cancels that; false: nothing is measured. */
 bool app_results_cancel(struct app *a);
 
+/* The sliders as a run of this method would set them: channels of plans within a budget are none of
+ * the rule's. */
+struct settings app_result_settings(const struct app *a, const char *method,
+                                    const struct settings *of_run);
 /* "alpha 0.3 -> 0.5, rule auto -> jenks": what `to` has otherwise than `from`; returns how many.
  * The last ones are left out where there is no room. */
 size_t app_settings_changes(char *out, size_t size, const struct settings *from,

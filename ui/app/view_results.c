@@ -406,7 +406,8 @@ static void settings_facts(struct view_facts *f, const struct app_result *x)
     view_words(f, STYLE_DEFAULT, x->settings[0] ? x->settings : "none");
     if (x->has_values) {
         view_heading(f, "what o would change on the sliders");
-        bool differs = app_settings_changes(changes, sizeof changes, now, &x->values) > 0;
+        struct settings then = app_result_settings(f->a, x->method, &x->values);
+        bool differs = app_settings_changes(changes, sizeof changes, now, &then) > 0;
         view_words(f, differs ? STYLE_ACCENT : STYLE_TEXT_DIM, differs ? changes : "the same");
     }
     view_heading(f, "where");
