@@ -14,9 +14,9 @@ check 'and shown without a word of progress' [ "$(grep -c 'reading the experts' 
 expect 'no run is there yet' 0 'No runs yet' open --keys 7
 expect 'a dry run is waited for' 0 'y runs it, any other key does not' open --keys x
 expect 'a run is waited for' 0 'the run is done: moqa-runs/moqa-' open --keys 'x y wait'
-expect 'and listed from then on' 0 '^moqa-[0-9a-f]{8} +moqa +2\.9' open --keys 7
-expect 'also in the walk that makes it' 0 '^moqa-[0-9a-f]{8} ' open --keys '7 5 Left x y wait 7'
-check 'as the second one' [ "$(grep -cE '^moqa-[0-9a-f]{8} ' "$work/out")" = 2 ]
+expect 'and listed from then on' 0 '^moqa-[^ ]+ [^ ]+ moqa +2\.9' open --keys 7
+expect 'also in the walk that makes it' 0 '^moqa-[^ ]+ ' open --keys '7 5 Left x y wait 7'
+check 'as the second one' [ "$(grep -cE '^moqa-[^ ]+ ' "$work/out")" = 2 ]
 
 check 'pictures of one walk' open --keys '1 shot:one.txt size:60x20 2 shot:two.ansi 3' --size 100x30 --picture three.txt
 check 'have the sizes that were asked for' [ "$(wc -l <one.txt) $(wc -l <two.ansi) $(wc -l <three.txt)" = '30 20 20' ]
