@@ -64,6 +64,14 @@ bool plan_expert_is_mixed(const struct plan_expert *x)
            x->linear_bits[PLAN_UP] != x->linear_bits[PLAN_DOWN];
 }
 
+bool plan_is_mixed(const struct plan *p)
+{
+    for (size_t i = 0; i < p->layers_count * p->experts; i++)
+        if (plan_expert_is_mixed(&p->layers[i / p->experts].experts[i % p->experts]))
+            return true;
+    return false;
+}
+
 unsigned plan_shared_bits(const struct plan *p, const struct plan_layer *l, enum plan_linear linear)
 {
     return l->shared_bits[linear] ? l->shared_bits[linear] : p->settings.bits_shared;

@@ -71,6 +71,7 @@ ERR_CHECK int plan_copy(struct plan *out, const struct plan *p, struct err *err)
 unsigned plan_expert_bits(const struct plan_expert *x, enum plan_linear linear);
 /* Its gate, up and down differ in bits. */
 bool plan_expert_is_mixed(const struct plan_expert *x);
+bool plan_is_mixed(const struct plan *p); /* any of its routed experts */
 unsigned plan_shared_bits(const struct plan *p, const struct plan_layer *l,
                           enum plan_linear linear);
 

@@ -9,7 +9,7 @@
 #include "ui/figure/figures.h"
 #include "ui/figure/paint.h"
 
-static const char placeholder[] = "{text}";
+static const char text_mark[] = "{text}";
 
 /* Geometric mean over the texts from `begin` on. */
 static double cell_perplexity(const struct compare_cell *cell, size_t begin, size_t end)
@@ -81,7 +81,7 @@ static int draw(const struct compare_result *r, const char *path, bool file_bits
 int compare_picture(const struct compare_result *r, const char *path, bool file_bits,
                     struct err *err)
 {
-    const char *place = strstr(path, placeholder);
+    const char *place = strstr(path, text_mark);
     size_t texts = r->options->texts->texts;
     int rc = 0;
     if (texts == 0)
@@ -91,7 +91,7 @@ int compare_picture(const struct compare_result *r, const char *path, bool file_
     for (size_t t = 0; rc == 0 && t < texts; t++) {
         struct str name = {0};
         str_appendf(&name, "%.*s%s%s", (int)(place - path), path,
-                    r->options->texts->text[t].text.name, place + sizeof placeholder - 1);
+                    r->options->texts->text[t].text.name, place + sizeof text_mark - 1);
         rc = str_ok(&name, err);
         if (rc == 0)
             rc = draw(r, name.data, file_bits, t, t + 1, err);

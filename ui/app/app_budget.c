@@ -28,10 +28,7 @@ void app_budget_take(struct app_budget *b, const struct plan *plan)
                              .chosen = true,
                              .bits = plan->summary.nominal_bits,
                              .bytes = plan->summary.bytes_after,
-                             .grain = BUDGET_EXPERTS};
-    for (size_t i = 0; i < plan->layers_count * plan->experts; i++)
-        if (plan->layers[i / plan->experts].experts[i % plan->experts].linear_bits[PLAN_GATE])
-            b->grain = BUDGET_LINEARS;
+                             .grain = plan_is_mixed(plan) ? BUDGET_LINEARS : BUDGET_EXPERTS};
     if (plan_has_channels(plan))
         b->grain = BUDGET_CHANNELS;
 }

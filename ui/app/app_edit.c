@@ -120,7 +120,8 @@ static void push(struct app *a, struct app_document *stack, size_t *count,
     (*count)++;
 }
 
-void app_remember(struct app *a)
+/* Before a change: the document as it is goes onto the undo stack. */
+static void remember(struct app *a)
 {
     push(a, a->undo, &a->undo_count, &a->document);
     a->redo_count = 0;
@@ -316,7 +317,7 @@ bool app_commit(struct app *a, const struct app_document *next)
         return false;
     }
     if (!a->dragging || !a->drag_changed)
-        app_remember(a);
+        remember(a);
     a->drag_changed = a->dragging;
     if (next->pins != a->document.pins)
         memcpy(a->document.pins, next->pins, pin_count(a));

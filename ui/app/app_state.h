@@ -170,8 +170,6 @@ void app_document_copy(struct app_document *to, const struct app_document *from,
                        const struct app *a);
 bool app_document_equal(const struct app_document *x, const struct app_document *y,
                         const struct app *a);
-/* Call before a change: the document as it is goes onto the undo stack. */
-void app_remember(struct app *a);
 void app_undo(struct app *a);
 void app_redo(struct app *a);
 /* Expert i of all layers' of the plan, and the bits of its weights on average, channels included.

@@ -10,14 +10,6 @@
 static const unsigned widths[] = {2, 3, 4, 8, 16};
 enum { WIDTHS = sizeof widths / sizeof *widths };
 
-static bool has_uneven(const struct plan *p)
-{
-    for (size_t i = 0; i < p->layers_count * p->experts; i++)
-        if (p->layers[i / p->experts].experts[i % p->experts].linear_bits[PLAN_GATE])
-            return true;
-    return false;
-}
-
 /* "2 3 4 8 16 bits, underlined: pinned" in their colours. */
 static void draw_legend(const struct app *a, struct cells *c, int x, int y, int end)
 {
@@ -27,7 +19,7 @@ static void draw_legend(const struct app *a, struct cells *c, int x, int y, int 
     x += cells_text(c, x, y, end - x, "pinned",
                     (struct style){.fg = STYLE_PIN, .attr = STYLE_BOLD | STYLE_UNDERLINE});
     x += cells_text(c, x, y, end - x, " by p", STYLE(STYLE_TEXT_DIM));
-    bool uneven = has_uneven(&a->plan);
+    bool uneven = plan_is_mixed(&a->plan);
     const char *more = uneven                         ? "; ' gate, up and down differ, + shows them"
                        : a->plan.settings.beta_ch > 0 ? "; high ones have channels at more bits"
                                                       : "";
@@ -115,7 +107,7 @@ static void width_facts(struct view_facts *f)
 {
     enum { NAME = 10 }; /* columns of the name and the gaps */
     const struct plan *p = &f->a->plan;
-    bool uneven = has_uneven(p);
+    bool uneven = plan_is_mixed(p);
     size_t count[WIDTHS] = {0}, pinned = 0;
     char text[96] = "";
     for (size_t l = 0; l < p->layers_count; l++)
