@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -13,18 +12,6 @@
 static const struct wire_limits default_limits = {.cpu_seconds = 6, .wall_seconds = 30};
 
 static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-
-static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
-
-void wire_lock(void)
-{
-    pthread_mutex_lock(&library);
-}
-
-void wire_unlock(void)
-{
-    pthread_mutex_unlock(&library);
-}
 
 /* The file is opened without blocking: a FIFO must not hang the program. */
 static int check_file(const char *path, struct err *err)
@@ -48,7 +35,7 @@ static int check_file(const char *path, struct err *err)
     return rc;
 }
 
-int wire_load(struct trace *out, const char *path, wire_reader reader,
+int wire_load(struct trace *out, const char *path, const char *reader,
               const struct wire_limits *limits, const struct watch *watch, struct err *err)
 {
     *out = (struct trace){0};
@@ -73,7 +60,7 @@ int trace_h5_load_watched(struct trace *out, const char *path, const struct watc
     int rc = check_file(path, err);
     if (rc < 0)
         return rc;
-    return wire_load(out, path, wire_read_h5, &default_limits, watch, err);
+    return wire_load(out, path, WIRE_READER_H5, &default_limits, watch, err);
 }
 
 bool trace_h5_probe(const char *path)

@@ -1,7 +1,14 @@
-/* The child process that reads a file, and the parent's watch over it. */
+/*
+ * The child process that reads a file, and the parent's watch over it.
+ *
+ * The child is this very program, started anew under another name, so that it has neither the
+ * parent's memory nor its locks, whatever the parent's threads are doing; what it has to do is
+ * found in its arguments before main() begins.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +29,11 @@
 #include "data/base/clock.h"
 
 enum { SHARED_FD = 3, FILES_MAX = 16, SEAL_SECONDS = 2 };
+
+/* The child's arguments. */
+enum { ARG_NAME, ARG_READER, ARG_PARENT, ARG_CPU_SECONDS, ARG_WALL_SECONDS, ARG_PATH, ARGS };
+
+static const char child_name[] = "moqa-trace-reader";
 
 /* Address space beyond what the program has mapped already (which may be terabytes, where a
  * device driver reserves them): all arrays, and as much again for the library's own work. */
@@ -56,54 +68,102 @@ static void limit_address_space(void)
 #endif
 }
 
-/* A dying library writes to stderr, which may be a terminal in full-screen use: it gets none of
- * the program's files. */
-static void drop_files(int fd)
-{
-    int null = open("/dev/null", O_RDWR);
-    if (fd != SHARED_FD) {
-        dup2(fd, SHARED_FD);
-        if (null == SHARED_FD)
-            null = open("/dev/null", O_RDWR);
-    }
-    for (int i = 0; i < SHARED_FD; i++)
-        dup2(null, i);
-    close_range(SHARED_FD + 1, ~0U, 0);
-    set_limit(RLIMIT_NOFILE, FILES_MAX, FILES_MAX);
-}
+/* --- The child --- */
 
-/* The program's handlers must not run here, and a thread that blocks signals must not pass that
- * on to the alarm. Ctrl-C reaches the whole group: the parent decides what it means. */
-static void reset_signals(void)
+/* Ctrl-C reaches the whole group: the parent decides what it means. All signals were blocked. */
+static void set_signals(void)
 {
-    for (int number = 1; number < NSIG; number++)
-        signal(number, SIG_DFL);
+    sigset_t none;
     signal(SIGINT, SIG_IGN);
     signal(SIGQUIT, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    sigset_t none;
     sigemptyset(&none);
     sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static _Noreturn void run_child(int fd, pid_t parent, wire_reader reader, const char *path,
-                                const struct wire_limits *limits)
+static void set_limits(const struct wire_limits *limits)
 {
-    prctl(PR_SET_PDEATHSIG, SIGKILL);
-    if (getppid() != parent) /* it died before the line above */
-        _exit(1);
-    reset_signals();
-    drop_files(fd);
+    set_limit(RLIMIT_NOFILE, FILES_MAX, FILES_MAX);
     set_limit(RLIMIT_CORE, 0, 0);
     set_limit(RLIMIT_CPU, limits->cpu_seconds, limits->cpu_seconds + 1);
     set_limit(RLIMIT_FSIZE, sizeof(struct wire) + WIRE_BYTES_MAX + (1 << 20), RLIM_INFINITY);
     limit_address_space();
     alarm(limits->wall_seconds);
-    reader(path, SHARED_FD);
+}
+
+static unsigned number_of(const char *text)
+{
+    return (unsigned)strtoul(text, NULL, 10);
+}
+
+bool wire_child_is_one(int argc, char **argv)
+{
+    return argc == ARGS && strcmp(argv[ARG_NAME], child_name) == 0;
+}
+
+void wire_child_run(char **argv, wire_reader reader)
+{
+    reader(argv[ARG_PATH], SHARED_FD);
 #ifdef MOQA_COVERAGE
     __gcov_dump(); /* _exit() would lose what this process covered */
 #endif
     _exit(0);
+}
+
+/* Runs before main(), in every program that loads traces; glibc passes main()'s arguments. */
+__attribute__((constructor)) static void become_child(int argc, char **argv)
+{
+    if (!wire_child_is_one(argc, argv))
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != (pid_t)strtol(argv[ARG_PARENT], NULL, 10)) /* it died before the line above */
+        _exit(1);
+    set_signals();
+    set_limits(
+        &(struct wire_limits){number_of(argv[ARG_CPU_SECONDS]), number_of(argv[ARG_WALL_SECONDS])});
+    if (strcmp(argv[ARG_READER], WIRE_READER_H5) == 0)
+        wire_child_run(argv, wire_read_h5);
+}
+
+/* --- The parent --- */
+
+/* It gets none of the program's files: a dying library writes to stderr, which may be a terminal
+ * in full-screen use. Nor its signal handlers, nor the mask of the thread that starts it. */
+static int spawn(pid_t *child, int fd, char *const argv[])
+{
+    posix_spawn_file_actions_t files;
+    posix_spawnattr_t attributes;
+    sigset_t all;
+    sigfillset(&all);
+    posix_spawn_file_actions_init(&files);
+    posix_spawnattr_init(&attributes);
+    posix_spawn_file_actions_adddup2(&files, fd, SHARED_FD);
+    posix_spawn_file_actions_addopen(&files, 0, "/dev/null", O_RDWR, 0);
+    posix_spawn_file_actions_adddup2(&files, 0, 1);
+    posix_spawn_file_actions_adddup2(&files, 0, 2);
+    posix_spawn_file_actions_addclosefrom_np(&files, SHARED_FD + 1);
+    posix_spawnattr_setsigdefault(&attributes, &all);
+    posix_spawnattr_setsigmask(&attributes, &all);
+    posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
+    int failed = posix_spawn(child, "/proc/self/exe", &files, &attributes, argv, environ);
+    posix_spawn_file_actions_destroy(&files);
+    posix_spawnattr_destroy(&attributes);
+    return failed;
+}
+
+static int start(pid_t *child, int fd, const char *reader, const char *path,
+                 const struct wire_limits *limits, struct err *err)
+{
+    char parent[24], cpu[16], wall[16];
+    snprintf(parent, sizeof parent, "%ld", (long)getpid());
+    snprintf(cpu, sizeof cpu, "%u", limits->cpu_seconds);
+    snprintf(wall, sizeof wall, "%u", limits->wall_seconds);
+    char *const argv[ARGS + 1] = {
+        [ARG_NAME] = (char *)child_name, [ARG_READER] = (char *)reader, [ARG_PARENT] = parent,
+        [ARG_CPU_SECONDS] = cpu,         [ARG_WALL_SECONDS] = wall,     [ARG_PATH] = (char *)path,
+    };
+    errno = spawn(child, fd, argv);
+    return errno ? err_set_errno(err, ERR_IO, path, "cannot start a process to read the trace") : 0;
 }
 
 /* Bytes that the child has read so far, as the kernel counts them; 0 where it does not tell. */
@@ -212,34 +272,22 @@ static int open_shared(int *fd, const char *path, struct err *err)
     return rc;
 }
 
-/*
- * fork() is legal here although other threads run: the child uses its own copy of memory, the
- * heap (whose locks glibc takes around fork) and libhdf5 (whose state wire_lock() guards), and
- * leaves by _exit(); it touches no other lock and no stdio of the program. (A sanitizer's heap
- * is not guarded like that: there, a thread that allocates at this very moment can hang the
- * child, which then ends at its limit.)
- */
-int wire_run(int *fd, wire_reader reader, const char *path, const struct wire_limits *limits,
+int wire_run(int *fd, const char *reader, const char *path, const struct wire_limits *limits,
              const struct watch *watch, struct err *err)
 {
+    pid_t child;
+    int status = 0;
     int rc = open_shared(fd, path, err);
     if (rc < 0)
         return rc;
-    pid_t parent = getpid();
-    wire_lock();
-    pid_t child = fork();
-    if (child == 0)
-        run_child(*fd, parent, reader, path, limits);
-    wire_unlock();
-    int status = 0;
-    if (child < 0)
-        rc = err_set_errno(err, ERR_IO, path, "cannot start a process to read the trace");
-    else
+    rc = start(&child, *fd, reader, path, limits, err);
+    if (rc == 0) {
         rc = wait_for(child, &status, path, limits, watch);
-    if (rc == ERR_CANCELLED)
-        rc = err_set(err, ERR_CANCELLED, path, "reading was cancelled");
-    else if (rc == ERR_IO)
-        rc = err_set_errno(err, ERR_IO, path, "lost the process that reads the trace");
+        if (rc == ERR_CANCELLED)
+            rc = err_set(err, ERR_CANCELLED, path, "reading was cancelled");
+        else if (rc == ERR_IO)
+            rc = err_set_errno(err, ERR_IO, path, "lost the process that reads the trace");
+    }
     if (rc == 0)
         rc = check_end(status, *fd, path, limits, err);
     if (rc == 0)

@@ -8,6 +8,7 @@
 #ifndef MOQA_DATA_TRACE_H5_WIRE_H
 #define MOQA_DATA_TRACE_H5_WIRE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -72,35 +73,39 @@ extern const struct wire_spec wire_specs[WIRE_DATASETS];
 ERR_CHECK int wire_attributes(struct trace *out, const struct wire *w, const char *path,
                               struct err *err);
 
-/* What the child runs: reads `path` into the shared file `fd` (which holds a zeroed struct wire)
- * and returns; the process then ends. */
+/* Reads `path` into the shared file `fd` (which holds a zeroed struct wire) and returns; the
+ * process then ends. */
 typedef void (*wire_reader)(const char *path, int fd);
 
 /* The reader of HDF5 files. */
 void wire_read_h5(const char *path, int fd);
+#define WIRE_READER_H5 "h5"
 
 struct wire_limits {
     unsigned cpu_seconds;
     unsigned wall_seconds;
 };
 
-/* Runs `reader` in a child under limits and waits for it. On success `*fd` is the sealed shared
- * file, closed by the caller. */
-ERR_CHECK int wire_run(int *fd, wire_reader reader, const char *path,
+/*
+ * Runs the reader of that name in a child under limits and waits for it. On success `*fd` is the
+ * sealed shared file, closed by the caller. The child is the same program: of a name other than
+ * WIRE_READER_H5 its main() must make sense, by the two functions behind this one.
+ */
+ERR_CHECK int wire_run(int *fd, const char *reader, const char *path,
                        const struct wire_limits *limits, const struct watch *watch,
                        struct err *err);
+
+/* Has this process been started by wire_run()? argv[1] is then the reader's name. */
+bool wire_child_is_one(int argc, char **argv);
+_Noreturn void wire_child_run(char **argv, wire_reader reader);
 
 /* Makes a validated trace of a shared file. */
 ERR_CHECK int wire_import(struct trace *out, int fd, const char *path, const struct watch *watch,
                           struct err *err);
 
 /* trace_h5_load() with another reader or other limits. */
-ERR_CHECK int wire_load(struct trace *out, const char *path, wire_reader reader,
+ERR_CHECK int wire_load(struct trace *out, const char *path, const char *reader,
                         const struct wire_limits *limits, const struct watch *watch,
                         struct err *err);
-
-/* One thread at a time uses libhdf5 or forks: a child must not inherit the library mid-change. */
-void wire_lock(void);
-void wire_unlock(void);
 
 #endif

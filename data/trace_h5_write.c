@@ -4,6 +4,7 @@
  */
 #include <hdf5.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,6 +19,9 @@ enum {
     DEFLATE_LEVEL = 3,
     MEMORY_STEP = 4 << 20,
 };
+
+/* One thread at a time uses libhdf5. (Files are read by processes of their own.) */
+static pthread_mutex_t library = PTHREAD_MUTEX_INITIALIZER;
 
 /* Objects are created without time stamps: the same trace gives the same bytes. */
 struct writer {
@@ -262,9 +266,9 @@ int trace_h5_save(const struct trace *t, const char *path, struct err *err)
         return rc;
     void *image = NULL;
     size_t size = 0;
-    wire_lock();
+    pthread_mutex_lock(&library);
     rc = build_image(t, path, &image, &size, err);
-    wire_unlock();
+    pthread_mutex_unlock(&library);
     if (rc == 0)
         rc = atomic_file_save(path, image, size, err);
     free(image);

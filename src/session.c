@@ -81,8 +81,8 @@ static void *hash_main(void *argument)
     return NULL;
 }
 
-/* Passes on what the reader tells. Its first word comes once its process has been forked: before
- * that no other thread may be at work (data/trace_h5_child.c). */
+/* Passes on what the reader tells. Its first word comes once the file is known to be one of HDF5:
+ * before that there is nothing worth hashing. */
 static void tell_and_hash(void *context, enum watch_step step, uint64_t done, uint64_t total)
 {
     struct hashing *h = context;
