@@ -45,12 +45,12 @@ static double percent(const struct app_run *run)
     return run->steps_total ? 100.0 * (double)run->steps_done / (double)run->steps_total : 0;
 }
 
-static const char *phase_of(const struct run_record *r, const char *place)
+static const char *phase_of(const struct run_record *r, pid_t owner)
 {
-    return run_record_is_cut(r, place) ? "cut" : run_record_phase_name(r->run.phase);
+    return run_record_is_active(r) && owner == 0 ? "cut" : run_record_phase_name(r->run.phase);
 }
 
-static void print_row(struct str *text, const struct run_record *r, const char *place)
+static void print_row(struct str *text, const struct run_record *r, pid_t owner)
 {
     char out[sizeof r->run.out], message[sizeof r->run.message], started[32] = "";
     time_t when = (time_t)r->started;
@@ -60,20 +60,20 @@ static void print_row(struct str *text, const struct run_record *r, const char *
     sanitize(message, sizeof message, run->message, strlen(run->message));
     if (localtime_r(&when, &local))
         strftime(started, sizeof started, "%Y-%m-%d %H:%M", &local);
-    str_appendf(text, "%-11s %4.0f %%  %8.1f s  %-16s  %s%s%s\n", phase_of(r, place), percent(run),
+    str_appendf(text, "%-11s %4.0f %%  %8.1f s  %-16s  %s%s%s\n", phase_of(r, owner), percent(run),
                 run->seconds, started, out, message[0] ? ": " : "", message);
 }
 
-static json_t *row_to_json(const struct run_record *r, const char *place)
+static json_t *row_to_json(const struct run_record *r, pid_t owner)
 {
     const struct app_run *run = &r->run;
     return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:s, s:I, s:I}", "out",
-                     run->out, "phase", phase_of(r, place), "stage", run->stage, "fraction",
+                     run->out, "phase", phase_of(r, owner), "stage", run->stage, "fraction",
                      percent(run) / 100, "seconds", run->seconds, "seconds_left", run->seconds_left,
                      "pass_seconds", run->pass_seconds, "layers", (json_int_t)run->layers,
                      "layers_done", (json_int_t)run->layers_done, "fallbacks",
                      (json_int_t)run->fallbacks, "message", run->message, "started",
-                     (json_int_t)r->started, "pid", (json_int_t)run_record_owner(place));
+                     (json_int_t)r->started, "pid", (json_int_t)owner);
 }
 
 static int print_json(json_t *rows, struct err *err)
@@ -103,16 +103,17 @@ static int list(bool json, struct err *err)
     for (size_t i = 0; rc == 0 && i < count; i++) {
         struct run_record r;
         struct err why = {0};
-        if (run_record_load(&r, places[i], &why) < 0) {
+        pid_t owner;
+        if (run_record_look(&r, &owner, places[i], &why) < 0) {
             char line[ERR_FILE_MAX + ERR_MESSAGE_MAX];
             err_format(line, sizeof line, &why);
             fprintf(stderr, "moqa: warning: %s\n", line);
             continue;
         }
         if (json)
-            json_array_append_new(rows, row_to_json(&r, places[i]));
+            json_array_append_new(rows, row_to_json(&r, owner));
         else
-            print_row(&text, &r, places[i]);
+            print_row(&text, &r, owner);
         run_record_release(&r);
     }
     if (rc == 0 && json)

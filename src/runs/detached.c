@@ -266,9 +266,10 @@ static void adopt(struct detached *d)
         return;
     for (size_t i = 0; i < count; i++) {
         struct run_record r;
-        if (run_record_load(&r, places[i], NULL) < 0)
+        pid_t owner;
+        if (run_record_look(&r, &owner, places[i], NULL) < 0)
             continue;
-        bool runs = is_active(&r.run) && run_record_owner(places[i]);
+        bool runs = is_active(&r.run) && owner;
         bool ours = strcmp(r.config_sha256, d->config_sha256) == 0 &&
                     strcmp(r.trace_sha256, d->trace_sha256) == 0 && r.run.phase != APP_RUN_DONE &&
                     access(r.run.out, F_OK) == 0;

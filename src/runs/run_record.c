@@ -174,12 +174,6 @@ pid_t run_record_owner(const char *place)
     return owner;
 }
 
-bool run_record_is_cut(const struct run_record *r, const char *place)
-{
-    bool says = r->run.phase == APP_RUN_RUNNING || r->run.phase == APP_RUN_CANCELLING;
-    return says && run_record_owner(place) == 0;
-}
-
 /* --- Writing --- */
 
 /* Lists with one value an expert. */
@@ -505,5 +499,22 @@ int run_record_list(char ***out, size_t *count, struct err *err)
     str_release(&folder);
     if (*count)
         qsort(*out, *count, sizeof **out, by_name);
+    return rc;
+}
+
+bool run_record_is_active(const struct run_record *r)
+{
+    return r->run.phase == APP_RUN_RUNNING || r->run.phase == APP_RUN_CANCELLING;
+}
+
+int run_record_look(struct run_record *r, pid_t *owner, const char *place, struct err *err)
+{
+    int rc = run_record_load(r, place, err);
+    *owner = run_record_owner(place);
+    if (rc == 0 && run_record_is_active(r) && *owner == 0) { /* it may have ended in between */
+        run_record_release(r);
+        rc = run_record_load(r, place, err);
+        *owner = run_record_owner(place);
+    }
     return rc;
 }

@@ -37,6 +37,15 @@ ERR_CHECK int run_record_save(const struct run_record *r, const char *place, str
 /* ERR_INPUT: not a record, or damaged. On failure *r is zeroed. */
 ERR_CHECK int run_record_load(struct run_record *r, const char *place, struct err *err);
 
+/* The same, and the process that holds the record; 0: none. A process that ends meanwhile is not
+ * taken for one that was killed: its last word counts. */
+ERR_CHECK int run_record_look(struct run_record *r, pid_t *owner, const char *place,
+                              struct err *err);
+
+/* True where the record says that it runs. Without an owner it was cut: its process was killed, or
+ * crashed. */
+bool run_record_is_active(const struct run_record *r);
+
 bool run_record_exists(const char *place);
 
 /* Takes the lock: its descriptor, to be closed, or ERR_LOCKED. */
@@ -46,9 +55,6 @@ pid_t run_record_owner(const char *place);
 
 /* Places of all records, sorted, each freed by free(), as the array itself. No folder: none. */
 ERR_CHECK int run_record_list(char ***out, size_t *count, struct err *err);
-
-/* True where the record says that it runs and its process has died: it was killed, or crashed. */
-bool run_record_is_cut(const struct run_record *r, const char *place);
 
 /* Names of the phases: "idle", "running", "cancelling", "cancelled", "done", "failed". */
 const char *run_record_phase_name(enum app_run_phase phase);

@@ -12,6 +12,9 @@ until_phase() {
         "$MOQA" runs | grep -q "^$1 .*/$2" && return
         sleep 0.05
     done
+    echo "$2 is not $1; all runs, and what they printed:"
+    "$MOQA" runs
+    tail "$XDG_STATE_HOME"/moqa/runs/*.log
 }
 
 expect 'nothing has run yet' 0 '^no runs yet$' "$MOQA" runs

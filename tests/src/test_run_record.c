@@ -196,6 +196,56 @@ static void test_damaged_records_are_refused(void **state)
     free(place);
 }
 
+/* Says that it runs, then that it is done, and ends. */
+static void run_shortly(const char *place, int ready)
+{
+    struct run_record r = {.run.phase = APP_RUN_RUNNING};
+    int fd;
+    bool well = run_record_lock(&fd, place, NULL) == 0 && run_record_save(&r, place, NULL) == 0 &&
+                write(ready, "y", 1) == 1;
+    r.run.phase = APP_RUN_DONE;
+    well = well && run_record_save(&r, place, NULL) == 0;
+    close(fd); /* as at its end, but at once: who looks now must not see the two apart */
+    _exit(well ? 0 : 1);
+}
+
+static void test_a_run_that_ends_while_it_is_looked_at_was_not_cut(void **state)
+{
+    (void)state;
+    char *place = place_of("/short"), byte;
+    int ready[2], status;
+    assert_int_equal(pipe(ready), 0);
+    for (int i = 0; i < 200; i++) {
+        struct run_record r;
+        pid_t owner, child = fork();
+        if (child == 0)
+            run_shortly(place, ready[1]);
+        assert_int_equal(read(ready[0], &byte, 1), 1);
+        for (bool active = true; active; run_record_release(&r)) {
+            assert_int_equal(run_record_look(&r, &owner, place, NULL), 0);
+            active = run_record_is_active(&r);
+            assert_true(!active || owner == child);
+        }
+        assert_int_equal(waitpid(child, &status, 0), child);
+        assert_int_equal(status, 0);
+    }
+    close(ready[0]);
+    close(ready[1]);
+    free(place);
+}
+
+/* The record says that it runs; its process is `expected`. */
+static void expect_running(const char *place, pid_t expected)
+{
+    struct run_record r = {.run.phase = APP_RUN_RUNNING};
+    pid_t owner;
+    assert_int_equal(run_record_save(&r, place, NULL), 0);
+    assert_int_equal(run_record_look(&r, &owner, place, NULL), 0);
+    assert_true(run_record_is_active(&r));
+    assert_int_equal(owner, expected);
+    run_record_release(&r);
+}
+
 static void test_a_lock_tells_whose_process_lives(void **state)
 {
     (void)state;
@@ -214,14 +264,11 @@ static void test_a_lock_tells_whose_process_lives(void **state)
     assert_int_equal(byte, 'y');
     assert_int_equal(run_record_owner(place), child);
     assert_int_equal(run_record_lock(&fd, place, NULL), ERR_LOCKED);
-    struct run_record r = {.run.phase = APP_RUN_RUNNING};
-    assert_false(run_record_is_cut(&r, place));
+    expect_running(place, child);
     assert_int_equal(write(done[1], "x", 1), 1);
     waitpid(child, NULL, 0);
     assert_int_equal(run_record_owner(place), 0);
-    assert_true(run_record_is_cut(&r, place));
-    r.run.phase = APP_RUN_DONE;
-    assert_false(run_record_is_cut(&r, place));
+    expect_running(place, 0); /* it was cut */
     assert_int_equal(run_record_lock(&fd, place, NULL), 0);
     close(fd);
     free(place);
@@ -271,6 +318,7 @@ int main(void)
         cmocka_unit_test(test_losses_that_are_not_finite_are_still_a_record),
         cmocka_unit_test(test_damaged_records_are_refused),
         cmocka_unit_test(test_a_lock_tells_whose_process_lives),
+        cmocka_unit_test(test_a_run_that_ends_while_it_is_looked_at_was_not_cut),
         cmocka_unit_test(test_folders_become_absolute),
         cmocka_unit_test(test_the_list_has_records_alone),
     };
