@@ -11,6 +11,7 @@
 
 #include "data/base/err.h"
 #include "data/base/hash.h"
+#include "data/base/str.h"
 #include "data/settings.h"
 
 enum plan_linear { PLAN_GATE, PLAN_UP, PLAN_DOWN, PLAN_LINEARS };
@@ -86,6 +87,8 @@ bool plan_equal(const struct plan *a, const struct plan *b);
 ERR_CHECK int plan_validate(const struct plan *p, const char *file, struct err *err);
 ERR_CHECK int plan_load(struct plan *out, const char *path, struct err *err);
 ERR_CHECK int plan_save(const struct plan *p, const char *path, struct err *err);
+/* Appends what plan_save() writes; `path` stands for the file in messages. */
+ERR_CHECK int plan_write(struct str *out, const struct plan *p, const char *path, struct err *err);
 /* hash_file() of what plan_save() would write; `path` stands for the file in messages. */
 ERR_CHECK int plan_hash(char out[HASH_HEX_SIZE], const struct plan *p, const char *path,
                         struct err *err);

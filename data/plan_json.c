@@ -165,6 +165,16 @@ int plan_save(const struct plan *p, const char *path, struct err *err)
     return rc;
 }
 
+int plan_write(struct str *out, const struct plan *p, const char *path, struct err *err)
+{
+    json_t *o = NULL;
+    int rc = plan_json(&o, p, path, err);
+    if (rc == 0)
+        rc = jsonio_write(out, o, path, err);
+    json_decref(o);
+    return rc;
+}
+
 int plan_hash(char out[HASH_HEX_SIZE], const struct plan *p, const char *path, struct err *err)
 {
     json_t *o = NULL;

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "data/base/atomic_file.h"
-#include "data/base/str.h"
 
 int jsonio_parse(json_t **out, const char *text, size_t size, const char *name, struct err *err)
 {
@@ -29,38 +28,34 @@ int jsonio_load(json_t **out, const char *path, size_t limit, struct err *err)
     return rc;
 }
 
-/* The text of a file, not ended by a NUL. */
-static int dump(char **out, size_t *size, const json_t *value, const char *path, struct err *err)
+int jsonio_write(struct str *out, const json_t *value, const char *name, struct err *err)
 {
     char *text = json_dumps(value, JSON_INDENT(1) | JSON_REAL_PRECISION(17) | JSON_ENCODE_ANY);
     if (!text)
-        return err_set(err, ERR_NOMEM, path, "no memory to write JSON");
-    size_t length = strlen(text);
-    text[length] = '\n'; /* in place of the NUL; the length is known */
-    *out = text;
-    *size = length + 1;
-    return 0;
+        return err_set(err, ERR_NOMEM, name, "no memory to write JSON");
+    str_append(out, text);
+    str_append(out, "\n");
+    free(text);
+    return str_ok(out, err);
 }
 
 int jsonio_save(const json_t *value, const char *path, struct err *err)
 {
-    char *text = NULL;
-    size_t size = 0;
-    int rc = dump(&text, &size, value, path, err);
+    struct str text = {0};
+    int rc = jsonio_write(&text, value, path, err);
     if (rc == 0)
-        rc = atomic_file_save(path, text, size, err);
-    free(text);
+        rc = atomic_file_save(path, text.data, text.length, err);
+    str_release(&text);
     return rc;
 }
 
 int jsonio_hash(char out[HASH_HEX_SIZE], const json_t *value, const char *name, struct err *err)
 {
-    char *text = NULL;
-    size_t size = 0;
-    int rc = dump(&text, &size, value, name, err);
+    struct str text = {0};
+    int rc = jsonio_write(&text, value, name, err);
     if (rc == 0)
-        rc = hash_bytes(out, text, size, err);
-    free(text);
+        rc = hash_bytes(out, text.data, text.length, err);
+    str_release(&text);
     return rc;
 }
 

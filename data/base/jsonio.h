@@ -12,6 +12,7 @@
 
 #include "data/base/err.h"
 #include "data/base/hash.h"
+#include "data/base/str.h"
 
 /* Parses a file of at most `limit` bytes; duplicate keys are errors. Freed by json_decref(). */
 ERR_CHECK int jsonio_load(json_t **out, const char *path, size_t limit, struct err *err);
@@ -20,8 +21,10 @@ ERR_CHECK int jsonio_load(json_t **out, const char *path, size_t limit, struct e
 ERR_CHECK int jsonio_parse(json_t **out, const char *text, size_t size, const char *name,
                            struct err *err);
 
-/* Writes atomically (temporary file, fsync, rename), indented, floats with 17 digits, keys in
- * the order of insertion, a final newline. */
+/* Appends the text of a file: indented, floats with 17 digits, keys in the order of insertion, a
+ * final newline. `name` stands for the file in messages. */
+ERR_CHECK int jsonio_write(struct str *out, const json_t *value, const char *name, struct err *err);
+/* The same to a file, atomically (temporary file, fsync, rename). */
 ERR_CHECK int jsonio_save(const json_t *value, const char *path, struct err *err);
 /* hash_file() of what jsonio_save() would write; `name` stands for the file in messages. */
 ERR_CHECK int jsonio_hash(char out[HASH_HEX_SIZE], const json_t *value, const char *name,

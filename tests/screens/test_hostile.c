@@ -73,6 +73,7 @@ static void press(struct app *a, const char *keys)
                                       : *keys == 'v' - 'a' + 1 ? TERM_KEY_DOWN
                                                                : (uint32_t)*keys};
         assert_true(app_event(a, &e));
+        app_write_finish(a);
     }
 }
 

@@ -359,7 +359,9 @@ void fixture_close(struct fixture *f)
 bool fixture_key(struct fixture *f, uint32_t key)
 {
     struct term_event e = {.key = key};
-    return app_event(f->app, &e);
+    bool stays = app_event(f->app, &e);
+    app_write_finish(f->app);
+    return stays;
 }
 
 void fixture_type(struct fixture *f, const char *keys)

@@ -20,7 +20,7 @@ static struct str paint(const struct figure *f, struct paint_options o)
 {
     struct str out = {0};
     struct err err = {0};
-    if (paint_svg(&out, f, &o, &err) < 0)
+    if (paint_bytes(&out, CANVAS_SVG, f, 1, &o, &err) < 0)
         fail_msg("%s", err.message);
     const char *wrong = xml_check(out.data);
     if (wrong)

@@ -23,6 +23,8 @@ static int open_document(struct app *a, struct err *err)
     int rc = app_document_init(&a->document, a, err);
     if (rc == 0)
         rc = app_document_init(&a->saved, a, err);
+    if (rc == 0)
+        rc = app_document_init(&a->written, a, err);
     if (rc < 0)
         return rc;
     a->document.settings = o->plan ? o->plan->settings : o->settings;
@@ -57,7 +59,9 @@ int app_new(struct app **out, const struct app_options *options, const struct st
     a->look = a->given_look = *look;
     a->own_analysis = !options->analysis;
     a->analysis = options->analysis;
-    int rc = a->own_analysis ? analysis_new(&a->analysis, options->trace, err) : 0;
+    int rc = file_writer_new(&a->writer, err);
+    if (rc == 0 && a->own_analysis)
+        rc = analysis_new(&a->analysis, options->trace, err);
     if (rc == 0)
         rc = open_document(a, err);
     if (rc == 0)
@@ -87,10 +91,12 @@ void app_free(struct app *a)
 {
     if (!a)
         return;
+    file_writer_free(a->writer);
     release_documents(a->undo, APP_UNDO_MAX);
     release_documents(a->redo, APP_UNDO_MAX);
     release_documents(&a->document, 1);
     release_documents(&a->saved, 1);
+    release_documents(&a->written, 1);
     for (size_t i = 0; i < 2; i++) {
         release_documents(&a->snapshot[i].document, 1);
         free(a->snapshot[i].bits);
@@ -135,7 +141,7 @@ bool app_run_is_active(const struct app *a)
 static bool is_computing(const struct app *a)
 {
     bool asked = a->mode == APP_CONFIRM_RUN && a->dry_run_phase == APP_ASK_WORKING;
-    return asked || a->cosine_phase == APP_COSINE_RUNNING || a->front.provisional;
+    return asked || a->cosine_phase == APP_COSINE_RUNNING || a->front.provisional || app_writing(a);
 }
 
 bool app_busy(const struct app *a)
@@ -198,6 +204,7 @@ bool app_tick(struct app *a)
             tell_change_of_run(a, before);
     }
     app_budget_tick(a);
+    app_write_tick(a);
     return was_busy || app_busy(a);
 }
 
@@ -282,6 +289,7 @@ void app_cancel_run(struct app *a)
 
 void app_quit(struct app *a)
 {
+    app_write_finish(a);
     if (app_document_equal(&a->document, &a->saved, a))
         a->leaving = true;
     else

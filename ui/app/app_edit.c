@@ -3,7 +3,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "analysis/predict.h"
 #include "data/base/mem.h"
@@ -453,26 +452,6 @@ void app_zoom(struct app *a, int by)
         a->zoom = to;
         app_say(a, STYLE_TEXT_DIM, "zoom %d of %d", a->zoom, APP_ZOOM_MAX);
     }
-}
-
-void app_write_plan(struct app *a, bool replace)
-{
-    struct err err = {0};
-    if (!app_plan_ready(a))
-        return;
-    if (!replace && !a->plan_ours && access(a->options->plan_path, F_OK) == 0) {
-        a->mode = APP_CONFIRM_PLAN;
-        return;
-    }
-    app_budget_finish(a);
-    if (plan_save(&a->plan, a->options->plan_path, &err) < 0) {
-        app_say_err(a, "not written: ", &err);
-        return;
-    }
-    a->plan_ours = true;
-    app_document_copy(&a->saved, &a->document, a);
-    app_say(a, STYLE_GOOD, "plan written to %s (%.3f bits nominal, %.3f in the file)",
-            a->options->plan_path, a->plan.summary.nominal_bits, a->plan.summary.effective_bits);
 }
 
 void app_copy_command(struct app *a)

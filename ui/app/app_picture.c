@@ -73,7 +73,7 @@ void app_picture_ask(struct app *a)
 }
 
 /* A PDF takes both charts of the screen. */
-static int write_charts(struct app *a, enum canvas_format format, struct err *err)
+static int draw_charts(struct str *out, struct app *a, enum canvas_format format, struct err *err)
 {
     struct figure f[CHARTS] = {0};
     const char *one = shown_chart(a);
@@ -82,7 +82,7 @@ static int write_charts(struct app *a, enum canvas_format format, struct err *er
     struct paint_options o = {.theme = CANVAS_AUTO, .with_title = true};
     int rc = make_charts(f, a, both ? charts[a->view] : &one, count, err);
     if (rc == 0)
-        rc = both ? paint_pages(a->typed, f, count, &o, err) : paint_file(a->typed, f, &o, err);
+        rc = paint_bytes(out, format, f, count, &o, err);
     for (size_t i = 0; i < CHARTS; i++)
         figure_release(&f[i]);
     return rc;
@@ -91,6 +91,7 @@ static int write_charts(struct app *a, enum canvas_format format, struct err *er
 void app_picture_write(struct app *a, bool replace)
 {
     enum canvas_format format;
+    struct str bytes = {0};
     struct err err = {0};
     struct stat st;
     if (!a->typed[0])
@@ -101,9 +102,10 @@ void app_picture_write(struct app *a, bool replace)
         return;
     }
     if (rc == 0)
-        rc = write_charts(a, format, &err);
+        rc = draw_charts(&bytes, a, format, &err);
     if (rc < 0)
         app_say_err(a, "not written: ", &err);
     else
-        app_say(a, STYLE_GOOD, "picture written to %s", a->typed);
+        app_write(a, APP_FILE_PICTURE, a->typed, &bytes, "picture written to %s", a->typed);
+    str_release(&bytes);
 }

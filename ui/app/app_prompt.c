@@ -81,6 +81,7 @@ static bool answer_quit(struct app *a, uint32_t key)
     a->mode = APP_NORMAL;
     if (key == 'w') {
         app_write_plan(a, false);
+        app_write_finish(a);
         return !app_document_equal(&a->document, &a->saved, a);
     }
     app_say(a, STYLE_TEXT_DIM, "not left");

@@ -152,6 +152,7 @@ void app_save_session(struct app *a)
 {
     struct str dir = {0}, path = {0};
     struct err err = {0};
+    struct str text = {0};
     json_t *root = NULL;
     if (a->options->no_session) {
         app_say(a, STYLE_WARN, "sessions are off; --session turns them on");
@@ -166,12 +167,14 @@ void app_save_session(struct app *a)
     xdg_make(str_get(&dir));
     int rc = to_json(&root, a, &err);
     if (rc == 0)
-        rc = jsonio_save(root, path.data, &err);
+        rc = jsonio_write(&text, root, path.data, &err);
     if (rc < 0)
         app_say_err(a, "session not saved: ", &err);
     else
-        app_say(a, STYLE_GOOD, "session saved; this trace opens as it is now");
+        app_write(a, APP_FILE_SESSION, path.data, &text,
+                  "session saved; this trace opens as it is now");
 cleanup:
+    str_release(&text);
     json_decref(root);
     str_release(&path);
     str_release(&dir);

@@ -6,6 +6,7 @@
 #include "ui/app/app.h"
 #include "ui/app/app_budget.h"
 #include "ui/app/app_keys.h"
+#include "ui/app/file_writer.h"
 #include "ui/app/find.h"
 #include "ui/cells/layout.h"
 #include "ui/chart/chart.h"
@@ -80,7 +81,10 @@ struct app {
     struct app_losses measuring;
 
     struct app_document document;
-    struct app_document saved; /* as the plan was last written (or opened) */
+    struct app_document saved;   /* as the plan was last written (or opened) */
+    struct app_document written; /* of the plan that is being written, */
+    size_t plans_waiting;        /* the last of so many */
+    struct file_writer *writer;
     struct app_document undo[APP_UNDO_MAX], redo[APP_UNDO_MAX];
     size_t undo_count, redo_count;
     struct app_snapshot snapshot[2]; /* A, B */
@@ -204,13 +208,25 @@ void app_cycle_rule(struct app *a);
 void app_change_axis(struct app *a);
 void app_zoom(struct app *a, int by);
 
-/* Writes the plan; before it replaces a file that is not this session's it asks, unless told to. */
-void app_write_plan(struct app *a, bool replace);
 void app_copy_command(struct app *a);
 /* What the command line names stands above a session and a plan. */
 ERR_CHECK int app_keep_given(struct settings *s, const struct app *a, struct err *err);
 void app_save_session(struct app *a);
 void app_restore_session(struct app *a);
+
+/* --- Files (app_write.c) --- */
+
+enum app_file { APP_FILE_PLAN, APP_FILE_SESSION, APP_FILE_PICTURE };
+
+/* Has the bytes written, which it takes. The text is said once they are; an error is said, too. */
+void app_write(struct app *a, enum app_file kind, const char *path, struct str *bytes,
+               const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* Writes the plan; before it replaces a file that is not this session's it asks, unless told to. */
+void app_write_plan(struct app *a, bool replace);
+/* Is something being written? */
+bool app_writing(const struct app *a);
+/* Says how writing ended. */
+void app_write_tick(struct app *a);
 
 /* --- Pictures (app_picture.c) --- */
 

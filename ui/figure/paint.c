@@ -129,49 +129,52 @@ static void draw_page(struct canvas *c, const struct figure *f, const struct pai
                  options->with_title);
 }
 
+static int paint(struct canvas **out, enum canvas_format format, const struct figure *figures,
+                 size_t count, const struct paint_options *options, struct err *err)
+{
+    int rc = begin(out, format, &figures[0], options, err);
+    for (size_t i = 0; rc == 0 && i < count; i++) {
+        double w, h;
+        paint_size(&w, &h, &figures[i], options);
+        if (i > 0)
+            canvas_page(*out, w, h);
+        draw_page(*out, &figures[i], options);
+    }
+    return rc;
+}
+
+static int paint_to(const char *path, enum canvas_format format, const struct figure *figures,
+                    size_t count, const struct paint_options *options, struct err *err)
+{
+    struct canvas *c = NULL;
+    int rc = paint(&c, format, figures, count, options, err);
+    if (rc == 0)
+        rc = canvas_finish_file(c, path, err);
+    canvas_free(c);
+    return rc;
+}
+
 int paint_file(const char *path, const struct figure *f, const struct paint_options *options,
                struct err *err)
 {
-    struct canvas *c = NULL;
     enum canvas_format format;
     int rc = canvas_format_of(&format, path, err);
-    if (rc == 0)
-        rc = begin(&c, format, f, options, err);
-    if (rc == 0) {
-        draw_page(c, f, options);
-        rc = canvas_finish_file(c, path, err);
-    }
-    canvas_free(c);
-    return rc;
+    return rc == 0 ? paint_to(path, format, f, 1, options, err) : rc;
 }
 
 int paint_pages(const char *path, const struct figure *figures, size_t count,
                 const struct paint_options *options, struct err *err)
 {
-    struct canvas *c = NULL;
-    int rc = begin(&c, CANVAS_PDF, &figures[0], options, err);
-    for (size_t i = 0; rc == 0 && i < count; i++) {
-        double w, h;
-        paint_size(&w, &h, &figures[i], options);
-        if (i > 0)
-            canvas_page(c, w, h);
-        draw_page(c, &figures[i], options);
-    }
-    if (rc == 0)
-        rc = canvas_finish_file(c, path, err);
-    canvas_free(c);
-    return rc;
+    return paint_to(path, CANVAS_PDF, figures, count, options, err);
 }
 
-int paint_svg(struct str *out, const struct figure *f, const struct paint_options *options,
-              struct err *err)
+int paint_bytes(struct str *out, enum canvas_format format, const struct figure *figures,
+                size_t count, const struct paint_options *options, struct err *err)
 {
     struct canvas *c = NULL;
-    int rc = begin(&c, CANVAS_SVG, f, options, err);
-    if (rc == 0) {
-        draw_page(c, f, options);
+    int rc = paint(&c, format, figures, count, options, err);
+    if (rc == 0)
         rc = canvas_finish(c, out, err);
-    }
     canvas_free(c);
     return rc;
 }

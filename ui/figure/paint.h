@@ -30,8 +30,8 @@ ERR_CHECK int paint_file(const char *path, const struct figure *f,
 /* Several as the pages of a PDF. */
 ERR_CHECK int paint_pages(const char *path, const struct figure *figures, size_t count,
                           const struct paint_options *options, struct err *err);
-/* The same as SVG text, to stand inside an HTML page. */
-ERR_CHECK int paint_svg(struct str *out, const struct figure *f,
-                        const struct paint_options *options, struct err *err);
+/* The same in memory; several only as PDF. As SVG it may stand inside an HTML page. */
+ERR_CHECK int paint_bytes(struct str *out, enum canvas_format format, const struct figure *figures,
+                          size_t count, const struct paint_options *options, struct err *err);
 
 #endif

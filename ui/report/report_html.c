@@ -123,7 +123,7 @@ static int append_figures(struct str *out, const struct report_block *b, struct 
         struct paint_options options = {
             .theme = CANVAS_AUTO, .width = figure_width(b), .with_title = true};
         str_append(out, "<figure>\n");
-        rc = paint_svg(out, &b->figure[i], &options, err);
+        rc = paint_bytes(out, CANVAS_SVG, &b->figure[i], 1, &options, err);
         append_element(out, "<figcaption>", b->figure[i].caption, "</figcaption>\n</figure>\n");
     }
     str_append(out, "</div>\n");
