@@ -384,7 +384,8 @@ static int core_run(struct core *c, const uint8_t *base, struct err *err)
      * not fit, nothing of them can be part of a better solution. */
     for (size_t i = 0; rc == 0 && i < c->count && c->item[i].least <= core_gap(c); i++) {
         size_t most = c->states * (c->item[i].count + 1);
-        if (most > limit || c->nodes > limit - most) {
+        bool stop = c->p->stop && c->p->stop(c->p->stop_context);
+        if (stop || most > limit || c->nodes > limit - most) {
             c->cut = true;
             break;
         }

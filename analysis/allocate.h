@@ -27,6 +27,9 @@ struct allocate_problem {
     const bool *allowed; /* NULL: every choice of every item; else at least one an item */
     uint64_t budget;
     size_t states_max; /* of the search: bounds its time, at the price of `exact`; 0: 2^22 */
+    bool (*stop)(
+        void *context); /* asked now and then: ends the search at that price; NULL: never */
+    void *stop_context;
 };
 
 struct allocate_result {

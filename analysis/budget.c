@@ -184,6 +184,8 @@ int budget_init(struct budget *b, const struct plan *plan, const struct losses *
     b->problem.loss = b->loss;
     b->problem.allowed = b->allowed;
     b->problem.states_max = options->states_max;
+    b->problem.stop = options->stop;
+    b->problem.stop_context = options->stop_context;
     return 0;
 }
 

@@ -31,7 +31,10 @@ struct budget_options {
     double sensitivity;  /* a layer's losses count its sensitivity to this power */
     double significance; /* an expert's (S_e / mean S of its layer) to this power */
     const uint8_t *pins; /* [layers][experts] bits, 0: free; NULL: none */
-    size_t states_max;   /* as in struct allocate_problem */
+    /* As in struct allocate_problem. */
+    size_t states_max;
+    bool (*stop)(void *context);
+    void *stop_context;
 };
 
 void budget_defaults(struct budget_options *o);

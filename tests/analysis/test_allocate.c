@@ -209,6 +209,34 @@ static void test_widths_with_channels_are_allocated_exactly(void **state)
     }
 }
 
+static bool after_two(void *asked)
+{
+    return ++*(int *)asked > 2;
+}
+
+/* What was found by then fits the budget, and the bound tells how far it may be from the best. */
+static void test_a_search_that_is_stopped_gives_a_solution_and_its_gap(void **state)
+{
+    (void)state;
+    static struct fixture f;
+    static uint8_t choice[MANY];
+    size_t cut = 0;
+    for (int i = 0; i < 24; i++) {
+        struct allocate_result whole, r;
+        int asked = 0;
+        fill(&f, MANY / 4, CHOICES_MAX, i % 3);
+        assert_int_equal(allocate_solve(&whole, choice, &f.p, NULL), 0);
+        f.p.stop = after_two;
+        f.p.stop_context = &asked;
+        assert_int_equal(allocate_solve(&r, choice, &f.p, NULL), 0);
+        check_result(&f.p, &r, choice);
+        assert_true(asked <= 3 && r.exact == (asked < 3));
+        assert_true(whole.loss <= r.loss + 1e-12 && r.bound <= whole.loss + 1e-12);
+        cut += !r.exact;
+    }
+    assert_true(cut > 5);
+}
+
 static void test_budget_below_the_cheapest_choices_is_refused(void **state)
 {
     (void)state;
@@ -283,6 +311,7 @@ int main(void)
         cmocka_unit_test(test_no_allocation_beats_the_solution),
         cmocka_unit_test(test_large_problems_agree_with_a_table_over_all_budgets),
         cmocka_unit_test(test_widths_with_channels_are_allocated_exactly),
+        cmocka_unit_test(test_a_search_that_is_stopped_gives_a_solution_and_its_gap),
         cmocka_unit_test(test_budget_below_the_cheapest_choices_is_refused),
         cmocka_unit_test(test_item_without_a_choice_and_losses_that_are_no_numbers_are_refused),
         cmocka_unit_test(test_front_is_optimal_at_its_steps),

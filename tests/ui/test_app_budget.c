@@ -520,6 +520,34 @@ static void test_a_plan_that_was_cut_short_is_made_the_best_at_rest(void **state
     assert_true(cut > 3);
 }
 
+static bool someone_waits(void *asked)
+{
+    ++*(int *)asked;
+    return true;
+}
+
+static void test_a_key_ends_the_solving_and_the_next_rest_begins_it_anew(void **state)
+{
+    int asked = 0;
+    struct plan best = {0};
+    (void)state;
+    fixture_type(&f, "5b");
+    f.app->front.frame_states = 1;
+    budget_is("2.45");
+    assert_true(app_waiting(f.app));
+    app_ask_for_keys(f.app, someone_waits, &asked);
+    for (int i = 0; i < 8; i++)
+        app_tick(f.app);
+    assert_int_equal(asked, 2); /* rests */
+    assert_true(app_waiting(f.app));
+    fixture_type(&f, "w"); /* who uses the plan waits for it */
+    assert_int_equal(asked, 2);
+    assert_false(app_waiting(f.app));
+    make_by_planner(&best, 2.45, 0, BUDGET_LINEARS);
+    assert_true(same_widths(&f.app->plan, &best));
+    plan_release(&best);
+}
+
 /* --- Losses --- */
 
 static void test_without_losses_the_screen_says_how_to_get_them(void **state)
@@ -745,6 +773,7 @@ int main(void)
         WITH(open_measured, test_a_run_within_a_budget_comes_back_with_it),
         WITH(open_measured, test_a_plan_that_was_cut_short_is_made_the_best_at_rest),
         WITH(open_shared, test_a_plan_that_was_cut_short_is_made_the_best_at_rest),
+        WITH(open_measured, test_a_key_ends_the_solving_and_the_next_rest_begins_it_anew),
         WITH(open_unmeasured, test_without_losses_the_screen_says_how_to_get_them),
         WITH(open_without_model, test_without_a_model_budget_and_measuring_say_what_they_need),
         WITH(open_unmeasured, test_losses_are_measured_beside_the_screen_and_cancelled),

@@ -142,7 +142,7 @@ static void assert_file(const char *path, const char *text)
 static void test_files_are_written_in_order_and_the_last_ones_before_the_end(void **state)
 {
     (void)state;
-    char folder[] = "/tmp/moqa-writer-XXXXXX", path[64], text[16];
+    char folder[] = "/tmp/moqa-writer-XXXXXX", path[64], text[24];
     struct file_writer *w;
     struct file_written told;
     assert_non_null(mkdtemp(folder));

@@ -119,6 +119,12 @@ const struct style_look *app_look(const struct app *a)
     return &a->look;
 }
 
+void app_ask_for_keys(struct app *a, bool (*key_waits)(void *context), void *context)
+{
+    a->key_waits = key_waits;
+    a->key_context = context;
+}
+
 bool app_wants_mouse(const struct app *a)
 {
     return a->mouse;

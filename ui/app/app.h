@@ -17,6 +17,9 @@ ERR_CHECK int app_new(struct app **out, const struct app_options *options,
                       const struct style_look *look, struct err *err);
 void app_free(struct app *a);
 
+/* Work that may end early asks whether an event is waiting. */
+void app_ask_for_keys(struct app *a, bool (*key_waits)(void *context), void *context);
+
 /* One key or mouse event; false when the user has left. */
 bool app_event(struct app *a, const struct term_event *event);
 

@@ -215,6 +215,13 @@ void app_budget_judge(struct app *a)
         f->moqa = moqa_mark(a);
 }
 
+static bool is_disturbed(void *app)
+{
+    struct app *a = app;
+    a->front.disturbed = a->key_waits && a->key_waits(a->key_context);
+    return a->front.disturbed;
+}
+
 int app_budget_plan(struct plan *out, struct app *a, const struct planner_request *request,
                     struct err *err)
 {
@@ -227,27 +234,37 @@ int app_budget_plan(struct plan *out, struct app *a, const struct planner_reques
     r.losses_path = f->path;
     r.budget = options_of(&a->document);
     r.budget.states_max = f->whole ? 0 : f->frame_states ? f->frame_states : FRAME_STATES;
+    r.budget.stop = f->resting ? is_disturbed : NULL;
+    r.budget.stop_context = a;
     r.average_bits = b->unit == APP_BITS ? b->bits : 0;
     r.budget_bytes = b->unit == APP_BYTES ? b->bytes : 0;
     r.allocated = &result;
     int rc = planner_make(out, a->analysis, &r, a->options->config, err);
     if (rc == 0)
-        f->provisional = !result.exact && !f->whole;
+        f->provisional = !result.exact && (!f->whole || f->disturbed);
     return rc;
 }
 
-void app_budget_finish(struct app *a)
+static void solve_whole(struct app *a, bool resting)
 {
     struct app_front *f = &a->front;
     double loss = a->loss_before, rise = f->rise_before;
     if (!f->provisional)
         return;
+    f->rest = 0;
     f->whole = true;
+    f->resting = resting;
+    f->disturbed = false;
     app_recompute(a);
-    f->whole = false;
-    f->provisional = false;
+    f->whole = f->resting = false;
+    f->provisional = f->disturbed;
     a->loss_before = loss; /* it is still the same change */
     f->rise_before = rise;
+}
+
+void app_budget_finish(struct app *a)
+{
+    solve_whole(a, false);
 }
 
 size_t app_budget_marks(struct figure_mark out[APP_MARKS_MAX], const struct app *a)
@@ -361,7 +378,7 @@ void app_budget_tick(struct app *a)
     if (before && !app_budget_measuring(a))
         tell_end(a);
     if (a->front.provisional && ++a->front.rest > TICKS_OF_REST)
-        app_budget_finish(a);
+        solve_whole(a, true);
 }
 
 void app_budget_release(struct app *a)

@@ -1,7 +1,8 @@
 /*
  * Plans within a budget on the screen: what of them is the user's (part of the document), and what
  * measured losses say about plans (analysis/budget.h). A solve that would not fit into a frame is
- * cut short, its plan shown, and the best one found while nobody presses a key.
+ * cut short, its plan shown, and the best one found while nobody presses a key; a key that comes
+ * meanwhile ends that, and the next rest begins anew.
  */
 #ifndef MOQA_UI_APP_APP_BUDGET_H
 #define MOQA_UI_APP_APP_BUDGET_H
@@ -49,7 +50,9 @@ struct app_front {
     bool known;               /* the losses tell the rise of the plan on the screen: */
     double rise, rise_before; /* now and before the last change */
     size_t frame_states;      /* that a solve within a frame looks at; 0: the default */
-    bool whole;               /* the next solve may take its time */
+    bool whole;               /* the next solve may take its time, */
+    bool resting;             /* until a key comes: */
+    bool disturbed;           /* one has come */
     bool provisional;         /* the plan is not proven to be the best yet */
     unsigned rest;            /* ticks since the last event */
 
@@ -95,7 +98,7 @@ void app_budget_measure(struct app *a);
 bool app_budget_measuring(const struct app *a);
 /* False where nothing is measured. */
 bool app_budget_cancel(struct app *a);
-/* The best plan now, where one is shown that may not be it. */
+/* The best plan now, where one is shown that may not be it: before it is used. */
 void app_budget_finish(struct app *a);
 
 /* --- For the rest of the app --- */

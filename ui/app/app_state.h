@@ -77,6 +77,8 @@ struct app {
     bool has_plan;
     double loss, loss_before; /* predicted (analysis/predict.h), now and before the last change */
 
+    bool (*key_waits)(void *context); /* NULL: there is nobody to ask */
+    void *key_context;
     struct app_front front;
     struct app_losses measuring;
 

@@ -94,8 +94,14 @@ static bool take_events(struct loop *l, bool stale)
     return false;
 }
 
+static bool key_waits(void *term)
+{
+    return term_waits(term);
+}
+
 static int run(struct loop *l, struct err *err)
 {
+    app_ask_for_keys(l->app, key_waits, l->term);
     for (size_t i = 0; i < l->ahead_count; i++)
         if (!take(l, &l->ahead[i], true))
             return 0;

@@ -77,6 +77,8 @@ void term_redraw(struct term *t); /* the next frame is sent whole, and waits for
 
 /* Waits for a key at most `timeout_ms` (0: does not wait, negative: for ever). */
 struct term_event term_read(struct term *t, int timeout_ms);
+/* Is there something to read? */
+bool term_waits(const struct term *t);
 
 void term_mouse(struct term *t, bool on); /* off at first: the terminal's own selection works */
 /* Text into the terminal's clipboard (OSC 52); base64, so any text is safe. */

@@ -498,6 +498,14 @@ struct term_event term_read(struct term *t, int timeout_ms)
     }
 }
 
+bool term_waits(const struct term *t)
+{
+    struct pollfd fd = {.fd = STDIN_FILENO, .events = POLLIN};
+    (void)t;
+    return term_signals.quit || term_signals.interrupt || term_signals.resumed ||
+           poll(&fd, 1, 0) != 0;
+}
+
 /* --- small things --- */
 
 void term_mouse(struct term *t, bool on)
