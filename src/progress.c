@@ -7,7 +7,7 @@
 
 void progress_init(struct progress *p)
 {
-    *p = (struct progress){.state.seconds_left = -1};
+    *p = (struct progress){.state.seconds_left = -1, .expected = -1, .later = -1};
     pthread_mutex_init(&p->lock, NULL);
 }
 
@@ -23,7 +23,9 @@ static struct progress_state refreshed_parts(const struct progress *p)
     double part = p->state.total ? (double)p->state.done / (double)p->state.total : 0;
     s.done = p->part * PROGRESS_PART_STEPS + (size_t)(part * PROGRESS_PART_STEPS);
     s.seconds = clock_seconds() - p->parts_started;
-    if (s.done && s.total >= s.done)
+    if (p->expected >= 0 && p->later >= 0)
+        s.seconds_left = p->expected * (1 - part) + p->later;
+    else if (s.done && s.total >= s.done)
         s.seconds_left = s.seconds / (double)s.done * (double)(s.total - s.done);
     snprintf(s.stage, sizeof s.stage, "%s%s%.*s", p->part_name, p->state.stage[0] ? ": " : "",
              (int)(sizeof s.stage - sizeof p->part_name - 3), p->state.stage);
@@ -110,6 +112,7 @@ void progress_parts(struct progress *p, size_t parts)
     pthread_mutex_lock(&p->lock);
     p->parts = parts;
     p->part = 0;
+    p->expected = p->later = -1;
     p->part_name[0] = '\0';
     p->parts_started = clock_seconds();
     p->state = (struct progress_state){.seconds_left = -1};
@@ -124,10 +127,27 @@ void progress_part(struct progress *p, size_t part, const char *format, ...)
     va_start(args, format);
     pthread_mutex_lock(&p->lock);
     p->part = part;
+    p->expected = p->later = -1;
     vsnprintf(p->part_name, sizeof p->part_name, format, args);
     p->state = (struct progress_state){.seconds_left = -1};
     publish(p);
     va_end(args);
+}
+
+void progress_expect(struct progress *p, double part, double later)
+{
+    if (!p)
+        return;
+    pthread_mutex_lock(&p->lock);
+    p->expected = part;
+    p->later = later;
+    publish(p);
+}
+
+void progress_note(struct progress *p, const char *text)
+{
+    if (p && p->noted)
+        p->noted(p->context, text);
 }
 
 bool progress_cancelled(const struct progress *p)

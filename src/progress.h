@@ -28,8 +28,11 @@ struct progress {
     size_t part, parts; /* parts 0: one work alone */
     char part_name[80];
     double parts_started;
+    double expected, later; /* progress_expect(); < 0: not known */
     /* Called by the worker after each change, outside the lock; may be NULL. */
     void (*changed)(void *context, const struct progress_state *state);
+    /* The same for progress_note(). */
+    void (*noted)(void *context, const char *text);
     void *context;
 };
 
@@ -53,6 +56,11 @@ enum { PROGRESS_PART_STEPS = 1000 };
 void progress_parts(struct progress *p, size_t parts);
 void progress_part(struct progress *p, size_t part, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+/* What the owner knows better than by counting parts: seconds that the part in work takes in all,
+ * and those behind it. Until the next part begins. */
+void progress_expect(struct progress *p, double part, double later);
+/* Something to be said once, beside how far the work is: "3 of 8 runs are kept". */
+void progress_note(struct progress *p, const char *text);
 bool progress_cancelled(const struct progress *p);
 void progress_get(struct progress *p, struct progress_state *out);
 

@@ -30,7 +30,8 @@ static const struct {
     {"none", print_none, 0},
 };
 
-enum { STYLES = sizeof styles / sizeof styles[0], STYLE_BAR = 0, STYLE_PLAIN = 1 };
+enum { STYLES = sizeof styles / sizeof styles[0] };
+enum { STYLE_BAR, STYLE_PLAIN, STYLE_JSON, STYLE_NONE }; /* as they stand above */
 
 /* One command runs in a process, so its progress is the process's: signal handlers need it. */
 static struct progress *current;
@@ -121,6 +122,28 @@ static void on_change(void *context, const struct progress_state *state)
     styles[style].print(state);
 }
 
+/* --- What is said once --- */
+
+static void print_note(void *context, const char *text)
+{
+    char line[512];
+    (void)context;
+    sanitize(line, sizeof line, text, strlen(text));
+    if (style == STYLE_NONE)
+        return;
+    if (style == STYLE_JSON) {
+        json_t *object = json_pack("{s:s, s:i, s:s}", "schema", "moqa.progress", "schema_version",
+                                   1, "note", line);
+        char *dumped = object ? json_dumps(object, JSON_COMPACT) : NULL;
+        if (dumped)
+            fprintf(stderr, "%s\n", dumped);
+        free(dumped);
+        json_decref(object);
+        return;
+    }
+    fprintf(stderr, "%smoqa: %s\n", bar_shown ? "\r\033[K" : "", line);
+}
+
 static int choose_style(const char *name, struct err *err)
 {
     if (!name)
@@ -146,6 +169,7 @@ int cli_progress_begin(struct progress *p, const char *name, struct err *err)
         return rc;
     progress_init(p);
     p->changed = on_change;
+    p->noted = print_note;
     last_print = 0;
     bar_shown = false;
     current = p;

@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <math.h>
+#include <stdio.h>
 
 #include "src/progress.h"
 
@@ -76,6 +77,47 @@ static void test_parts_are_one_work_to_those_who_listen(void **state)
     progress_release(&p);
 }
 
+static void test_time_left_of_parts_can_be_known_better(void **state)
+{
+    (void)state;
+    struct progress p;
+    struct progress_state s;
+    progress_init(&p);
+    progress_parts(&p, 4);
+    progress_part(&p, 0, "gptq-3");
+    progress_expect(&p, 40, 300);
+    progress_start(&p, 10);
+    progress_step(&p, 5);
+    progress_get(&p, &s);
+    assert_true(fabs(s.seconds_left - 320) < 1e-9);
+    progress_part(&p, 1, "letters");
+    progress_get(&p, &s);
+    assert_true(s.seconds_left < 1); /* as they are counted: hardly any time has passed */
+    progress_expect(&p, 5, -1);
+    progress_get(&p, &s);
+    assert_true(s.seconds_left < 1);
+    progress_release(&p);
+}
+
+static void keep_note(void *context, const char *text)
+{
+    snprintf(context, 32, "%s", text);
+}
+
+static void test_a_note_goes_to_those_who_listen(void **state)
+{
+    (void)state;
+    struct progress p;
+    char found[32] = "";
+    progress_init(&p);
+    progress_note(&p, "nobody hears it");
+    p.noted = keep_note;
+    p.context = found;
+    progress_note(&p, "3 of 8 runs");
+    assert_string_equal(found, "3 of 8 runs");
+    progress_release(&p);
+}
+
 static void test_nobody_has_to_listen(void **state)
 {
     (void)state;
@@ -85,6 +127,8 @@ static void test_nobody_has_to_listen(void **state)
     progress_stage(NULL, "%d", 1);
     progress_parts(NULL, 1);
     progress_part(NULL, 0, "%d", 1);
+    progress_expect(NULL, 1, 1);
+    progress_note(NULL, "1");
     assert_false(progress_cancelled(NULL));
 }
 
@@ -94,6 +138,8 @@ int main(void)
         cmocka_unit_test(test_time_left_follows_from_what_this_run_has_done),
         cmocka_unit_test(test_a_second_start_forgets_the_first),
         cmocka_unit_test(test_parts_are_one_work_to_those_who_listen),
+        cmocka_unit_test(test_time_left_of_parts_can_be_known_better),
+        cmocka_unit_test(test_a_note_goes_to_those_who_listen),
         cmocka_unit_test(test_nobody_has_to_listen),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
