@@ -97,11 +97,8 @@ static int print_text_json(const struct perplexity *p, const struct eval_text *t
 {
     json_t *object = NULL;
     int rc = eval_json(&object, p, text, err);
-    if (rc == 0 && d &&
-        (json_object_set_new(object, "divergence", json_real(d->mean)) < 0 ||
-         json_object_set_new(object, "divergence_error", json_real(d->error)) < 0 ||
-         json_object_set_new(object, "divergence_seconds", json_real(d->seconds)) < 0))
-        rc = err_set(err, ERR_NOMEM, NULL, "no memory for JSON");
+    if (rc == 0 && d)
+        rc = eval_json_add_divergence(object, d, err);
     if (rc == 0)
         rc = print_json(object, err);
     json_decref(object);
@@ -116,7 +113,7 @@ static int diverge(struct divergence *out, const struct arguments *a, const stru
     int rc = model_open(&original, a->original, err);
     if (rc == 0)
         do
-            rc = divergence_run(out, m, &original, d->backend, ids->data, ids->count, window,
+            rc = divergence_run(out, m, &original, NULL, d->backend, ids->data, ids->count, window,
                                 a->samples.value, progress, err);
         while (rc < 0 && device_recover(d, rc, err));
     model_release(&original);

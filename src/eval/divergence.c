@@ -64,13 +64,66 @@ static void workspace_release(struct workspace *s)
     free(s->row);
 }
 
+/* --- The original --- */
+
+void divergence_kept_release(struct divergence_kept *k)
+{
+    free(k->hidden);
+    *k = (struct divergence_kept){0};
+}
+
+/* Room for what has not been kept so far; without it the original runs each time. */
+static void make_room(struct divergence_kept *k, const struct eval_windows *w, size_t hidden)
+{
+    size_t positions, floats;
+    if (k->hidden || !mem_mul(&positions, w->windows, w->window) ||
+        !mem_mul(&floats, positions, hidden) || floats > k->most / sizeof *k->hidden)
+        return;
+    k->hidden = mem_array(floats, sizeof *k->hidden, NULL);
+    k->windows = 0;
+}
+
+static int recall_original(struct forward **out, const struct eval_windows *w,
+                           const struct model *original, const float *hidden, size_t first,
+                           size_t count, struct err *err)
+{
+    int rc = forward_new(out, original, w->b, w->ids, w->starts + first, count, w->window, err);
+    if (rc == 0)
+        rc = forward_set_hidden(*out, hidden, err);
+    progress_step(w->progress, count * original->config->layers);
+    return rc;
+}
+
+static int run_original(struct forward **out, const struct eval_windows *w,
+                        const struct model *original, struct divergence_kept *kept, size_t first,
+                        size_t count, struct err *err)
+{
+    float *hidden =
+        kept && kept->hidden ? kept->hidden + first * w->window * original->config->hidden : NULL;
+    if (hidden && first + count <= kept->windows)
+        return recall_original(out, w, original, hidden, first, count, err);
+    int rc = eval_windows_run(out, w, original, first, count, err);
+    if (rc == 0 && hidden)
+        rc = forward_get_hidden(*out, hidden, err);
+    if (rc == 0 && hidden)
+        kept->windows = first + count;
+    return rc;
+}
+
+/* --- Both --- */
+
+struct models {
+    const struct model *m, *original;
+    struct divergence_kept *kept; /* may be NULL */
+};
+
 /* mean[count]: of each window. */
 static int run_batch(double *mean, struct workspace *s, const struct eval_windows *w,
-                     const struct model *m, const struct model *original, size_t first,
-                     size_t count, struct err *err)
+                     const struct models *both, size_t first, size_t count, struct err *err)
 {
     struct forward *f = NULL, *g = NULL;
-    int rc = eval_windows_run(&g, w, original, first, count, err);
+    const struct model *m = both->m;
+    int rc = run_original(&g, w, both->original, both->kept, first, count, err);
     if (rc == 0)
         rc = eval_windows_run(&f, w, m, first, count, err);
     for (size_t i = 0; rc == 0 && i < count; i++) {
@@ -101,15 +154,17 @@ static void summarize(struct divergence *out, const double *mean)
     out->error = out->windows > 1 ? sqrt(square / (n - 1) / n) : 0.0;
 }
 
-static int run_all(struct divergence *out, const struct eval_windows *w, const struct model *m,
-                   const struct model *original, struct err *err)
+static int run_all(struct divergence *out, const struct eval_windows *w, const struct models *both,
+                   struct err *err)
 {
     struct workspace s = {0};
     double *mean = mem_array(w->windows, sizeof *mean, err);
-    int rc = mean ? workspace_init(&s, w->window, m->config->vocab, err) : ERR_NOMEM;
+    int rc = mean ? workspace_init(&s, w->window, both->m->config->vocab, err) : ERR_NOMEM;
+    if (both->kept)
+        make_room(both->kept, w, both->original->config->hidden);
     for (size_t first = 0; rc == 0 && first < w->windows; first += w->batch) {
         size_t left = w->windows - first, count = left < w->batch ? left : w->batch;
-        rc = run_batch(mean + first, &s, w, m, original, first, count, err);
+        rc = run_batch(mean + first, &s, w, both, first, count, err);
     }
     if (rc == 0)
         summarize(out, mean);
@@ -119,9 +174,11 @@ static int run_all(struct divergence *out, const struct eval_windows *w, const s
 }
 
 int divergence_run(struct divergence *out, const struct model *m, const struct model *original,
-                   struct backend *b, const uint32_t *ids, size_t tokens, size_t window,
-                   size_t max_windows, struct progress *progress, struct err *err)
+                   struct divergence_kept *kept, struct backend *b, const uint32_t *ids,
+                   size_t tokens, size_t window, size_t max_windows, struct progress *progress,
+                   struct err *err)
 {
+    const struct models both = {m, original, kept};
     double started = clock_seconds();
     struct eval_windows w;
     size_t layers = m->config->layers + original->config->layers;
@@ -134,8 +191,11 @@ int divergence_run(struct divergence *out, const struct model *m, const struct m
     if (rc == 0) {
         out->windows = w.windows;
         progress_start(progress, w.windows * (layers + 1));
-        rc = run_all(out, &w, m, original, err);
+        rc = run_all(out, &w, &both, err);
     }
+    if (rc == 0 && !isfinite(out->mean))
+        rc = err_set(err, ERR_NUMERIC, checkpoint_dir(m->checkpoint),
+                     "its divergence from the original is no number: logits overflow");
     out->seconds = clock_seconds() - started;
     eval_windows_release(&w);
     return rc;

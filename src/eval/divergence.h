@@ -23,10 +23,23 @@ struct divergence {
     double seconds;
 };
 
-/* The arguments are perplexity_run()'s; ERR_INPUT for models of different vocabularies. */
+/*
+ * The original's hidden states behind all layers: the same for every model that is set against it
+ * on the same windows, so that the second one and those after it need not run it. They are kept
+ * where they take at most `most` bytes.
+ */
+struct divergence_kept {
+    uint64_t most;
+    float *hidden;  /* [windows * window][hidden size]; owned; NULL: nothing is kept */
+    size_t windows; /* that are known, from the first on */
+};
+void divergence_kept_release(struct divergence_kept *k);
+
+/* The arguments are perplexity_run()'s; kept: of these windows, or NULL. ERR_INPUT for models of
+ * different vocabularies, ERR_NUMERIC for a divergence that is no number. */
 ERR_CHECK int divergence_run(struct divergence *out, const struct model *m,
-                             const struct model *original, struct backend *b, const uint32_t *ids,
-                             size_t tokens, size_t window, size_t max_windows,
-                             struct progress *progress, struct err *err);
+                             const struct model *original, struct divergence_kept *kept,
+                             struct backend *b, const uint32_t *ids, size_t tokens, size_t window,
+                             size_t max_windows, struct progress *progress, struct err *err);
 
 #endif

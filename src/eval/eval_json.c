@@ -15,6 +15,14 @@ int eval_json(json_t **out, const struct perplexity *p, const struct eval_text *
     return *out ? 0 : err_set(err, ERR_NOMEM, NULL, "no memory for the result");
 }
 
+int eval_json_add_divergence(json_t *object, const struct divergence *d, struct err *err)
+{
+    bool failed = json_object_set_new(object, "divergence", json_real(d->mean)) < 0 ||
+                  json_object_set_new(object, "divergence_error", json_real(d->error)) < 0 ||
+                  json_object_set_new(object, "divergence_seconds", json_real(d->seconds)) < 0;
+    return failed ? err_set(err, ERR_NOMEM, NULL, "no memory for the result") : 0;
+}
+
 int eval_json_save(const struct perplexity *p, const struct eval_text *text, const char *path,
                    struct err *err)
 {
@@ -52,6 +60,20 @@ int eval_json_read(struct perplexity *out, struct eval_text *text, const json_t 
     if (rc == 0 && jsonio_has(object, "text_sha256"))
         rc = jsonio_text(text->sha256, sizeof text->sha256, object, "text_sha256", at, err);
     return rc;
+}
+
+int eval_json_read_divergence(struct divergence *out, bool *found, const struct perplexity *p,
+                              const json_t *object, const char *file, struct err *err)
+{
+    struct jsonio_at at = {file, ""};
+    *out = (struct divergence){.windows = p->windows, .window = p->window};
+    *found = jsonio_has(object, "divergence");
+    if (!*found)
+        return 0;
+    int rc = jsonio_real(&out->mean, object, "divergence", at, err);
+    if (rc == 0)
+        rc = jsonio_real(&out->error, object, "divergence_error", at, err);
+    return rc == 0 ? jsonio_real(&out->seconds, object, "divergence_seconds", at, err) : rc;
 }
 
 int eval_json_load(struct perplexity *out, struct eval_text *text, const char *path,

@@ -19,16 +19,30 @@ void run_result_release(struct run_result *r)
     *r = (struct run_result){0};
 }
 
-const struct perplexity *run_result_text(const struct run_result *r, const char *sha256,
+static struct run_result_text *find_text(const struct run_result *r, const char *sha256,
                                          size_t window, size_t windows)
 {
     for (size_t i = 0; i < r->texts; i++) {
         const struct perplexity *p = &r->text[i].perplexity;
         if (strcmp(r->text[i].text.sha256, sha256) == 0 && p->window == window &&
             p->windows == windows)
-            return p;
+            return &r->text[i];
     }
     return NULL;
+}
+
+const struct perplexity *run_result_text(const struct run_result *r, const char *sha256,
+                                         size_t window, size_t windows)
+{
+    const struct run_result_text *t = find_text(r, sha256, window, windows);
+    return t ? &t->perplexity : NULL;
+}
+
+const struct divergence *run_result_divergence(const struct run_result *r, const char *sha256,
+                                               size_t window, size_t windows)
+{
+    const struct run_result_text *t = find_text(r, sha256, window, windows);
+    return t && t->has_divergence ? &t->divergence : NULL;
 }
 
 const struct run_result_task *run_result_task(const struct run_result *r, const char *name,
@@ -46,8 +60,17 @@ int run_result_add_text(struct run_result *r, const struct eval_text *text,
     int rc = mem_grow((void **)&r->text, &r->texts_capacity, r->texts + 1, sizeof *r->text, err);
     if (rc < 0)
         return rc;
-    r->text[r->texts++] = (struct run_result_text){*text, *p};
+    r->text[r->texts++] = (struct run_result_text){.text = *text, .perplexity = *p};
     return 0;
+}
+
+void run_result_set_divergence(struct run_result *r, const char *sha256, const struct divergence *d)
+{
+    struct run_result_text *t = find_text(r, sha256, d->window, d->windows);
+    if (!t)
+        return;
+    t->has_divergence = true;
+    t->divergence = *d;
 }
 
 int run_result_add_task(struct run_result *r, const char *sha256, const struct task *t,
@@ -75,9 +98,15 @@ static int append_texts(json_t *list, const struct run_result *r, struct err *er
     for (size_t i = 0; rc == 0 && i < r->texts; i++) {
         json_t *evaluation = NULL;
         rc = eval_json(&evaluation, &r->text[i].perplexity, &r->text[i].text, err);
-        if (rc == 0 && json_array_append_new(list, json_pack("{s:s, s:o}", "text_sha256",
-                                                             r->text[i].text.sha256, "evaluation",
-                                                             evaluation)) < 0)
+        if (rc == 0 && r->text[i].has_divergence)
+            rc = eval_json_add_divergence(evaluation, &r->text[i].divergence, err);
+        if (rc < 0) {
+            json_decref(evaluation);
+            return rc;
+        }
+        if (json_array_append_new(list,
+                                  json_pack("{s:s, s:o}", "text_sha256", r->text[i].text.sha256,
+                                            "evaluation", evaluation)) < 0)
             rc = err_set(err, ERR_NOMEM, NULL, "no memory for the result");
     }
     return rc;
@@ -141,15 +170,21 @@ static int read_texts(struct run_result *r, const json_t *list, const char *file
     for (size_t i = 0; rc == 0 && i < json_array_size(list); i++) {
         const json_t *object = json_array_get(list, i);
         struct perplexity p;
+        struct divergence d;
         struct eval_text text;
         json_t *evaluation;
+        bool has_divergence = false;
         rc = jsonio_object(&evaluation, object, "evaluation", at, err);
         if (rc == 0)
             rc = eval_json_read(&p, &text, evaluation, file, err);
         if (rc == 0)
+            rc = eval_json_read_divergence(&d, &has_divergence, &p, evaluation, file, err);
+        if (rc == 0)
             rc = jsonio_text(text.sha256, sizeof text.sha256, object, "text_sha256", at, err);
         if (rc == 0)
             rc = run_result_add_text(r, &text, &p, err);
+        if (rc == 0 && has_divergence)
+            run_result_set_divergence(r, text.sha256, &d);
     }
     return rc;
 }

@@ -6,6 +6,7 @@
 #define MOQA_SRC_RUNS_RUN_RESULT_H
 
 #include "data/base/hash.h"
+#include "src/eval/divergence.h"
 #include "src/eval/eval_text.h"
 #include "src/eval/perplexity.h"
 #include "src/eval/task.h"
@@ -15,6 +16,8 @@
 struct run_result_text {
     struct eval_text text;
     struct perplexity perplexity;
+    bool has_divergence; /* from the original; records of older versions have none */
+    struct divergence divergence;
 };
 
 struct run_result_task {
@@ -47,10 +50,16 @@ void run_result_release(struct run_result *r);
 /* The evaluation on a text over so many windows of this length, or NULL. */
 const struct perplexity *run_result_text(const struct run_result *r, const char *sha256,
                                          size_t window, size_t windows);
+/* Of the same, or NULL where it was not measured. */
+const struct divergence *run_result_divergence(const struct run_result *r, const char *sha256,
+                                               size_t window, size_t windows);
 const struct run_result_task *run_result_task(const struct run_result *r, const char *name,
                                               const char *sha256);
 ERR_CHECK int run_result_add_text(struct run_result *r, const struct eval_text *text,
                                   const struct perplexity *p, struct err *err);
+/* To the evaluation on this text, which has to be there, over d's windows. */
+void run_result_set_divergence(struct run_result *r, const char *sha256,
+                               const struct divergence *d);
 ERR_CHECK int run_result_add_task(struct run_result *r, const char *sha256, const struct task *t,
                                   struct err *err);
 

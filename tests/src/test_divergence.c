@@ -47,7 +47,7 @@ static void test_a_model_does_not_differ_from_itself(void **state)
     fixture_open(&m, fixture_tiny[0].dir);
     encode(&m, &ids);
     assert_int_equal(
-        divergence_run(&d, &m, &m, b, ids.data, ids.count, WINDOW, WINDOWS, NULL, NULL), 0);
+        divergence_run(&d, &m, &m, NULL, b, ids.data, ids.count, WINDOW, WINDOWS, NULL, NULL), 0);
     assert_true(d.mean == 0 && d.error == 0 && d.windows == WINDOWS);
     token_ids_release(&ids);
     model_release(&m);
@@ -108,7 +108,7 @@ static void test_of_a_quantized_model_it_is_the_mean_over_all_positions(void **s
     quant_run_pass(&r);
     fixture_open(&m, r.out);
     encode(&m, &ids);
-    assert_int_equal(divergence_run(&d, &m, &r.model, r.backend, ids.data, ids.count, WINDOW,
+    assert_int_equal(divergence_run(&d, &m, &r.model, NULL, r.backend, ids.data, ids.count, WINDOW,
                                     WINDOWS, NULL, NULL),
                      0);
     plain_windows(mean, &r.model, &m, r.backend, &ids);
@@ -118,13 +118,49 @@ static void test_of_a_quantized_model_it_is_the_mean_over_all_positions(void **s
         square += (mean[i] - sum) * (mean[i] - sum);
     assert_true(d.mean > 0.01 && fabs(d.mean - sum) < 1e-9);
     assert_true(fabs(d.error - sqrt(square / (WINDOWS - 1) / WINDOWS)) < 1e-9);
-    assert_int_equal(divergence_run(&alone, &m, &r.model, single, ids.data, ids.count, WINDOW,
+    assert_int_equal(divergence_run(&alone, &m, &r.model, NULL, single, ids.data, ids.count, WINDOW,
                                     WINDOWS, NULL, NULL),
                      0);
     assert_true(alone.mean == d.mean && alone.error == d.error);
     token_ids_release(&ids);
     model_release(&m);
     backend_free(single);
+    quant_run_close(&r);
+}
+
+static void test_the_original_is_run_once_where_it_is_kept(void **state)
+{
+    (void)state;
+    struct quant_run r;
+    struct model m;
+    struct token_ids ids;
+    struct divergence alone, first, again, other;
+    struct divergence_kept kept = {.most = UINT64_MAX}, none = {.most = 64};
+    quant_run_open(&r, "tiny-olmoe", "gptq-3", 2, 2);
+    quant_run_pass(&r);
+    fixture_open(&m, r.out);
+    encode(&m, &ids);
+    size_t floats = WINDOWS * WINDOW * m.config->hidden;
+    const struct {
+        struct divergence *out;
+        struct divergence_kept *kept;
+    } runs[] = {{&alone, NULL}, {&first, &kept}, {&again, &kept}, {&other, &none}};
+    for (size_t i = 0; i < sizeof runs / sizeof runs[0]; i++)
+        assert_int_equal(divergence_run(runs[i].out, &m, &r.model, runs[i].kept, r.backend,
+                                        ids.data, ids.count, WINDOW, WINDOWS, NULL, NULL),
+                         0);
+    assert_true(first.mean == alone.mean && again.mean == alone.mean && other.mean == alone.mean);
+    assert_true(kept.windows == WINDOWS && kept.hidden && !none.hidden);
+    for (size_t i = 0; i < floats; i++)
+        kept.hidden[i] = (float)(i % 7); /* what is kept is what is compared with */
+    assert_int_equal(divergence_run(&again, &m, &r.model, &kept, r.backend, ids.data, ids.count,
+                                    WINDOW, WINDOWS, NULL, NULL),
+                     0);
+    assert_true(again.mean > 2 * alone.mean);
+    divergence_kept_release(&kept);
+    divergence_kept_release(&none);
+    token_ids_release(&ids);
+    model_release(&m);
     quant_run_close(&r);
 }
 
@@ -138,12 +174,12 @@ static void test_what_cannot_be_compared_is_refused(void **state)
     uint32_t ids[WINDOW] = {0};
     fixture_open(&m, fixture_tiny[0].dir);
     fixture_open(&other, TEST_GOLDEN "/random-olmoe");
-    assert_int_equal(divergence_run(&d, &m, &other, b, ids, WINDOW, WINDOW, 0, NULL, &err),
+    assert_int_equal(divergence_run(&d, &m, &other, NULL, b, ids, WINDOW, WINDOW, 0, NULL, &err),
                      ERR_INPUT);
     assert_non_null(strstr(err.message, "vocabulary of 2048 tokens, the original has "));
-    assert_int_equal(divergence_run(&d, &m, &m, b, ids, WINDOW, WINDOW + 1, 0, NULL, &err),
+    assert_int_equal(divergence_run(&d, &m, &m, NULL, b, ids, WINDOW, WINDOW + 1, 0, NULL, &err),
                      ERR_INPUT);
-    assert_int_equal(divergence_run(&d, &m, &m, b, ids, WINDOW, 1, 0, NULL, &err), ERR_USAGE);
+    assert_int_equal(divergence_run(&d, &m, &m, NULL, b, ids, WINDOW, 1, 0, NULL, &err), ERR_USAGE);
     model_release(&m);
     model_release(&other);
     backend_free(b);
@@ -155,6 +191,7 @@ int main(void)
         cmocka_unit_test(test_rows_of_known_distributions),
         cmocka_unit_test(test_a_model_does_not_differ_from_itself),
         cmocka_unit_test(test_of_a_quantized_model_it_is_the_mean_over_all_positions),
+        cmocka_unit_test(test_the_original_is_run_once_where_it_is_kept),
         cmocka_unit_test(test_what_cannot_be_compared_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -39,8 +39,8 @@ static double measure(struct quant_run *r, const char *method, const char *setti
     quant_run_plan(r, method, settings);
     quant_run_pass(r);
     assert_int_equal(model_open(&m, r->out, NULL), 0);
-    assert_int_equal(divergence_run(&d, &m, &r->model, r->backend, ids->data, ids->count, WINDOW,
-                                    EVALUATION_WINDOWS, NULL, NULL),
+    assert_int_equal(divergence_run(&d, &m, &r->model, NULL, r->backend, ids->data, ids->count,
+                                    WINDOW, EVALUATION_WINDOWS, NULL, NULL),
                      0);
     model_release(&m);
     print_message("%s %s: %.5f\n", method, settings, d.mean);
