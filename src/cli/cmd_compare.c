@@ -15,7 +15,7 @@ struct arguments {
     struct cli_device device;
     struct cli_list calib, text, task, methods;
     struct cli_count seeds, samples, window, eval_samples, eval_window;
-    bool json, results_only, file_bits, list;
+    bool json, divergence, results_only, file_bits, list, dry_run;
 };
 
 static const struct cli_option options[] = {
@@ -44,6 +44,9 @@ static const struct cli_option options[] = {
      "only the first N windows of each text"},
     {"eval-window", 0, "TOKENS", CLI_COUNT, offsetof(struct arguments, eval_window), false,
      "tokens a window of the evaluation (as in the calibration)"},
+    {"divergence", 0, NULL, CLI_FLAG, offsetof(struct arguments, divergence), false,
+     "also how far each run's output is from the original's, on each text (as moqa eval "
+     "--original): it tells close results apart, which perplexity does not"},
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
      "folder of the runs (moqa-runs), as the workbench lists them; what is there is not computed "
      "again"},
@@ -58,6 +61,9 @@ static const struct cli_option options[] = {
      "the picture is over the bits in the file, not the nominal ones"},
     {"list", 0, NULL, CLI_FLAG, offsetof(struct arguments, list), false,
      "only say which methods would be run"},
+    {"dry-run", 0, NULL, CLI_FLAG, offsetof(struct arguments, dry_run), false,
+     "only list the runs (method, bits, seed, whether it is kept) and what is to do; as text or "
+     "JSON"},
     CLI_DEVICE_OPTIONS(struct arguments, device),
     {"progress", 0, "STYLE", CLI_TEXT, offsetof(struct arguments, progress), false,
      "auto, bar, plain, json or none"},
@@ -128,10 +134,29 @@ static int print(const struct compare_result *r, enum compare_format format,
     return rc;
 }
 
+/* Reads everything, computes and writes nothing. */
+static int dry_run(const struct compare_options *o, enum compare_format format, struct err *err)
+{
+    struct compare *c = NULL;
+    struct str text = {0};
+    int rc = compare_new(&c, o, err);
+    if (rc == 0)
+        rc = compare_prepare(c, err);
+    if (rc == 0)
+        rc = compare_print_runs(&text, c, format == COMPARE_JSON, err);
+    if (rc == 0)
+        rc = cli_print(str_get(&text), err);
+    str_release(&text);
+    compare_free(c);
+    return rc;
+}
+
 static int run(const struct compare_options *o, struct progress *progress,
                enum compare_format format, const struct arguments *a, struct err *err)
 {
     struct compare *c = NULL;
+    if (a->dry_run)
+        return dry_run(o, format, err);
     int rc = cli_progress_begin(progress, a->progress, err);
     if (rc < 0)
         return rc;
@@ -170,9 +195,15 @@ static int check_arguments(const struct arguments *a, enum compare_format *forma
     int rc = parse_format(format, a, err);
     if (rc == 0 && !a->list && a->text.count + a->task.count == 0)
         rc = err_set(err, ERR_USAGE, NULL, "expected --text FILE..., or --task NAME=FILE");
+    if (rc == 0 && a->divergence && a->text.count == 0 && !a->list)
+        rc =
+            err_set(err, ERR_USAGE, NULL, "--divergence: expected --text FILE... to measure it on");
+    if (rc == 0 && a->dry_run && *format != COMPARE_TEXT && *format != COMPARE_JSON)
+        rc = err_set(err, ERR_USAGE, NULL, "--dry-run: found -f %s, expected text or json",
+                     compare_format_names[*format]);
     if (rc == 0 && a->picture)
         rc = canvas_format_of(&picture, a->picture, err);
-    if (rc == 0 && a->picture)
+    if (rc == 0 && a->picture && !a->dry_run)
         rc = atomic_file_probe(a->picture, err);
     if (rc == 0 && a->seeds.given && (a->seeds.value == 0 || a->seeds.value > 1000))
         rc =
@@ -200,8 +231,10 @@ static int compare(const struct arguments *a, const struct settings *settings, s
                                 .texts = &texts,
                                 .eval_window = a->eval_window.value,
                                 .eval_samples = a->eval_samples.value,
+                                .divergence = a->divergence,
+                                .dry_run = a->dry_run,
                                 .results_only = a->results_only,
-                                .progress = &progress};
+                                .progress = a->dry_run ? NULL : &progress};
     int rc = check_arguments(a, &format, err);
     if (rc == 0)
         rc = cli_device_request(&o.device, &a->device, err);

@@ -76,7 +76,7 @@ static int open_all(struct compare *c, struct err *err)
         rc = load_draws(c, err);
     if (rc == 0)
         rc = load_texts(c, err);
-    if (rc == 0)
+    if (rc == 0 && !c->o.dry_run)
         rc = device_open(&c->device, &c->o.device, err);
     if (rc == 0)
         rc = hash_file(c->program, "/proc/self/exe", err);
@@ -91,11 +91,12 @@ int compare_new(struct compare **out, const struct compare_options *options, str
         return ERR_NOMEM;
     c->o = *options;
     c->result.options = &c->o;
-    int rc = open_all(c, err);
+    c->kept = mem_array(c->o.texts->texts, sizeof *c->kept, err);
+    int rc = c->kept ? open_all(c, err) : ERR_NOMEM;
     if (rc == 0)
         rc = compare_plans_list(c, err);
     if (rc == 0)
-        rc = compare_plans_make(c, false, err);
+        rc = compare_plans_make(c, err);
     if (rc < 0) {
         compare_free(c);
         return rc;
@@ -108,15 +109,29 @@ int compare_new(struct compare **out, const struct compare_options *options, str
 
 /* --- Values --- */
 
-static void take_evaluations(struct compare_cell *cell, const struct compare *c,
-                             const struct run_result *r)
+/* Of itself it is 0. */
+static void take_divergence(struct compare_cell *cell, const struct compare *c,
+                            const struct compare_job *j, size_t text)
 {
+    const struct compare_job *first = &c->job[j->same];
+    const struct divergence *d = compare_kept_divergence(c, first, text);
+    bool itself = compare_is_original_job(c, j);
+    cell->divergence[text] = !c->o.divergence ? NAN : itself ? 0 : d->mean;
+    cell->divergence_error[text] = !c->o.divergence ? NAN : itself ? 0 : d->error;
+    cell->evaluating += c->o.divergence && !itself ? d->seconds : 0;
+}
+
+static void take_evaluations(struct compare_cell *cell, const struct compare *c,
+                             const struct compare_job *j)
+{
+    const struct run_result *r = &c->job[j->same].result;
     const struct compare_texts *t = c->o.texts;
     for (size_t i = 0; i < t->texts; i++) {
         const struct perplexity *p =
             run_result_text(r, t->text[i].text.sha256, t->window, t->text[i].windows);
         cell->perplexity[i] = p->value;
         cell->evaluating += p->seconds;
+        take_divergence(cell, c, j, i);
     }
     for (size_t i = 0; i < t->tasks; i++) {
         const struct run_result_task *x =
@@ -149,7 +164,7 @@ static void take_values(struct compare *c, const struct compare_cell *original)
         cell->experts_bytes = r->experts_bytes;
         cell->has_seconds = r->has_seconds;
         cell->seconds = r->seconds;
-        take_evaluations(cell, c, r);
+        take_evaluations(cell, c, j);
         predict(cell, c, j);
     }
     for (size_t i = 0; i < c->jobs; i++) {
@@ -169,18 +184,55 @@ static const struct compare_cell *find_original(const struct compare_result *r)
     return NULL;
 }
 
+/* Plans whose losses are there, and what is known of their runs. */
+static int plan_and_look(struct compare *c, bool repair, struct err *err)
+{
+    int rc = compare_plans_make(c, err);
+    if (rc == 0)
+        rc = compare_plans_name(c, err);
+    if (rc < 0)
+        return rc;
+    compare_cost_sort(c);
+    compare_kept_look(c, repair);
+    return 0;
+}
+
+int compare_prepare(struct compare *c, struct err *err)
+{
+    size_t missing;
+    int rc = compare_losses_list(c, &missing, err);
+    return rc == 0 ? plan_and_look(c, false, err) : rc;
+}
+
+/* Before anything that takes time, where there is anything. */
+static void say_cost(const struct compare *c)
+{
+    struct compare_cost n = compare_cost(c);
+    struct str text = {0};
+    if (n.losses + n.evaluations == n.evaluations_kept)
+        return;
+    compare_describe_cost(&text, c);
+    progress_note(c->o.progress, str_get(&text));
+    str_release(&text);
+}
+
 int compare_run(struct compare *c, struct err *err)
 {
     size_t missing;
     if (mkdir(c->o.runs_dir, 0777) < 0 && errno != EEXIST)
         return err_set_errno(err, ERR_IO, c->o.runs_dir, "cannot make the folder of the runs");
     int rc = compare_losses_list(c, &missing, err);
-    if (rc == 0 && missing)
+    if (rc == 0)
+        rc = plan_and_look(c, true, err);
+    if (rc == 0)
+        say_cost(c);
+    if (rc == 0 && missing) {
         rc = compare_losses_measure(c, missing, err);
-    if (rc == 0)
-        rc = compare_plans_make(c, true, err);
-    if (rc == 0)
-        rc = compare_plans_name(c, err);
+        if (rc == 0)
+            rc = plan_and_look(c, true, err);
+        if (rc == 0)
+            say_cost(c);
+    }
     if (rc == 0)
         rc = compare_cells_run(c, err);
     if (rc == 0)
@@ -191,6 +243,15 @@ int compare_run(struct compare *c, struct err *err)
 const struct compare_result *compare_result(const struct compare *c)
 {
     return &c->result;
+}
+
+void compare_cell_release(struct compare_cell *cell)
+{
+    free(cell->perplexity);
+    free(cell->divergence);
+    free(cell->divergence_error);
+    free(cell->acc);
+    free(cell->acc_norm);
 }
 
 void compare_free(struct compare *c)
@@ -204,11 +265,8 @@ void compare_free(struct compare *c)
     }
     for (size_t i = 0; i < c->result.rows; i++) {
         struct compare_row *row = &c->result.row[i];
-        for (size_t k = 0; k < row->cells; k++) {
-            free(row->cell[k].perplexity);
-            free(row->cell[k].acc);
-            free(row->cell[k].acc_norm);
-        }
+        for (size_t k = 0; k < row->cells; k++)
+            compare_cell_release(&row->cell[k]);
         free(row->cell);
     }
     for (size_t i = 0; i < c->losses_count; i++) {
@@ -217,6 +275,9 @@ void compare_free(struct compare *c)
     }
     for (size_t i = 0; c->draw && i < c->result.draws; i++)
         calibration_release(&c->draw[i].calibration);
+    for (size_t i = 0; c->kept && i < c->o.texts->texts; i++)
+        divergence_kept_release(&c->kept[i]);
+    free(c->kept);
     free(c->result.row);
     free(c->job);
     free(c->losses);

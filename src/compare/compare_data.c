@@ -21,15 +21,27 @@ static void append_field(struct str *out, const char *text)
     str_append(out, "\"");
 }
 
-static void append_titles(struct str *out, const struct compare_texts *t)
+/* ",perplexity NAME" for each text. */
+static void append_text_titles(struct str *out, const char *what, const struct compare_texts *t)
 {
     struct str title = {0};
-    str_append(out, "method,bits,seed,nominal_bits,effective_bits,bytes,experts_bytes");
     for (size_t i = 0; i < t->texts; i++) {
         str_clear(&title);
-        str_appendf(&title, "perplexity %s", t->text[i].text.name);
+        str_appendf(&title, "%s %s", what, t->text[i].text.name);
         str_append(out, ",");
         append_field(out, str_get(&title));
+    }
+    str_release(&title);
+}
+
+static void append_titles(struct str *out, const struct compare_result *r)
+{
+    const struct compare_texts *t = r->options->texts;
+    str_append(out, "method,bits,seed,nominal_bits,effective_bits,bytes,experts_bytes");
+    append_text_titles(out, "perplexity", t);
+    if (r->options->divergence) {
+        append_text_titles(out, "divergence", t);
+        append_text_titles(out, "divergence_error", t);
     }
     str_append(out, ",excess,predicted");
     for (size_t i = 0; i < t->tasks; i++) {
@@ -38,7 +50,6 @@ static void append_titles(struct str *out, const struct compare_texts *t)
             str_appendf(out, ",acc_norm %s", t->task[i].info->name);
     }
     str_append(out, ",pass_seconds,evaluation_seconds,folder\n");
-    str_release(&title);
 }
 
 /* Nothing where there is no value. */
@@ -50,17 +61,24 @@ static void append_number(struct str *out, bool known, double value)
 }
 
 static void append_run(struct str *out, const struct compare_row *row,
-                       const struct compare_cell *cell, const struct compare_texts *t)
+                       const struct compare_cell *cell, const struct compare_result *r)
 {
+    const struct compare_texts *t = r->options->texts;
     append_field(out, row->name);
     append_number(out, row->bits > 0, row->bits);
-    str_appendf(out, ",%llu", (unsigned long long)cell->seed);
+    str_append(out, ",");
+    if (row->drawn)
+        str_appendf(out, "%llu", (unsigned long long)cell->seed);
     append_number(out, true, cell->nominal_bits);
     append_number(out, true, cell->effective_bits);
     str_appendf(out, ",%llu,%llu", (unsigned long long)cell->bytes,
                 (unsigned long long)cell->experts_bytes);
     for (size_t i = 0; i < t->texts; i++)
         append_number(out, true, cell->perplexity[i]);
+    for (size_t i = 0; r->options->divergence && i < t->texts; i++)
+        append_number(out, true, cell->divergence[i]);
+    for (size_t i = 0; r->options->divergence && i < t->texts; i++)
+        append_number(out, true, cell->divergence_error[i]);
     append_number(out, true, cell->excess);
     append_number(out, cell->has_predicted, cell->predicted);
     for (size_t i = 0; i < t->tasks; i++) {
@@ -77,10 +95,10 @@ static void append_run(struct str *out, const struct compare_row *row,
 
 int compare_csv(struct str *out, const struct compare_result *r, struct err *err)
 {
-    append_titles(out, r->options->texts);
+    append_titles(out, r);
     for (size_t i = 0; i < r->rows; i++)
         for (size_t k = 0; k < r->row[i].cells; k++)
-            append_run(out, &r->row[i], &r->row[i].cell[k], r->options->texts);
+            append_run(out, &r->row[i], &r->row[i].cell[k], r);
     return str_ok(out, err);
 }
 
@@ -110,25 +128,45 @@ static json_t *mean_json(const struct compare_row *row, compare_value value, siz
                : json_null();
 }
 
-static json_t *run_json(const struct compare_cell *cell, const struct compare_texts *t,
-                        bool *failed)
+/* {text: value} */
+static json_t *by_text(const double *value, const struct compare_texts *t, bool *failed)
 {
-    json_t *o = json_object(), *perplexity = json_object(), *acc = json_object(),
-           *norm = json_object();
-    set(o, "seed", json_integer((json_int_t)cell->seed), failed);
+    json_t *o = json_object();
+    for (size_t i = 0; i < t->texts; i++)
+        set(o, t->text[i].text.name, number_or_null(true, value[i]), failed);
+    return o;
+}
+
+static json_t *means_by_text(const struct compare_row *row, compare_value value,
+                             const struct compare_texts *t, bool *failed)
+{
+    json_t *o = json_object();
+    for (size_t i = 0; i < t->texts; i++)
+        set(o, t->text[i].text.name, mean_json(row, value, i), failed);
+    return o;
+}
+
+static json_t *run_json(const struct compare_row *row, const struct compare_cell *cell,
+                        const struct compare_result *r, bool *failed)
+{
+    const struct compare_texts *t = r->options->texts;
+    json_t *o = json_object(), *acc = json_object(), *norm = json_object();
+    set(o, "seed", row->drawn ? json_integer((json_int_t)cell->seed) : json_null(), failed);
     set(o, "folder", json_string(cell->folder), failed);
     set(o, "nominal_bits", json_real(cell->nominal_bits), failed);
     set(o, "effective_bits", json_real(cell->effective_bits), failed);
     set(o, "bytes", json_integer((json_int_t)cell->bytes), failed);
     set(o, "experts_bytes", json_integer((json_int_t)cell->experts_bytes), failed);
-    for (size_t i = 0; i < t->texts; i++)
-        set(perplexity, t->text[i].text.name, json_real(cell->perplexity[i]), failed);
     for (size_t i = 0; i < t->tasks; i++) {
         set(acc, t->task[i].info->name, json_real(cell->acc[i]), failed);
         if (t->task[i].info->has_norm)
             set(norm, t->task[i].info->name, number_or_null(true, cell->acc_norm[i]), failed);
     }
-    set(o, "perplexity", perplexity, failed);
+    set(o, "perplexity", by_text(cell->perplexity, t, failed), failed);
+    if (r->options->divergence) {
+        set(o, "divergence", by_text(cell->divergence, t, failed), failed);
+        set(o, "divergence_error", by_text(cell->divergence_error, t, failed), failed);
+    }
     set(o, "excess", number_or_null(true, cell->excess), failed);
     set(o, "predicted", number_or_null(cell->has_predicted, cell->predicted), failed);
     set(o, "acc", acc, failed);
@@ -138,31 +176,31 @@ static json_t *run_json(const struct compare_cell *cell, const struct compare_te
     return o;
 }
 
-static json_t *row_json(const struct compare_row *row, const struct compare_texts *t, bool *failed)
+static json_t *row_json(const struct compare_row *row, const struct compare_result *r, bool *failed)
 {
-    json_t *o = json_object(), *perplexity = json_object(), *acc = json_object(),
-           *norm = json_object(), *runs = json_array();
+    const struct compare_texts *t = r->options->texts;
+    json_t *o = json_object(), *acc = json_object(), *norm = json_object(), *runs = json_array();
     set(o, "method", json_string(row->name), failed);
     set(o, "base_method", json_string(row->method->info->name), failed);
     set(o, "bits", number_or_null(row->bits > 0, row->bits), failed);
     set(o, "nominal_bits", mean_json(row, compare_nominal, 0), failed);
     set(o, "effective_bits", mean_json(row, compare_effective, 0), failed);
     set(o, "bytes", mean_json(row, compare_bytes, 0), failed);
-    for (size_t i = 0; i < t->texts; i++)
-        set(perplexity, t->text[i].text.name, mean_json(row, compare_perplexity, i), failed);
     for (size_t i = 0; i < t->tasks; i++) {
         set(acc, t->task[i].info->name, mean_json(row, compare_acc, i), failed);
         if (t->task[i].info->has_norm)
             set(norm, t->task[i].info->name, mean_json(row, compare_acc_norm, i), failed);
     }
-    set(o, "perplexity", perplexity, failed);
+    set(o, "perplexity", means_by_text(row, compare_perplexity, t, failed), failed);
+    if (r->options->divergence)
+        set(o, "divergence", means_by_text(row, compare_divergence, t, failed), failed);
     set(o, "excess", mean_json(row, compare_excess, 0), failed);
     set(o, "predicted", mean_json(row, compare_predicted, 0), failed);
     set(o, "acc", acc, failed);
     set(o, "acc_norm", norm, failed);
     set(o, "pass_seconds", mean_json(row, compare_seconds, 0), failed);
     for (size_t i = 0; i < row->cells; i++)
-        append(runs, run_json(&row->cell[i], t, failed), failed);
+        append(runs, run_json(row, &row->cell[i], r, failed), failed);
     set(o, "runs", runs, failed);
     return o;
 }
@@ -221,7 +259,7 @@ int compare_json(struct str *out, const struct compare_result *r, struct err *er
         return rc;
     json_t *root = head_json(r, &failed), *rows = json_array(), *agree = json_object();
     for (size_t i = 0; i < r->rows; i++)
-        append(rows, row_json(&r->row[i], r->options->texts, &failed), &failed);
+        append(rows, row_json(&r->row[i], r, &failed), &failed);
     set(root, "settings", settings, &failed);
     set(root, "rows", rows, &failed);
     set(agree, "spearman", number_or_null(true, correlation), &failed);

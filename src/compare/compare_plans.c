@@ -58,30 +58,43 @@ static void choose_shared(struct compare_row *row, const struct compare *c)
              strchr(row->name, ':') ? ',' : ':', row->bits_shared);
 }
 
+static int init_cell(struct compare_cell *cell, const struct compare *c, size_t draw,
+                     struct err *err)
+{
+    size_t texts = c->o.texts->texts, tasks = c->o.texts->tasks;
+    cell->seed = c->seed[draw];
+    cell->perplexity = mem_array(texts, sizeof *cell->perplexity, err);
+    cell->divergence = mem_array(texts, sizeof *cell->divergence, err);
+    cell->divergence_error = mem_array(texts, sizeof *cell->divergence_error, err);
+    cell->acc = mem_array(tasks, sizeof *cell->acc, err);
+    cell->acc_norm = mem_array(tasks, sizeof *cell->acc_norm, err);
+    return cell->perplexity && cell->divergence && cell->divergence_error && cell->acc &&
+                   cell->acc_norm
+               ? 0
+               : ERR_NOMEM;
+}
+
 static int add_row(struct compare *c, const struct compare_method *m, double bits, struct err *err)
 {
-    size_t cells = compare_is_original(m) ? 1 : c->result.draws;
+    bool drawn = compare_is_drawn(m);
+    size_t cells = drawn ? c->result.draws : 1;
     struct compare_row *row = &c->result.row[c->result.rows];
-    *row = (struct compare_row){.method = m, .bits = bits};
+    *row = (struct compare_row){.method = m, .bits = bits, .drawn = drawn};
     choose_shared(row, c);
     row->cell = mem_array(cells, sizeof *row->cell, err);
     if (!row->cell)
         return ERR_NOMEM;
     row->cells = cells;
     for (size_t d = 0; d < cells; d++) {
-        struct compare_cell *cell = &row->cell[d];
-        cell->seed = c->seed[d];
-        cell->perplexity = mem_array(c->o.texts->texts, sizeof *cell->perplexity, err);
-        cell->acc = mem_array(c->o.texts->tasks, sizeof *cell->acc, err);
-        cell->acc_norm = mem_array(c->o.texts->tasks, sizeof *cell->acc_norm, err);
-        c->job[c->jobs++] = (struct compare_job){.row = c->result.rows, .cell = d, .draw = d};
-        if (!cell->perplexity || !cell->acc || !cell->acc_norm) {
-            c->result.rows++;
-            return ERR_NOMEM;
-        }
+        c->job[c->jobs] =
+            (struct compare_job){.row = c->result.rows, .cell = d, .draw = d, .same = c->jobs};
+        c->jobs++;
     }
+    int rc = 0;
+    for (size_t d = 0; rc == 0 && d < cells; d++)
+        rc = init_cell(&row->cell[d], c, d, err);
     c->result.rows++;
-    return 0;
+    return rc;
 }
 
 int compare_plans_list(struct compare *c, struct err *err)
@@ -320,13 +333,16 @@ static int make_plan(struct compare *c, struct compare_job *j, struct err *err)
     return rc;
 }
 
-int compare_plans_make(struct compare *c, bool with_losses, struct err *err)
+int compare_plans_make(struct compare *c, struct err *err)
 {
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < c->jobs; i++) {
-        const struct compare_method *m = c->result.row[c->job[i].row].method;
-        if (m->info->losses == with_losses)
-            rc = make_plan(c, &c->job[i], err);
+        struct compare_job *j = &c->job[i];
+        const struct compare_method *m = c->result.row[j->row].method;
+        if (j->planned || (m->info->losses && !compare_losses_find(c, m, j->draw)))
+            continue;
+        rc = make_plan(c, j, err);
+        j->planned = rc == 0;
     }
     return rc;
 }
@@ -378,23 +394,65 @@ int compare_plans_key(char out[HASH_HEX_SIZE], const struct compare *c, const st
     return rc;
 }
 
-int compare_plans_name(struct compare *c, struct err *err)
+static int name_job(struct compare *c, struct compare_job *j, struct err *err)
 {
+    const struct compare_row *row = &c->result.row[j->row];
+    struct compare_cell *cell = &row->cell[j->cell];
+    int rc = compare_plans_key(j->key, c, j, &j->plan, err);
+    if (rc < 0)
+        return rc;
+    snprintf(cell->folder, sizeof cell->folder, "%s-%.*s",
+             compare_is_original(row->method) ? "original" : j->plan.method, FOLDER_DIGITS, j->key);
+    j->folder = str_path(c->o.runs_dir, cell->folder, err);
+    return j->folder ? 0 : ERR_NOMEM;
+}
+
+/* The first job of this key, up to `index`; itself where it has none yet. */
+static size_t find_same(const struct compare *c, size_t index)
+{
+    const struct compare_job *j = &c->job[index];
+    size_t i = 0;
+    while (i < index && !(j->planned && strcmp(c->job[i].key, j->key) == 0))
+        i++;
+    return i;
+}
+
+/* Draws of few windows, or of all there are, may be the same windows: several measurements of one
+ * run would pretend a spread of 0. */
+static void drop_repeats(struct compare *c)
+{
+    size_t kept = 0;
     for (size_t i = 0; i < c->jobs; i++) {
         struct compare_job *j = &c->job[i];
-        const struct compare_row *row = &c->result.row[j->row];
-        struct compare_cell *cell = &row->cell[j->cell];
-        bool original = compare_is_original(row->method);
-        int rc = compare_plans_key(j->key, c, j, &j->plan, err);
-        if (rc < 0)
-            return rc;
-        for (j->same = 0; strcmp(c->job[j->same].key, j->key) != 0; j->same++)
+        struct compare_row *row = &c->result.row[j->row];
+        row->cells = j->cell == 0 ? 0 : row->cells;
+        c->job[kept] = *j;
+        j = &c->job[kept];
+        size_t same = find_same(c, kept);
+        if (same != kept && c->job[same].row == j->row) {
+            compare_cell_release(&row->cell[j->cell]);
+            plan_release(&j->plan);
+            run_result_release(&j->result);
+            free(j->folder);
             continue;
-        snprintf(cell->folder, sizeof cell->folder, "%s-%.*s",
-                 original ? "original" : j->plan.method, FOLDER_DIGITS, j->key);
-        j->folder = str_path(c->o.runs_dir, cell->folder, err);
-        if (!j->folder)
-            return ERR_NOMEM;
+        }
+        row->cell[row->cells] = row->cell[j->cell];
+        j->cell = row->cells++;
+        kept++;
     }
+    c->jobs = kept;
+}
+
+int compare_plans_name(struct compare *c, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < c->jobs; i++)
+        if (c->job[i].planned && !c->job[i].folder)
+            rc = name_job(c, &c->job[i], err);
+    if (rc < 0)
+        return rc;
+    drop_repeats(c);
+    for (size_t i = 0; i < c->jobs; i++)
+        c->job[i].same = find_same(c, i);
     return 0;
 }

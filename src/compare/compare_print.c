@@ -52,12 +52,14 @@ static void put_value(char *out, const struct compare_row *row, compare_value va
         snprintf(out, CELL_MAX, "%.*f", digits, m.mean * scale);
 }
 
-static size_t count_columns(const struct compare_texts *t)
+static size_t count_columns(const struct compare_result *r)
 {
+    const struct compare_texts *t = r->options->texts;
     size_t norms = 0;
     for (size_t i = 0; i < t->tasks; i++)
         norms += t->task[i].info->has_norm;
-    return 5 + t->texts + (t->texts ? 2 : 0) + t->tasks + norms + 1;
+    return 5 + t->texts * (r->options->divergence ? 2 : 1) + (t->texts ? 2 : 0) + t->tasks + norms +
+           1;
 }
 
 /* Asked-for bits stand behind the method, those that were reached in their column. */
@@ -70,14 +72,25 @@ static void put_name(char *out, const struct compare_row *row)
         snprintf(out, CELL_MAX, "%s", row->name);
 }
 
-static void fill_titles(const struct grid *g, const struct compare_texts *t)
+/* "letters divergence" */
+static void put_title(char *out, const struct compare_text *t, const char *more)
 {
+    char name[2 * EVAL_TEXT_NAME_MAX];
+    sanitize(name, sizeof name, t->text.name, strlen(t->text.name));
+    snprintf(out, CELL_MAX, "%s%s", name, more);
+}
+
+static void fill_titles(const struct grid *g, const struct compare_result *r)
+{
+    const struct compare_texts *t = r->options->texts;
     size_t c = 0;
     static const char *const first[] = {"method", "nominal bits", "bits in the file", "MiB"};
     for (size_t i = 0; i < sizeof first / sizeof first[0]; i++)
         snprintf(at(g, 0, c++), CELL_MAX, "%s", first[i]);
     for (size_t i = 0; i < t->texts; i++)
-        sanitize(at(g, 0, c++), CELL_MAX, t->text[i].text.name, strlen(t->text[i].text.name));
+        put_title(at(g, 0, c++), &t->text[i], "");
+    for (size_t i = 0; r->options->divergence && i < t->texts; i++)
+        put_title(at(g, 0, c++), &t->text[i], " divergence");
     if (t->texts) {
         snprintf(at(g, 0, c++), CELL_MAX, "excess");
         snprintf(at(g, 0, c++), CELL_MAX, "predicted");
@@ -92,8 +105,9 @@ static void fill_titles(const struct grid *g, const struct compare_texts *t)
 }
 
 static void fill_row(const struct grid *g, size_t line, const struct compare_row *row,
-                     const struct compare_texts *t)
+                     const struct compare_result *r)
 {
+    const struct compare_texts *t = r->options->texts;
     size_t c = 0;
     put_name(at(g, line, c++), row);
     put_value(at(g, line, c++), row, compare_nominal, 3, 1);
@@ -101,6 +115,8 @@ static void fill_row(const struct grid *g, size_t line, const struct compare_row
     put_value(at(g, line, c++), row, compare_bytes, 2, 1 / 1048576.0);
     for (size_t i = 0; i < t->texts; i++)
         put_mean(at(g, line, c++), row, compare_perplexity, i, 3, 1);
+    for (size_t i = 0; r->options->divergence && i < t->texts; i++)
+        put_mean(at(g, line, c++), row, compare_divergence, i, 5, 1);
     if (t->texts) {
         put_mean(at(g, line, c++), row, compare_excess, 0, 4, 1);
         put_value(at(g, line, c++), row, compare_predicted, 4, 1);
@@ -116,17 +132,16 @@ static void fill_row(const struct grid *g, size_t line, const struct compare_row
 
 static int make_grid(struct grid *g, const struct compare_result *r, struct err *err)
 {
-    const struct compare_texts *t = r->options->texts;
     size_t cells;
-    *g = (struct grid){.rows = r->rows, .columns = count_columns(t)};
+    *g = (struct grid){.rows = r->rows, .columns = count_columns(r)};
     if (!mem_mul(&cells, g->rows + 1, g->columns))
         return err_set(err, ERR_NOMEM, NULL, "no memory for the table");
     g->text = mem_array(cells, sizeof *g->text, err);
     if (!g->text)
         return ERR_NOMEM;
-    fill_titles(g, t);
+    fill_titles(g, r);
     for (size_t i = 0; i < r->rows; i++)
-        fill_row(g, i + 1, &r->row[i], t);
+        fill_row(g, i + 1, &r->row[i], r);
     return 0;
 }
 
@@ -193,6 +208,20 @@ static void append_texts(struct str *out, const struct compare_texts *t)
     }
 }
 
+/* Which rows have no spread, and why. */
+static void append_undrawn(struct str *out, const struct compare_result *r)
+{
+    bool undrawn = false, fewer = false;
+    for (size_t i = 0; i < r->rows; i++) {
+        undrawn |= !r->row[i].drawn;
+        fewer |= r->row[i].drawn && r->row[i].cells < r->draws;
+    }
+    if (undrawn)
+        str_append(out, " Rows of 1 run without a deviation are of what no draw changes.");
+    if (fewer)
+        str_append(out, " Draws that make the same run count as one.");
+}
+
 /* What the figures are of, under the table. */
 static int append_legend(struct str *out, const struct compare_result *r, struct err *err)
 {
@@ -213,11 +242,15 @@ static int append_legend(struct str *out, const struct compare_result *r, struct
                     r->draws, (unsigned long long)r->seed[0],
                     (unsigned long long)r->seed[r->draws - 1]);
     str_append(out, ".");
+    if (r->draws > 1)
+        append_undrawn(out, r);
     if (t->texts) {
         str_append(out, " Perplexity of ");
         append_texts(out, t);
         str_appendf(out, ", windows of %zu tokens. Excess: ln perplexity above the original's%s.",
                     t->window, t->texts > 1 ? ", mean over the texts" : "");
+        if (r->options->divergence)
+            str_append(out, " Divergence: of the output from the original's, nats a token.");
     }
     str_append(out, "\n");
     runs_describe_settings(settings, sizeof settings, r->options->settings);

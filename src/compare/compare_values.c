@@ -59,6 +59,12 @@ bool compare_perplexity(double *out, const struct compare_cell *cell, size_t tex
     return true;
 }
 
+bool compare_divergence(double *out, const struct compare_cell *cell, size_t text)
+{
+    *out = cell->divergence[text];
+    return isfinite(*out);
+}
+
 bool compare_acc(double *out, const struct compare_cell *cell, size_t task)
 {
     *out = cell->acc[task];

@@ -138,6 +138,87 @@ echo left >"$run/model-00001-of-00002.safetensors"
 expect 'a replacement that was cut is finished' 0 '0 runs computed, 5 were there' draws
 check 'under its name' [ -e "$run/moqa_result.json" -a ! -e "$run.again" ]
 
+# --- Divergence ---
+
+apart() { compare apart --text letters="$letters" --methods gptq-3 budget --bits 2.5 --seeds 2 "$@"; }
+apart -f csv >plain.csv 2>/dev/null
+check 'no divergence without the option' [ "$(grep -c divergence plain.csv)" = 0 ]
+touch -d 2001-01-01 apart/*/*.safetensors
+expect 'a cache without divergences gets them' 0 '4 runs computed, 1 were there' apart --divergence
+check 'with a column and its spread' grep -qE '^gptq-3 .* 0\.0[0-9]{4} ± 0\.0[0-9]{4} ' out
+check 'no pass is run again' [ -z "$(find apart -name '*.safetensors' -newermt 2002-01-01)" ]
+apart --divergence -f csv >apart.csv 2>log
+check 'once' grep -q '0 runs computed, 5 were there' log
+check 'beside what was known' diff <(cut -d , -f 1-8 plain.csv) <(cut -d , -f 1-8 apart.csv)
+check 'the original is 0 away from itself' [ "$(field fp16 '' 'divergence letters' apart.csv)" = 0 ]
+run=apart/$(field gptq-3 '' folder apart.csv)
+"$MOQA" eval "$run" --text "$letters" --original "$sample_model" --window 128 --samples 4 --json >json
+check 'the divergence of moqa eval' within "$(field gptq-3 '' 'divergence letters' apart.csv)" "$(number divergence json)" 1e-9
+check 'and its error' within "$(field gptq-3 '' 'divergence_error letters' apart.csv)" "$(number divergence_error json)" 1e-9
+run=apart/$(field budget 2.5 folder apart.csv)
+"$MOQA" eval "$run" --text "$letters" --original "$sample_model" --window 128 --samples 4 --json >json
+check 'of a run behind the first, too' within "$(field budget 2.5 'divergence letters' apart.csv)" "$(number divergence json)" 1e-9
+expect 'the mean is in the JSON' 0 '"divergence":\{"letters":\{"mean":0\.0[0-9]+,"deviation":0\.0[0-9]+,"runs":2\}\}' apart --divergence --json
+record=$run/moqa_result.json
+sed -i '/"divergence_seconds"/d; /"divergence_error"/d; /"divergence"/d' "$record"
+sed -i 'N; s/,\(\n *}\)/\1/; P; D' "$record"
+expect 'what is missing is measured alone' 0 'to do: 0 passes, 1 evaluation$' apart --divergence --progress plain
+check 'of one run' grep -q '1 runs computed, 4 were there' out
+apart --divergence -f csv >again.csv 2>/dev/null
+check 'to the same table' diff <(untimed apart.csv) <(untimed again.csv)
+
+# --- What no draw changes ---
+
+undrawn() { compare undrawn --text letters="$letters" --methods rtn-3 rtn-3:scale_search=on gptq-4 --seeds 3 "$@"; }
+undrawn -f csv >undrawn.csv 2>log
+check 'is run once' [ "$(grep -c '^rtn-3,,,3,' undrawn.csv)" = 1 ]
+check 'and so is the original' [ "$(grep -c '^fp16,,,' undrawn.csv)" = 1 ]
+check 'all others for each draw' [ "$(grep -cE '^(rtn-3:scale_search=on|gptq-4),,[123],' undrawn.csv)" = 6 ]
+check 'they differ' [ "$(grep '^rtn-3:scale' undrawn.csv | cut -d , -f 8 | sort -u | wc -l)" = 3 ]
+check 'that are all runs' grep -q '8 runs computed, 0 were there' log
+expect 'the table says so' 0 'Rows of 1 run without a deviation are of what no draw changes' undrawn
+check 'and has no deviation there' grep -qE '^rtn-3 .* 1$' <(grep -v '±' out)
+for seed in 2 3; do compare undrawn --text letters="$letters" --methods rtn-3 --windows random --seed $seed >/dev/null 2>&1; done
+bytes_of_draws() {
+    for plan in $(grep -lE '"scale_search": *"off"' undrawn/rtn-3-*/moqa_plan.json); do
+        weights "$(dirname "$plan")" | sha256sum
+    done
+}
+check 'three draws' [ "$(bytes_of_draws | wc -l)" = 3 ]
+check 'make the same bytes' [ "$(bytes_of_draws | sort -u | wc -l)" = 1 ]
+expect 'draws of the same windows are one run' 0 '^gptq-4 .*[0-9]  +1$' \
+    "$MOQA" compare "$trace" --model "$sample_model" --group-size 64 --calib "${calibration[2]}" --window 512 --samples 1000 \
+    --text "$letters" --eval-samples 1 --eval-window 64 --runs same --methods gptq-4 --seeds 3
+check 'which the table says' grep -q 'Draws that make the same run count as one' out
+
+# --- What it costs ---
+
+cost() { compare costs --text letters="$letters" "${evaluation[1]}" --methods rtn-3 gptq-3 budget@2.5 --seeds 2 --divergence "$@"; }
+expect 'a dry run lists what there is to do' 0 '^gptq-3 +- +2  to do$' cost --dry-run
+check 'without a seed where none matters' grep -qE '^rtn-3 +- +-  to do$' out
+check 'and what it cannot know yet' grep -qE '^budget +2\.5 +1  unknown: its plan needs losses' out
+check 'and what it costs' grep -qE '^at most 6 runs, 22 evaluations; kept in costs: 0 and 0; to do: 2 measurements of losses, 5 passes, 22 evaluations$' out
+check 'and does nothing' [ ! -e costs ]
+expect 'what it costs is said before it starts' 0 'moqa: 6 runs, 22 evaluations; kept in costs: 0 and 0; to do: 5 passes, 22 evaluations' cost --progress plain
+check 'then how long it takes' grep -qE 'moqa: more than 0:[0-9]+ left: 5 passes, 20 evaluations, 5 of them not like any' out
+check 'once more when all is known' grep -qE 'moqa: about 0:[0-9]+ left: [1-3] pass(es)?, [0-9]+ evaluations$' out
+rm costs/gptq-3-*/moqa_result.json
+rm -r "$(echo costs/gptq-3-* | cut -d ' ' -f 1)"
+find costs | sort >before
+expect 'a dry run knows what is kept' 0 '^budget +2\.5 +2  kept$' cost --dry-run
+check 'what is to be evaluated' grep -qE '^gptq-3 +- +[12]  to evaluate \(0 of 4 evaluations kept\)$' out
+check 'and what is to do' grep -qE '^gptq-3 +- +[12]  to do$' out
+check 'and touches nothing' diff before <(find costs | sort)
+expect 'as JSON' 0 '^\{"schema":"moqa.comparison_runs","schema_version":1,.*"cost":\{"runs":6,"runs_kept":4,"evaluations":22,"evaluations_kept":14,"passes":1,"losses":0,"unknown":0\}\}$' \
+    cost --dry-run --json
+expect 'a run that stands in two rows is one' 0 '^gptq-3:alpha=0\.5 +- +2  same as gptq-3, seed 2$' \
+    compare costs --text letters="$letters" --methods gptq-3 gptq-3:alpha=0.5 --seeds 2 --dry-run
+cost >/dev/null 2>&1
+sed -i 's/^ "seconds": .*/ "seconds": 1800.0,/' costs/{gptq,budget}-*/moqa_result.json # of the pass, not of texts
+expect 'what is kept tells how long the like of it takes' 0 'moqa: about 1:00:0[0-9] left: 2 passes, 4 evaluations$' \
+    compare costs --text letters="$letters" "${evaluation[1]}" --methods gptq-3 rtn-4 gptq-4 --seeds 2 --progress plain
+check 'the completion knows it' grep -q -- '--divergence' <("$MOQA" completion bash)
+
 # --- Cut ---
 
 long=(--text letters="$letters" --methods gptq-2 gptq-3 gptq-4 outlier budget --bits 2.5,3)
@@ -197,9 +278,11 @@ refuse 'settings that contradict' 'moqa:classes=3,class_bits=2,4: class_bits: fo
 refuse 'bits' '--bits: found "2;3"' --bits '2;3'
 refuse 'a format' '--format: found "html"' -f html
 refuse 'a picture' 'gif' -p x.gif
+refuse 'a dry run as CSV' '--dry-run: found -f csv, expected text or json' --dry-run -f csv
 refuse 'draws of nothing' '--seeds: found 0' --seeds 0
 expect 'draws of a trace' 2 '--seeds: expected texts in --calib, or --windows balanced' \
     "$MOQA" compare "$trace" --model "$sample_model" --calib "$trace" --text "$letters" --seeds 2 --runs none
+expect 'divergences on no text' 2 '--divergence: expected --text' compare none --task piqa=piqa.jsonl --divergence
 expect 'no text' 2 'expected --text FILE' compare none --methods gptq-3
 echo 'too short' >short.txt
 expect 'a text that is too short' 3 'fewer than one window' compare none --text short.txt --methods gptq-3

@@ -28,11 +28,13 @@ struct made {
     struct compare_row row[ROWS];
     struct compare_cell cell[ROWS][DRAWS];
     double perplexity[ROWS][DRAWS][TEXTS], acc[ROWS][DRAWS], norm[ROWS][DRAWS];
+    double divergence[ROWS][DRAWS][TEXTS], error[ROWS][DRAWS][TEXTS];
     uint64_t seed[DRAWS];
     struct compare_result result;
 };
 
-/* Row r of draw d has perplexities 10 + r + d and 20 + 2 r, and a prediction where r > 1. */
+/* Row r of draw d has perplexities 10 + r + d and 20 + 2 r, divergences r (d + 1) / 8 and r / 4,
+ * and a prediction where r > 1. */
 static void make(struct made *m)
 {
     static const char *const words[] = {"fp16", "gptq-3", "moqa:class_bits=2,3,4,classes=3",
@@ -54,12 +56,16 @@ static void make(struct made *m)
         m->row[r] = (struct compare_row){.method = &m->methods.item[r],
                                          .bits = m->methods.item[r].bits,
                                          .cell = m->cell[r],
-                                         .cells = r ? DRAWS : 1};
+                                         .cells = r ? DRAWS : 1,
+                                         .drawn = r > 0};
         snprintf(m->row[r].name, sizeof m->row[r].name, "%s", m->methods.item[r].label);
         for (size_t d = 0; d < DRAWS; d++) {
             struct compare_cell *c = &m->cell[r][d];
             m->perplexity[r][d][0] = 10 + (double)(r + d);
             m->perplexity[r][d][1] = 20 + 2 * (double)r;
+            m->divergence[r][d][0] = (double)(r * (d + 1)) / 8;
+            m->divergence[r][d][1] = (double)r / 4;
+            m->error[r][d][0] = m->error[r][d][1] = 0.0625;
             m->acc[r][d] = 0.5;
             m->norm[r][d] = 0.25;
             *c = (struct compare_cell){.seed = d + 1,
@@ -70,6 +76,8 @@ static void make(struct made *m)
                                        .has_seconds = r > 0,
                                        .seconds = 1.5,
                                        .perplexity = m->perplexity[r][d],
+                                       .divergence = m->divergence[r][d],
+                                       .divergence_error = m->error[r][d],
                                        .acc = &m->acc[r][d],
                                        .acc_norm = &m->norm[r][d],
                                        .excess = 0.1 * (double)r,
@@ -212,6 +220,78 @@ static void test_columns_of_the_text_stand_under_each_other(void **state)
     compare_methods_release(&m.methods);
 }
 
+static void test_divergences_stand_in_all_formats(void **state)
+{
+    (void)state;
+    struct made m;
+    make(&m);
+    struct str without = print(&m, COMPARE_CSV);
+    assert_null(strstr(without.data, "divergence"));
+    m.options.divergence = true;
+    struct str csv = print(&m, COMPARE_CSV), table = print(&m, COMPARE_TEXT);
+    struct str markdown = print(&m, COMPARE_MARKDOWN), json = print(&m, COMPARE_JSON);
+    assert_non_null(strstr(csv.data, ",divergence a|b,\"divergence c,\"\"d\"\" \u00e9\","
+                                     "divergence_error a|b,\"divergence_error c,"));
+    assert_non_null(strstr(csv.data, "\nbudget,2.5,2,3,3.25,1048576,524288,14,26,0.75,0.75,"
+                                     "0.0625,0.0625,0.3,"));
+    const char *end, *at = csv.data;
+    size_t columns = fields_of(at, &at);
+    assert_int_equal(columns, fields_of(without.data, &end) + 2 * TEXTS);
+    while (*at)
+        assert_int_equal(fields_of(at, &at), columns);
+    assert_non_null(strstr(table.data, "a|b divergence  c,\"d\" \u00e9 divergence"));
+    assert_non_null(strstr(table.data, "0.56250 \u00b1 0.26517")); /* of 0.375 and 0.75 */
+    assert_non_null(strstr(table.data, "Divergence: of the output from the original's"));
+    assert_non_null(strstr(markdown.data, "a\\|b divergence |"));
+    json_t *root = json_loads(json.data, JSON_REJECT_DUPLICATES, NULL);
+    const json_t *row = json_array_get(json_object_get(root, "rows"), 3);
+    const json_t *mean = json_object_get(json_object_get(row, "divergence"), "a|b");
+    assert_true(json_number_value(json_object_get(mean, "mean")) == 0.5625);
+    assert_int_equal(json_integer_value(json_object_get(mean, "runs")), DRAWS);
+    const json_t *run = json_array_get(json_object_get(row, "runs"), 1);
+    assert_true(json_number_value(json_object_get(json_object_get(run, "divergence"), "a|b")) ==
+                0.75);
+    assert_true(json_number_value(
+                    json_object_get(json_object_get(run, "divergence_error"), "a|b")) == 0.0625);
+    json_decref(root);
+    str_release(&without);
+    str_release(&csv);
+    str_release(&table);
+    str_release(&markdown);
+    str_release(&json);
+    compare_methods_release(&m.methods);
+}
+
+static void test_what_no_draw_changes_has_no_seed_and_no_spread(void **state)
+{
+    (void)state;
+    struct made m;
+    make(&m);
+    m.row[1].drawn = false;
+    m.row[1].cells = 1;
+    struct str csv = print(&m, COMPARE_CSV), table = print(&m, COMPARE_TEXT);
+    struct str json = print(&m, COMPARE_JSON);
+    assert_non_null(strstr(csv.data, "\nfp16,,,3,"));
+    assert_non_null(strstr(csv.data, "\ngptq-3,,,3,"));
+    assert_non_null(strstr(csv.data, "\nbudget,2.5,1,3,"));
+    const char *line = strstr(table.data, "\ngptq-3 ") + 1;
+    assert_null(memmem(line, strcspn(line, "\n"), "\u00b1", strlen("\u00b1")));
+    assert_non_null(strstr(table.data, "Rows of 1 run without a deviation"));
+    json_t *root = json_loads(json.data, 0, NULL);
+    const json_t *row = json_array_get(json_object_get(root, "rows"), 1);
+    const json_t *run = json_array_get(json_object_get(row, "runs"), 0);
+    assert_true(json_is_null(json_object_get(run, "seed")));
+    json_decref(root);
+    m.row[2].cells = 1; /* two draws of the same windows */
+    str_clear(&table);
+    assert_int_equal(compare_print(&table, &m.result, COMPARE_TEXT, NULL), 0);
+    assert_non_null(strstr(table.data, "Draws that make the same run count as one."));
+    str_release(&csv);
+    str_release(&table);
+    str_release(&json);
+    compare_methods_release(&m.methods);
+}
+
 static void test_a_mean_is_of_those_that_have_the_value(void **state)
 {
     (void)state;
@@ -233,6 +313,8 @@ int main(void)
         cmocka_unit_test(test_csv_has_a_line_for_each_run),
         cmocka_unit_test(test_markdown_has_as_many_columns_in_every_line),
         cmocka_unit_test(test_columns_of_the_text_stand_under_each_other),
+        cmocka_unit_test(test_divergences_stand_in_all_formats),
+        cmocka_unit_test(test_what_no_draw_changes_has_no_seed_and_no_spread),
         cmocka_unit_test(test_a_mean_is_of_those_that_have_the_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
