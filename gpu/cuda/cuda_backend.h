@@ -68,6 +68,8 @@ struct cuda_backend {
     size_t next_slot;
     struct cuda_down down[CUDA_DOWN_SLOTS];
     uint64_t limit, used; /* bytes of device memory */
+    bool short_of_memory; /* ERR_DEVICE_MEMORY was returned by other than the limit, and the pool
+                             has not been emptied since */
     bool failed;          /* ERR_DEVICE was returned: nothing works any more */
     char failure[CUDA_DESCRIPTION_MAX];
     char description[CUDA_DESCRIPTION_MAX];
@@ -86,7 +88,8 @@ int cuda_check_blas(struct cuda_backend *c, cublasStatus_t status, const char *w
 /* ERR_DEVICE once the backend has failed; else its device is the calling thread's. */
 int cuda_ready(struct cuda_backend *c, struct err *err);
 
-/* Device memory in the order of `compute`, contents unspecified; counted against the limit. */
+/* Device memory in the order of `compute`, contents unspecified; counted against the limit. Where
+ * the driver refuses, the pool is emptied and it is asked once more. */
 ERR_CHECK int cuda_alloc(struct cuda_backend *c, void *out, size_t bytes, struct err *err);
 void cuda_release(struct cuda_backend *c, void *memory, size_t bytes); /* NULL is legal */
 /* Bytes that may still be allocated. */

@@ -17,9 +17,11 @@ int cuda_check(struct cuda_backend *c, cudaError_t code, const char *what, struc
     if (code == cudaSuccess)
         return 0;
     cudaGetLastError(); /* else the next launch would report it again */
-    if (code == cudaErrorMemoryAllocation)
+    if (code == cudaErrorMemoryAllocation) {
+        c->short_of_memory = true;
         return err_set(err, ERR_DEVICE_MEMORY, NULL, "CUDA device %d has no memory left: %s",
                        c->device, what);
+    }
     return give_up(c, what, cudaGetErrorString(code), err);
 }
 
@@ -28,8 +30,10 @@ int cuda_check_blas(struct cuda_backend *c, cublasStatus_t status, const char *w
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return 0;
-    if (status == CUBLAS_STATUS_ALLOC_FAILED)
+    if (status == CUBLAS_STATUS_ALLOC_FAILED) {
+        c->short_of_memory = true;
         return err_set(err, ERR_DEVICE_MEMORY, NULL, "cuBLAS has no memory left: %s", what);
+    }
     return give_up(c, what, cublasGetStatusString(status), err);
 }
 
@@ -50,6 +54,28 @@ static uint64_t rounded(size_t bytes)
     return ((uint64_t)bytes + (bytes == 0) + ALLOCATION - 1) / ALLOCATION * ALLOCATION;
 }
 
+/* What the pool keeps and nobody uses goes back to the driver, for pieces of another size, and for
+ * cuBLAS and others that take theirs beside the pool. */
+static int reclaim(struct cuda_backend *c, struct err *err)
+{
+    static const char what[] = "memory given back";
+    cudaMemPool_t pool;
+    c->short_of_memory = false;
+    if (!c->pools)
+        return 0;
+    int rc = cuda_check(c, cudaStreamSynchronize(c->compute), what, err);
+    cudaError_t code = rc == 0 ? cudaDeviceGetDefaultMemPool(&pool, c->device) : cudaSuccess;
+    if (rc == 0 && code == cudaSuccess)
+        code = cudaMemPoolTrimTo(pool, 0);
+    return rc == 0 ? cuda_check(c, code, what, err) : rc;
+}
+
+static cudaError_t take(struct cuda_backend *c, void **memory, size_t bytes)
+{
+    return c->pools ? cudaMallocAsync(memory, (size_t)rounded(bytes), c->compute)
+                    : cudaMalloc(memory, (size_t)rounded(bytes));
+}
+
 int cuda_alloc(struct cuda_backend *c, void *out, size_t bytes, struct err *err)
 {
     void *memory = NULL;
@@ -62,9 +88,16 @@ int cuda_alloc(struct cuda_backend *c, void *out, size_t bytes, struct err *err)
                        "CUDA device %d: %zu bytes more than the %llu in use would pass the limit "
                        "of %llu",
                        c->device, bytes, (unsigned long long)c->used, (unsigned long long)c->limit);
-    cudaError_t code = c->pools ? cudaMallocAsync(&memory, (size_t)rounded(bytes), c->compute)
-                                : cudaMalloc(&memory, (size_t)rounded(bytes));
-    rc = cuda_check(c, code, "allocation", err);
+    if (c->short_of_memory)
+        rc = reclaim(c, err);
+    cudaError_t code = rc == 0 ? take(c, &memory, bytes) : cudaSuccess;
+    if (code == cudaErrorMemoryAllocation && c->pools) {
+        cudaGetLastError();
+        rc = reclaim(c, err);
+        code = rc == 0 ? take(c, &memory, bytes) : cudaSuccess;
+    }
+    if (rc == 0)
+        rc = cuda_check(c, code, "allocation", err);
     if (rc < 0)
         return rc;
     c->used += rounded(bytes);

@@ -33,7 +33,7 @@ struct CUevent_st {
 
 static struct {
     int devices, driver, major, minor, device;
-    size_t memory, used, calls, fail_at, live;
+    size_t memory, used, kept, calls, fail_at, live; /* kept: by the pool, used by nobody */
     cudaError_t fail_code, broken, last;
     bool failed; /* a call failed, whatever it was */
     struct piece *pieces;
@@ -222,7 +222,7 @@ static cudaError_t allocate(void **out, size_t size, bool pinned)
     enter();
     cudaError_t code = gate();
     *out = NULL;
-    if (!code && !pinned && size > e.memory - e.used)
+    if (!code && !pinned && e.used + e.kept + size > e.memory)
         code = fail_with(cudaErrorMemoryAllocation);
     if (!code && size) {
         struct piece *p = malloc(sizeof *p);
@@ -261,7 +261,7 @@ static void drop_arrivals(const struct piece *p)
 }
 
 /* Memory goes even where the device is broken, or tests would see leaks that are none. */
-static cudaError_t release(void *memory, bool pinned)
+static cudaError_t release(void *memory, bool pinned, bool keep)
 {
     enter();
     cudaError_t code = gate();
@@ -275,6 +275,7 @@ static cudaError_t release(void *memory, bool pinned)
         drop_arrivals(p);
         *at = p->next;
         e.used -= pinned ? 0 : p->size;
+        e.kept += keep ? p->size : 0;
         e.live--;
         free(p->memory);
         free(p);
@@ -290,7 +291,7 @@ cudaError_t cudaMalloc(void **out, size_t size)
 
 cudaError_t cudaFree(void *memory)
 {
-    return release(memory, false);
+    return release(memory, false, false);
 }
 
 cudaError_t cudaMallocAsync(void **out, size_t size, cudaStream_t stream)
@@ -302,7 +303,7 @@ cudaError_t cudaMallocAsync(void **out, size_t size, cudaStream_t stream)
 cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream)
 {
     (void)stream;
-    return release(memory, false);
+    return release(memory, false, true);
 }
 
 cudaError_t cudaMallocHost(void **out, size_t size)
@@ -318,7 +319,7 @@ cudaError_t cudaHostAlloc(void **out, size_t size, unsigned flags)
 
 cudaError_t cudaFreeHost(void *memory)
 {
-    return release(memory, true);
+    return release(memory, true, false);
 }
 
 /* --- Copies --- */
@@ -627,7 +628,8 @@ cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr attribute, in
     return code;
 }
 
-/* The one pool holds what is allocated and nothing else. */
+/* The one pool is as bad as a pool can be: what is given back fits nothing that is asked for later,
+ * and stays away until the pool is trimmed. */
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t *out, int device)
 {
     static char pool;
@@ -639,7 +641,9 @@ cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, enum cudaMemPoolAttr att
 {
     (void)pool;
     enter();
-    uint64_t found = attribute == cudaMemPoolAttrReleaseThreshold ? 0 : e.used;
+    uint64_t found = attribute == cudaMemPoolAttrReleaseThreshold     ? 0
+                     : attribute == cudaMemPoolAttrReservedMemCurrent ? e.used + e.kept
+                                                                      : e.used;
     memcpy(value, &found, sizeof found);
     cudaError_t code = gate();
     leave();
@@ -658,7 +662,12 @@ cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t keep)
 {
     (void)pool;
     (void)keep;
-    return emulation_gate("cudaMemPoolTrimTo");
+    enter();
+    cudaError_t code = gate();
+    if (!code)
+        e.kept = 0;
+    leave();
+    return code;
 }
 
 cudaError_t cudaSetDevice(int device)
@@ -679,7 +688,7 @@ cudaError_t cudaMemGetInfo(size_t *free_bytes, size_t *total)
 {
     enter();
     cudaError_t code = gate();
-    *free_bytes = code ? 0 : e.memory - e.used;
+    *free_bytes = code || e.used + e.kept > e.memory ? 0 : e.memory - e.used - e.kept;
     *total = code ? 0 : e.memory;
     leave();
     return code;

@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "../parity/parity.h"
 #include "emulation_runtime.h"
@@ -277,6 +278,54 @@ static void test_after_no_memory_the_backend_works_on(void **state)
     backend_free(gpu);
 }
 
+/* The emulation's pool keeps what is freed, and nothing fits into it. */
+static void test_memory_that_the_pool_keeps_is_given_back_when_it_is_needed(void **state)
+{
+    (void)state;
+    struct cuda_options options = {.threads = 1};
+    struct backend *gpu = NULL;
+    struct tensor *t = NULL;
+    struct err err = {0};
+    emulation_reset();
+    assert_int_equal(cuda_backend_new(&gpu, &options, &err), 0);
+    for (size_t i = 0; i < 4; i++) {
+        assert_int_equal(gpu->ops->tensor_new(gpu, &t, TENSOR_F32, 100 - i, 1 << 20, &err), 0);
+        gpu->ops->tensor_free(gpu, t);
+    }
+    backend_free(gpu);
+    assert_int_equal(emulation_live(), 0);
+}
+
+/* cuBLAS takes its own beside the pool: after it had none, the pool is emptied. */
+static void test_after_cublas_had_no_memory_the_pool_is_emptied(void **state)
+{
+    (void)state;
+    struct cuda_options options = {.threads = 1};
+    struct backend *gpu = NULL;
+    struct tensor *t = NULL, *big = NULL;
+    struct err err = {0};
+    size_t before, after, total;
+    emulation_reset();
+    assert_int_equal(cuda_backend_new(&gpu, &options, &err), 0);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &big, TENSOR_F32, 100, 1 << 20, &err), 0);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &t, TENSOR_F32, 2, 2, &err), 0);
+    gpu->ops->tensor_free(gpu, big);
+    size_t calls = emulation_calls();
+    assert_int_equal(gpu->ops->matmul(gpu, t, t, t, NULL, 2, &err), 0);
+    emulation_fail(emulation_calls() - calls, cudaErrorMemoryAllocation); /* the product itself */
+    assert_int_equal(gpu->ops->matmul(gpu, t, t, t, NULL, 2, &err), ERR_DEVICE_MEMORY);
+    assert_non_null(strstr(err.message, "cuBLAS"));
+    assert_int_equal(cudaMemGetInfo(&before, &total), cudaSuccess);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &big, TENSOR_F32, 2, 2, &err), 0);
+    assert_int_equal(cudaMemGetInfo(&after, &total), cudaSuccess);
+    assert_true(after > before + 300000000);
+    assert_int_equal(gpu->ops->matmul(gpu, t, t, big, NULL, 2, &err), 0);
+    gpu->ops->tensor_free(gpu, big);
+    gpu->ops->tensor_free(gpu, t);
+    backend_free(gpu);
+    assert_int_equal(emulation_live(), 0);
+}
+
 static void test_a_hessian_that_is_not_finite_is_told(void **state)
 {
     (void)state;
@@ -343,6 +392,8 @@ int main(void)
         cmocka_unit_test(test_tf32_stays_within_its_own_tolerance),
         cmocka_unit_test(test_a_device_without_memory_is_told_from_a_broken_one),
         cmocka_unit_test(test_after_no_memory_the_backend_works_on),
+        cmocka_unit_test(test_memory_that_the_pool_keeps_is_given_back_when_it_is_needed),
+        cmocka_unit_test(test_after_cublas_had_no_memory_the_pool_is_emptied),
         cmocka_unit_test(test_a_hessian_that_is_not_finite_is_told),
         cmocka_unit_test(test_an_upload_that_would_wait_is_told),
         cmocka_unit_test(test_a_broken_backend_stays_broken),
