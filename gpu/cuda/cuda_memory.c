@@ -114,22 +114,27 @@ void cuda_release(struct cuda_backend *c, void *memory, size_t bytes)
     (void)(c->pools ? cudaFreeAsync(memory, c->compute) : cudaFree(memory));
 }
 
-uint64_t cuda_room(struct cuda_backend *c)
+/* What the pool keeps for later is free for us, though not for others. */
+static uint64_t kept_by_pool(struct cuda_backend *c)
 {
-    size_t free_bytes = 0, total = 0;
-    uint64_t left = c->limit - c->used, reserved = 0, in_use = 0;
+    uint64_t reserved = 0, in_use = 0;
     cudaMemPool_t pool;
-    if (cuda_ready(c, NULL) < 0 || cudaMemGetInfo(&free_bytes, &total) != cudaSuccess) {
-        cudaGetLastError();
-        return 0;
-    }
-    /* What the pool keeps for later is free for us, though not for others. */
     if (c->pools && cudaDeviceGetDefaultMemPool(&pool, c->device) == cudaSuccess &&
         cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved) ==
             cudaSuccess &&
         cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &in_use) == cudaSuccess)
-        free_bytes += (size_t)(reserved - in_use);
-    return left < free_bytes ? left : free_bytes;
+        return reserved - in_use;
+    return 0;
+}
+
+uint64_t cuda_room(struct cuda_backend *c)
+{
+    size_t free_bytes = 0, total = 0;
+    uint64_t left = c->limit - c->used, room = 0;
+    if (cuda_ready(c, NULL) == 0 && cudaMemGetInfo(&free_bytes, &total) == cudaSuccess)
+        room = free_bytes + kept_by_pool(c);
+    cudaGetLastError(); /* a question without an answer is no error of the next launch */
+    return left < room ? left : room;
 }
 
 /* --- Staging. --- */

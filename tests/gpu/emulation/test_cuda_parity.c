@@ -346,6 +346,26 @@ static void test_a_hessian_that_is_not_finite_is_told(void **state)
     backend_free(gpu);
 }
 
+static void test_a_question_without_an_answer_leaves_no_error_behind(void **state)
+{
+    (void)state;
+    struct cuda_options options = {.threads = 1};
+    struct backend *gpu = NULL;
+    uint64_t room, used;
+    emulation_reset();
+    assert_int_equal(cuda_backend_new(&gpu, &options, NULL), 0);
+    size_t calls = emulation_calls();
+    gpu->ops->memory(gpu, &room, &used);
+    calls = emulation_calls() - calls;
+    assert_true(calls >= 4);
+    for (size_t n = 2; n <= calls; n++) { /* the first is the choice of the device */
+        emulation_fail(n, cudaErrorInvalidValue);
+        gpu->ops->memory(gpu, &room, &used);
+        assert_int_equal(cudaPeekAtLastError(), cudaSuccess);
+    }
+    backend_free(gpu);
+}
+
 static void test_an_upload_that_would_wait_is_told(void **state)
 {
     (void)state;
@@ -385,8 +405,11 @@ static void test_a_broken_backend_stays_broken(void **state)
     assert_int_equal(emulation_live(), 0);
 }
 
-int main(void)
+/* With an argument: the tests that it names, with * and ?. */
+int main(int argc, char **argv)
 {
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_operation_agrees_with_the_cpu),
         cmocka_unit_test(test_tf32_stays_within_its_own_tolerance),
@@ -395,6 +418,7 @@ int main(void)
         cmocka_unit_test(test_memory_that_the_pool_keeps_is_given_back_when_it_is_needed),
         cmocka_unit_test(test_after_cublas_had_no_memory_the_pool_is_emptied),
         cmocka_unit_test(test_a_hessian_that_is_not_finite_is_told),
+        cmocka_unit_test(test_a_question_without_an_answer_leaves_no_error_behind),
         cmocka_unit_test(test_an_upload_that_would_wait_is_told),
         cmocka_unit_test(test_a_broken_backend_stays_broken),
     };
