@@ -23,7 +23,7 @@ struct device_request {
     const char *backend; /* "auto" (or NULL), "cpu" or "cuda" */
     bool has_index;
     size_t index;        /* of the GPU; 0 where none is named */
-    uint64_t memory;     /* bytes that the GPU's tensors may take; 0: all that is free */
+    uint64_t memory;     /* bytes that the GPU's tensors may take; 0: nearly all that is free */
     size_t threads;      /* 0: all */
     bool full_precision; /* products on the GPU in all bits of float32, not in TF32 */
 };

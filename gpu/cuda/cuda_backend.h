@@ -88,6 +88,9 @@ int cuda_check_blas(struct cuda_backend *c, cublasStatus_t status, const char *w
 /* ERR_DEVICE once the backend has failed; else its device is the calling thread's. */
 int cuda_ready(struct cuda_backend *c, struct err *err);
 
+/* Of so many bytes that are free at the start, those that the backend may take: cuBLAS and the
+ * driver take some beside it, for kernels that they load when they are first used. */
+uint64_t cuda_usable(uint64_t free_bytes);
 /* Device memory in the order of `compute`, contents unspecified; counted against the limit. Where
  * the driver refuses, the pool is emptied and it is asked once more. */
 ERR_CHECK int cuda_alloc(struct cuda_backend *c, void *out, size_t bytes, struct err *err);

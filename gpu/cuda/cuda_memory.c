@@ -25,16 +25,34 @@ int cuda_check(struct cuda_backend *c, cudaError_t code, const char *what, struc
     return give_up(c, what, cudaGetErrorString(code), err);
 }
 
+/* cuBLAS has one word for a broken device and for a driver without memory for a kernel: what tells
+ * them apart is a stream that works on and next to no memory left. */
+static bool blas_lacks_memory(struct cuda_backend *c, cublasStatus_t status)
+{
+    const size_t little = (size_t)256 << 20; /* half of what cuda_usable() leaves at least */
+    size_t free_bytes = 0, total = 0;
+    if (status == CUBLAS_STATUS_ALLOC_FAILED)
+        return true;
+    if (status != CUBLAS_STATUS_EXECUTION_FAILED && status != CUBLAS_STATUS_INTERNAL_ERROR &&
+        status != CUBLAS_STATUS_NOT_INITIALIZED)
+        return false;
+    cudaGetLastError();
+    cudaError_t code = cudaStreamQuery(c->compute);
+    bool lacks = (code == cudaSuccess || code == cudaErrorNotReady) &&
+                 cudaMemGetInfo(&free_bytes, &total) == cudaSuccess && free_bytes < little;
+    cudaGetLastError();
+    return lacks;
+}
+
 int cuda_check_blas(struct cuda_backend *c, cublasStatus_t status, const char *what,
                     struct err *err)
 {
     if (status == CUBLAS_STATUS_SUCCESS)
         return 0;
-    if (status == CUBLAS_STATUS_ALLOC_FAILED) {
-        c->short_of_memory = true;
-        return err_set(err, ERR_DEVICE_MEMORY, NULL, "cuBLAS has no memory left: %s", what);
-    }
-    return give_up(c, what, cublasGetStatusString(status), err);
+    if (!blas_lacks_memory(c, status))
+        return give_up(c, what, cublasGetStatusString(status), err);
+    c->short_of_memory = true;
+    return err_set(err, ERR_DEVICE_MEMORY, NULL, "cuBLAS has no memory left: %s", what);
 }
 
 int cuda_ready(struct cuda_backend *c, struct err *err)
@@ -48,6 +66,13 @@ int cuda_ready(struct cuda_backend *c, struct err *err)
 /* --- Device memory. --- */
 
 enum { ALLOCATION = 512 }; /* the driver's own unit */
+
+uint64_t cuda_usable(uint64_t free_bytes)
+{
+    const uint64_t least = (uint64_t)512 << 20;
+    uint64_t others = free_bytes / 32 > least ? free_bytes / 32 : least;
+    return free_bytes - (others < free_bytes / 2 ? others : free_bytes / 2);
+}
 
 static uint64_t rounded(size_t bytes)
 {

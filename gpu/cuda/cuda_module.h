@@ -41,10 +41,10 @@ struct cuda_device {
 };
 
 struct cuda_options {
-    int device; /* index */
-    uint64_t
-        memory_limit;    /* bytes of device memory that the backend may hold; 0: all that is free */
-    size_t threads;      /* of the host's pool; 0: all that this process may use */
+    int device;            /* index */
+    uint64_t memory_limit; /* bytes of device memory that the backend may hold; 0, and at most: what
+                              is free, but for a thirty-second or 512 MiB */
+    size_t threads;        /* of the host's pool; 0: all that this process may use */
     bool full_precision; /* operands of products keep all bits of float32; else they are rounded to
                             TF32, several times as fast */
 };

@@ -133,7 +133,8 @@ static int open_device(struct cuda_backend *c, const struct cuda_options *o, str
         return rc;
     c->base.chunk_tokens =
         chunk_tokens(o->memory_limit && o->memory_limit < total ? o->memory_limit : total);
-    c->limit = o->memory_limit && o->memory_limit < free_bytes ? o->memory_limit : free_bytes;
+    uint64_t usable = cuda_usable(free_bytes);
+    c->limit = o->memory_limit && o->memory_limit < usable ? o->memory_limit : usable;
     snprintf(c->description, sizeof c->description,
              "%.120s (device %d, compute capability %d.%d), %.1f GiB free, CUDA %d.%d, products "
              "in %s",

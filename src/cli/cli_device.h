@@ -20,7 +20,7 @@ struct cli_device {
     {"device", 0, "N", CLI_COUNT, offsetof(values, field.index), false,                            \
      "number of the GPU, as moqa inspect --devices lists them (0)"},                               \
     {"device-memory", 0, "GIB", CLI_TEXT, offsetof(values, field.memory), false,                   \
-     "memory of the GPU to use at most (all that is free)"},                                       \
+     "memory of the GPU to use at most (nearly all that is free)"},                                       \
     {"full-precision", 0, NULL, CLI_FLAG, offsetof(values, field.full_precision), false,           \
      "products on the GPU in all bits of float32: slower than TF32"},                              \
     {"threads", 'j', "N", CLI_COUNT, offsetof(values, field.threads), false,                       \

@@ -326,6 +326,67 @@ static void test_after_cublas_had_no_memory_the_pool_is_emptied(void **state)
     assert_int_equal(emulation_live(), 0);
 }
 
+/* A status of cuBLAS that does not say why, with so much memory of the device left. */
+static int fail_product(size_t left, struct err *err)
+{
+    struct cuda_options options = {.threads = 1};
+    struct backend *gpu = NULL;
+    struct tensor *t = NULL;
+    size_t free_bytes, total;
+    emulation_reset();
+    assert_int_equal(cuda_backend_new(&gpu, &options, err), 0);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &t, TENSOR_F32, 2, 2, err), 0);
+    size_t calls = emulation_calls();
+    assert_int_equal(gpu->ops->matmul(gpu, t, t, t, NULL, 2, err), 0);
+    calls = emulation_calls() - calls;
+    assert_int_equal(cudaMemGetInfo(&free_bytes, &total), cudaSuccess);
+    emulation_set_memory(total - free_bytes + left);
+    emulation_fail(calls, cudaErrorInvalidConfiguration); /* EXECUTION_FAILED, as cuBLAS has it */
+    int rc = gpu->ops->matmul(gpu, t, t, t, NULL, 2, err);
+    /* Only a broken device stays so. */
+    assert_int_equal(gpu->ops->matmul(gpu, t, t, t, NULL, 2, NULL),
+                     rc == ERR_DEVICE ? ERR_DEVICE : 0);
+    gpu->ops->tensor_free(gpu, t);
+    backend_free(gpu);
+    assert_int_equal(emulation_live(), 0);
+    return rc;
+}
+
+static void test_a_failure_of_cublas_without_memory_is_no_broken_device(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    assert_int_equal(fail_product((size_t)100 << 20, &err), ERR_DEVICE_MEMORY);
+    assert_non_null(strstr(err.message, "cuBLAS has no memory left"));
+    err_clear(&err);
+    assert_int_equal(fail_product((size_t)600 << 20, &err), ERR_DEVICE);
+    assert_non_null(strstr(err.message, "EXECUTION_FAILED"));
+}
+
+static uint64_t room_of(size_t memory, uint64_t limit)
+{
+    struct cuda_options options = {.threads = 1, .memory_limit = limit};
+    struct backend *gpu = NULL;
+    uint64_t room, used;
+    emulation_reset();
+    emulation_set_memory(memory);
+    assert_int_equal(cuda_backend_new(&gpu, &options, NULL), 0);
+    gpu->ops->memory(gpu, &room, &used);
+    backend_free(gpu);
+    return room + used;
+}
+
+static void test_some_memory_is_left_to_others(void **state)
+{
+    (void)state;
+    const uint64_t mib = (uint64_t)1 << 20;
+    assert_int_equal(room_of(32768 * mib, 0), 31744 * mib);
+    assert_int_equal(room_of(4096 * mib, 0), 3584 * mib);
+    assert_int_equal(room_of(4096 * mib, 4000 * mib), 3584 * mib);
+    assert_int_equal(room_of(4096 * mib, 100 * mib), 100 * mib);
+    assert_int_equal(room_of(800 * mib, 0), 400 * mib);
+}
+
 static void test_a_hessian_that_is_not_finite_is_told(void **state)
 {
     (void)state;
@@ -417,6 +478,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_after_no_memory_the_backend_works_on),
         cmocka_unit_test(test_memory_that_the_pool_keeps_is_given_back_when_it_is_needed),
         cmocka_unit_test(test_after_cublas_had_no_memory_the_pool_is_emptied),
+        cmocka_unit_test(test_a_failure_of_cublas_without_memory_is_no_broken_device),
+        cmocka_unit_test(test_some_memory_is_left_to_others),
         cmocka_unit_test(test_a_hessian_that_is_not_finite_is_told),
         cmocka_unit_test(test_a_question_without_an_answer_leaves_no_error_behind),
         cmocka_unit_test(test_an_upload_that_would_wait_is_told),
