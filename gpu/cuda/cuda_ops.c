@@ -91,19 +91,41 @@ static const struct backend_ops cuda_ops = {
 
 /* Memory that was freed stays with the process until cuda_free(): matrices come and go in equal
  * sizes, and the driver takes its time to map memory anew. */
-static int keep_memory(struct cuda_backend *c, struct err *err)
+static cudaError_t set_up_pool(struct cuda_backend *c)
 {
-    int supported = 0;
     uint64_t all = UINT64_MAX;
     cudaMemPool_t pool;
+    cudaError_t code = cudaDeviceGetDefaultMemPool(&pool, c->device);
+    return code == cudaSuccess
+               ? cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all)
+               : code;
+}
+
+static cudaError_t try_pool(struct cuda_backend *c)
+{
+    enum { SMALL = 512 };
+    void *memory;
+    cudaError_t code = cudaMallocAsync(&memory, SMALL, c->compute);
+    if (code == cudaSuccess)
+        code = cudaFreeAsync(memory, c->compute);
+    return code == cudaSuccess ? cudaStreamSynchronize(c->compute) : code;
+}
+
+/* Virtual devices and sandboxes may announce pools and refuse to use them: those do without. */
+static int choose_pools(struct cuda_backend *c, struct err *err)
+{
+    int supported = 0;
     cudaError_t code =
         cudaDeviceGetAttribute(&supported, cudaDevAttrMemoryPoolsSupported, c->device);
+    if (code == cudaSuccess && supported)
+        code = set_up_pool(c);
+    if (code == cudaSuccess && supported)
+        code = try_pool(c);
     c->pools = code == cudaSuccess && supported;
-    if (c->pools)
-        code = cudaDeviceGetDefaultMemPool(&pool, c->device);
-    if (c->pools && code == cudaSuccess)
-        code = cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &all);
-    return cuda_check(c, code, "memory pool", err);
+    if (code == cudaErrorMemoryAllocation)
+        return cuda_check(c, code, "memory pool", err);
+    cudaGetLastError();
+    return 0;
 }
 
 /* An expert gets an eighth or so of a chunk's tokens, and its product alone shall fill the device:
@@ -140,7 +162,7 @@ static int open_device(struct cuda_backend *c, const struct cuda_options *o, str
              "in %s",
              p.name, c->device, p.major, p.minor, (double)free_bytes / 0x1p30,
              CUDART_VERSION / 1000, CUDART_VERSION % 1000 / 10, c->tf32 ? "TF32" : "float32");
-    return keep_memory(c, err);
+    return choose_pools(c, err);
 }
 
 /* The same result every time: cuBLAS promises that for one stream and a workspace of its own. What

@@ -35,7 +35,8 @@ static struct {
     int devices, driver, major, minor, device;
     size_t memory, used, kept, calls, fail_at, live; /* kept: by the pool, used by nobody */
     cudaError_t fail_code, broken, last;
-    bool failed; /* a call failed, whatever it was */
+    bool failed;   /* a call failed, whatever it was */
+    bool no_pools; /* though they are announced */
     struct piece *pieces;
     struct arrival *first, **end;
 } e;
@@ -105,6 +106,13 @@ void emulation_set_memory(size_t bytes)
 {
     enter();
     e.memory = bytes;
+    leave();
+}
+
+void emulation_set_pools(bool work)
+{
+    enter();
+    e.no_pools = !work;
     leave();
 }
 
@@ -297,7 +305,10 @@ cudaError_t cudaFree(void *memory)
 cudaError_t cudaMallocAsync(void **out, size_t size, cudaStream_t stream)
 {
     (void)stream;
-    return allocate(out, size, false);
+    if (!e.no_pools)
+        return allocate(out, size, false);
+    cudaError_t code = emulation_gate("cudaMallocAsync");
+    return code ? code : fail_with(cudaErrorInvalidValue);
 }
 
 cudaError_t cudaFreeAsync(void *memory, cudaStream_t stream)

@@ -29,6 +29,8 @@ void emulation_reset(void);
 void emulation_set_devices(int devices, int driver);
 void emulation_set_capability(int major, int minor);
 void emulation_set_memory(size_t bytes);
+/* Allocations in the order of a stream are announced and refused; true at first. */
+void emulation_set_pools(bool work);
 
 /* The n-th call from now on (1: the next) fails with `code`; 0: none. cuBLAS turns the code into a
  * status of its own. */

@@ -252,6 +252,18 @@ static void test_a_device_without_memory_is_told_from_a_broken_one(void **state)
     fail_everywhere(cudaErrorIllegalAddress, ERR_DEVICE);
 }
 
+static void test_pools_that_are_announced_and_do_not_work_are_not_used(void **state)
+{
+    (void)state;
+    struct err err = {0};
+    bool made;
+    emulation_reset();
+    emulation_set_pools(false);
+    assert_int_equal(life(&made, &err), 0);
+    assert_int_equal(cudaPeekAtLastError(), cudaSuccess);
+    emulation_reset();
+}
+
 static void test_after_no_memory_the_backend_works_on(void **state)
 {
     (void)state;
@@ -475,6 +487,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_every_operation_agrees_with_the_cpu),
         cmocka_unit_test(test_tf32_stays_within_its_own_tolerance),
         cmocka_unit_test(test_a_device_without_memory_is_told_from_a_broken_one),
+        cmocka_unit_test(test_pools_that_are_announced_and_do_not_work_are_not_used),
         cmocka_unit_test(test_after_no_memory_the_backend_works_on),
         cmocka_unit_test(test_memory_that_the_pool_keeps_is_given_back_when_it_is_needed),
         cmocka_unit_test(test_after_cublas_had_no_memory_the_pool_is_emptied),
