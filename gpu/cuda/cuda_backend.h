@@ -97,6 +97,10 @@ ERR_CHECK int cuda_alloc(struct cuda_backend *c, void *out, size_t bytes, struct
 void cuda_release(struct cuda_backend *c, void *memory, size_t bytes); /* NULL is legal */
 /* Bytes that may still be allocated. */
 uint64_t cuda_room(struct cuda_backend *c);
+/* Bytes for what is done at once, at most `most`. A power of two that follows from the limit, and is
+ * smaller only where the limit leaves less: equal runs shall cut their work alike whatever else takes
+ * memory on the device, since cuBLAS may add in another order for another number of matrices. */
+uint64_t cuda_batch_room(const struct cuda_backend *c, uint64_t most);
 
 /* At most CUDA_SLOT_BYTES of host data into staging memory, to be used by work queued on `compute`
  * before cuda_staged() is called. The host data is free on return. */
@@ -214,7 +218,7 @@ int cuda_fit_grids(struct backend *b, const struct backend_grid_rule *rule,
 /* --- cuda_cholesky.c, cuda_sweep_run.c --- */
 enum { CUDA_CHOLESKY_MAX = 4096 }; /* matrices at a time */
 /* Bytes that the matrices of one batch may take. */
-uint64_t cuda_cholesky_room(struct cuda_backend *c);
+uint64_t cuda_cholesky_room(const struct cuda_backend *c);
 /* Lower factors of a[count][d][d] in place, upper triangles zeroed; failed[i] = 1 where a pivot is
  * not a positive number. Device pointers. */
 ERR_CHECK int cuda_factorize(struct cuda_backend *c, double *a, int *failed, size_t count, size_t d,

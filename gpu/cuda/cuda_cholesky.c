@@ -13,10 +13,9 @@ enum { LARGEST = 32768 };
 
 static const uint64_t batch_bytes = (uint64_t)4 << 30;
 
-uint64_t cuda_cholesky_room(struct cuda_backend *c)
+uint64_t cuda_cholesky_room(const struct cuda_backend *c)
 {
-    uint64_t room = cuda_room(c) / 4 * 3;
-    return room < batch_bytes ? room : batch_bytes;
+    return cuda_batch_room(c, batch_bytes);
 }
 
 /* Panel by panel. */

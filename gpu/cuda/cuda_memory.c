@@ -162,6 +162,16 @@ uint64_t cuda_room(struct cuda_backend *c)
     return left < room ? left : room;
 }
 
+uint64_t cuda_batch_room(const struct cuda_backend *c, uint64_t most)
+{
+    uint64_t left = (c->limit - c->used) / 4 * 3, room = c->limit / 4, power = 1;
+    room = room < left ? room : left;
+    room = (room < most ? room : most) >> c->base.halvings;
+    while (power <= room / 2)
+        power *= 2;
+    return power;
+}
+
 /* --- Staging. --- */
 
 enum { COPY_ITEM = 1 << 18 }; /* bytes an item of work */

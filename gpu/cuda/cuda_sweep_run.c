@@ -405,8 +405,7 @@ int cuda_sweep(struct backend *b, const struct backend_sweep *problems, size_t c
 {
     struct cuda_backend *c = cuda_self(b);
     bool wide = precision == BACKEND_FP64;
-    uint64_t room = cuda_room(c) / 4 * 3;
-    room = room < batch_bytes ? room : batch_bytes;
+    uint64_t room = cuda_batch_room(c, batch_bytes);
     int rc = cuda_ready(c, err);
     for (size_t at = 0, end; rc == 0 && at < count; at = end) {
         const struct backend_sweep *p = &problems[at];

@@ -195,6 +195,32 @@ static void test_equal_groups_at_once_give_the_cpus_codes_and_losses(void **stat
     backend_free(cpu);
 }
 
+/* Launches of a sweep where others leave so many bytes of the device. */
+static size_t launches_of(uint64_t limit, size_t others_leave, unsigned halvings)
+{
+    size_t free_bytes, total;
+    emulation_reset();
+    struct backend *cuda = cuda_with(limit);
+    cuda->halvings = halvings;
+    assert_int_equal(cudaMemGetInfo(&free_bytes, &total), cudaSuccess);
+    emulation_set_memory(total - free_bytes + others_leave);
+    size_t before = emulation_launches();
+    assert_int_equal(sweep(cuda, BACKEND_FP64, got, NULL), 0);
+    backend_free(cuda);
+    return emulation_launches() - before;
+}
+
+static void test_batches_follow_the_limit_and_not_what_happens_to_be_free(void **state)
+{
+    (void)state;
+    const size_t mib = 1 << 20, limit = 56 * mib;
+    size_t launches = launches_of(limit, 100 * mib, 0);
+    assert_int_equal(launches_of(limit, 9 * mib, 0), launches);
+    assert_int_equal(launches_of(limit + mib, 100 * mib, 0), launches);
+    assert_true(launches_of(limit, 100 * mib, 2) > launches);
+    emulation_reset();
+}
+
 /* cuBLAS's workspace and the staging buffers, then room for two groups in double precision, one,
  * and none. */
 static void test_memory_changes_the_batches_and_no_result(void **state)
@@ -209,7 +235,7 @@ static void test_memory_changes_the_batches_and_no_result(void **state)
     size_t launches[2];
     for (size_t i = 0; i < 2; i++) {
         size_t before = emulation_launches();
-        cuda = cuda_with(fixed + (4 - 2 * i) * tight);
+        cuda = cuda_with(fixed + (8 - 6 * i) * tight);
         emulation_set_order(17 + i);
         assert_int_equal(sweep(cuda, BACKEND_FP64, got, NULL), 0);
         backend_free(cuda);
@@ -295,6 +321,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_equal_groups_at_once_give_the_cpus_codes_and_losses),
+        cmocka_unit_test(test_batches_follow_the_limit_and_not_what_happens_to_be_free),
         cmocka_unit_test(test_memory_changes_the_batches_and_no_result),
         cmocka_unit_test(test_failure_of_any_call_of_a_sweep_is_an_error_and_frees_all),
         cmocka_unit_test(test_cholesky_of_many_marks_the_one_that_is_not_definite),
