@@ -11,7 +11,7 @@ static const char module_file[] = "libmoqa_cuda.so";
 
 /* Beside the program in a build, under lib in an installation. */
 static const char *const places[] = {"", "../lib/moqa/"};
-enum { PLACES = sizeof places / sizeof *places, DEVICES_MAX = 64 };
+enum { PLACES = sizeof places / sizeof *places };
 
 static const char *named_module(void)
 {
@@ -103,22 +103,23 @@ int cuda_load_devices(struct cuda_device *out, size_t max, size_t *count, struct
     const struct cuda_module *module;
     *count = 0;
     int rc = cuda_load(&module, err);
-    return rc < 0 ? rc : module->devices(out, max, count, err);
+    return rc < 0 ? rc : module->devices(out, 0, max, count, err);
 }
 
+/* Looks at no other device: others may be in use, or broken. */
 static int check_device(const struct cuda_module *module, int device, struct err *err)
 {
-    struct cuda_device list[DEVICES_MAX];
-    size_t count = 0;
-    int rc = module->devices(list, DEVICES_MAX, &count, err);
+    struct cuda_device found = {0};
+    size_t count = 0, index = device < 0 ? 0 : (size_t)device;
+    int rc = module->devices(&found, index, 1, &count, err);
     if (rc < 0)
         return rc;
-    if (device < 0 || (size_t)device >= count)
+    if (device < 0 || index >= count)
         return err_set(err, ERR_USAGE, NULL, "--device: found %d, expected 0 to %zu", device,
                        count - 1);
-    if (device < DEVICES_MAX && list[device].unusable[0])
+    if (found.unusable[0])
         return err_set(err, ERR_DEVICE, NULL, "device %d, %s, cannot be used: %s", device,
-                       list[device].name, list[device].unusable);
+                       found.name, found.unusable);
     return 0;
 }
 

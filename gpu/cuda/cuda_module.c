@@ -50,14 +50,16 @@ static void read_memory(struct cuda_device *d)
     }
 }
 
-static int read_device(struct cuda_device *d, int index, struct err *err)
+static void read_device(struct cuda_device *d, int index)
 {
     struct cudaDeviceProp p;
-    *d = (struct cuda_device){.index = index};
+    *d = (struct cuda_device){.index = index, .name = "unknown"};
     cudaError_t code = cudaGetDeviceProperties(&p, index);
-    if (code != cudaSuccess)
-        return err_set(err, ERR_DEVICE, NULL, "CUDA device %d: %s", index,
-                       cudaGetErrorString(code));
+    if (code != cudaSuccess) {
+        cudaGetLastError();
+        snprintf(d->unusable, sizeof d->unusable, "%s", cudaGetErrorString(code));
+        return;
+    }
     snprintf(d->name, sizeof d->name, "%.*s", CUDA_DEVICE_NAME_MAX - 1, p.name);
     d->major = (unsigned)p.major;
     d->minor = (unsigned)p.minor;
@@ -68,10 +70,10 @@ static int read_device(struct cuda_device *d, int index, struct err *err)
                  OLDEST_MAJOR);
     else
         read_memory(d);
-    return 0;
 }
 
-static int cuda_devices(struct cuda_device *out, size_t max, size_t *count, struct err *err)
+static int cuda_devices(struct cuda_device *out, size_t first, size_t max, size_t *count,
+                        struct err *err)
 {
     int found = 0;
     *count = 0;
@@ -83,10 +85,9 @@ static int cuda_devices(struct cuda_device *out, size_t max, size_t *count, stru
         return no_device(code, err);
     }
     *count = (size_t)found;
-    int rc = 0;
-    for (size_t i = 0; rc == 0 && i < *count && i < max; i++)
-        rc = read_device(&out[i], (int)i, err);
-    return rc;
+    for (size_t i = 0; i < max && first + i < *count; i++)
+        read_device(&out[i], (int)(first + i));
+    return 0;
 }
 
 const struct cuda_module *moqa_cuda_module(void)

@@ -28,7 +28,7 @@ extern "C" {
 #endif
 
 /* Raised with every change of this header, of gpu/backend.h or of struct err. */
-enum { CUDA_MODULE_ABI = 3, CUDA_DEVICE_NAME_MAX = 128 };
+enum { CUDA_MODULE_ABI = 4, CUDA_DEVICE_NAME_MAX = 128 };
 
 #define CUDA_MODULE_SYMBOL "moqa_cuda_module"
 
@@ -52,9 +52,12 @@ struct cuda_options {
 struct cuda_module {
     unsigned abi;      /* CUDA_MODULE_ABI; nothing behind it is read where it differs */
     const char *build; /* "CUDA 13.0, sm_80 sm_90 compute_90" */
-    /* Fills out[0 .. min(max, *count) - 1]; *count: all that the driver names. ERR_DEVICE: no
-     * driver, one that is too old, or no device; the message says which. */
-    int (*devices)(struct cuda_device *out, size_t max, size_t *count, struct err *err);
+    /* Devices first, first + 1 and so on, at most `max`, into out[0 ..]; *count: all that the
+     * driver names. Only those that are asked for are touched, which costs a context on each. One
+     * that fails is unusable; ERR_DEVICE: no driver, one that is too old, or no device; the message
+     * says which. */
+    int (*devices)(struct cuda_device *out, size_t first, size_t max, size_t *count,
+                   struct err *err);
     int (*backend_new)(struct backend **out, const struct cuda_options *options, struct err *err);
 };
 

@@ -32,7 +32,8 @@ struct CUevent_st {
 };
 
 static struct {
-    int devices, driver, major, minor, device;
+    int devices, driver, major, minor, device, bad_device;
+    unsigned contexts;
     size_t memory, used, kept, calls, fail_at, live; /* kept: by the pool, used by nobody */
     cudaError_t fail_code, broken, last;
     bool failed;   /* a call failed, whatever it was */
@@ -49,6 +50,7 @@ static void set_up(void)
 {
     memset(&e, 0, sizeof e);
     e.devices = 1;
+    e.bad_device = -1;
     e.driver = CUDART_VERSION;
     e.major = 9;
     e.memory = (size_t)1 << 30;
@@ -92,6 +94,21 @@ void emulation_set_devices(int devices, int driver)
     e.devices = devices;
     e.driver = driver;
     leave();
+}
+
+void emulation_set_bad_device(int device)
+{
+    enter();
+    e.bad_device = device;
+    leave();
+}
+
+unsigned emulation_contexts(void)
+{
+    enter();
+    unsigned contexts = e.contexts;
+    leave();
+    return contexts;
 }
 
 void emulation_set_capability(int major, int minor)
@@ -587,6 +604,8 @@ cudaError_t cudaGetDeviceCount(int *count)
 static cudaError_t check_number(int device)
 {
     cudaError_t code = emulation_gate("device");
+    if (!code && device == e.bad_device)
+        return fail_with(cudaErrorDevicesUnavailable);
     if (code || (device >= 0 && device < e.devices))
         return code;
     return fail_with(cudaErrorInvalidDevice);
@@ -684,8 +703,10 @@ cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, size_t keep)
 cudaError_t cudaSetDevice(int device)
 {
     cudaError_t code = check_number(device);
-    if (!code)
+    if (!code) {
         e.device = device;
+        e.contexts |= 1u << device;
+    }
     return code;
 }
 

@@ -27,6 +27,10 @@ void emulation_reset(void);
 /* 0 devices: cudaErrorNoDevice. driver: as cudaDriverGetVersion() gives it; below CUDART_VERSION's
  * major version every call fails with cudaErrorInsufficientDriver; 0: no driver. */
 void emulation_set_devices(int devices, int driver);
+/* Calls that name this one, which is still counted, fail; -1 (at first): none. */
+void emulation_set_bad_device(int device);
+/* Bit i: device i was chosen, which makes a context on it. */
+unsigned emulation_contexts(void);
 void emulation_set_capability(int major, int minor);
 void emulation_set_memory(size_t bytes);
 /* Allocations in the order of a stream are announced and refused; true at first. */

@@ -16,7 +16,7 @@ enum { MAX = 4 };
 static int list(struct cuda_device out[MAX], size_t *count, struct err *err)
 {
     err_clear(err);
-    return moqa_cuda_module()->devices(out, MAX, count, err);
+    return moqa_cuda_module()->devices(out, 0, MAX, count, err);
 }
 
 static void test_devices_are_listed_with_memory_and_capability(void **state)
@@ -41,6 +41,44 @@ static void test_devices_are_listed_with_memory_and_capability(void **state)
     emulation_set_capability(7, 5);
     assert_int_equal(list(d, &count, &err), 0);
     assert_string_equal(d[0].unusable, "compute capability 7.5, expected 8.0 or newer");
+}
+
+static void test_a_bad_device_leaves_the_others(void **state)
+{
+    (void)state;
+    struct cuda_device d[MAX];
+    struct err err = {0};
+    size_t count;
+    emulation_reset();
+    emulation_set_devices(3, CUDART_VERSION);
+    emulation_set_bad_device(1);
+    assert_int_equal(list(d, &count, &err), 0);
+    assert_int_equal(count, 3);
+    assert_true(d[1].unusable[0] && d[1].index == 1);
+    assert_string_equal(d[1].name, "unknown");
+    assert_string_equal(d[0].unusable, "");
+    assert_string_equal(d[2].unusable, "");
+    assert_int_equal(cudaPeekAtLastError(), cudaSuccess);
+}
+
+static void test_only_the_device_in_question_is_touched(void **state)
+{
+    (void)state;
+    struct cuda_device d[MAX] = {{.index = -1}};
+    struct err err = {0};
+    size_t count;
+    emulation_reset();
+    emulation_set_devices(4, CUDART_VERSION);
+    emulation_set_bad_device(0);
+    assert_int_equal(moqa_cuda_module()->devices(d, 2, 1, &count, &err), 0);
+    assert_int_equal(count, 4);
+    assert_int_equal(d[0].index, 2);
+    assert_string_equal(d[0].unusable, "");
+    assert_int_equal(emulation_contexts(), 1u << 2);
+    d[0].index = -1;
+    assert_int_equal(moqa_cuda_module()->devices(d, 4, 1, &count, &err), 0);
+    assert_int_equal(count, 4);
+    assert_int_equal(d[0].index, -1);
 }
 
 static void test_what_is_missing_is_said(void **state)
@@ -88,6 +126,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_devices_are_listed_with_memory_and_capability),
+        cmocka_unit_test(test_a_bad_device_leaves_the_others),
+        cmocka_unit_test(test_only_the_device_in_question_is_touched),
         cmocka_unit_test(test_what_is_missing_is_said),
         cmocka_unit_test(test_a_call_that_fails_is_no_crash_and_no_silence),
     };

@@ -283,7 +283,19 @@ int cuda_backend_new(struct backend **out, const struct cuda_options *options, s
     return rc;
 }
 
-static int fake_devices(struct cuda_device *out, size_t max, size_t *count, struct err *err)
+static void fake_device(struct cuda_device *d, size_t index)
+{
+    *d = (struct cuda_device){.index = (int)index,
+                              .name = "Fake \x1b[31mdevice",
+                              .major = 9,
+                              .memory_total = card,
+                              .memory_free = card};
+    if (index == 2)
+        snprintf(d->unusable, sizeof d->unusable, "compute capability 3.0");
+}
+
+static int fake_devices(struct cuda_device *out, size_t first, size_t max, size_t *count,
+                        struct err *err)
 {
     const char *text = getenv("FAKE_CUDA_DEVICES");
     *count = text ? strtoul(text, NULL, 10) : 1;
@@ -291,15 +303,8 @@ static int fake_devices(struct cuda_device *out, size_t max, size_t *count, stru
         return err_set(err, ERR_DEVICE, NULL, "the CUDA driver is too old: found one for CUDA 9.0");
     if (*count == 0)
         return err_set(err, ERR_DEVICE, NULL, "the CUDA driver finds no device");
-    for (size_t i = 0; i < *count && i < max; i++) {
-        out[i] = (struct cuda_device){.index = (int)i,
-                                      .name = "Fake \x1b[31mdevice",
-                                      .major = 9,
-                                      .memory_total = card,
-                                      .memory_free = card};
-        if (i == 2)
-            snprintf(out[i].unusable, sizeof out[i].unusable, "compute capability 3.0");
-    }
+    for (size_t i = 0; i < max && first + i < *count; i++)
+        fake_device(&out[i], first + i);
     return 0;
 }
 
