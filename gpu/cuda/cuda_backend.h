@@ -97,9 +97,10 @@ ERR_CHECK int cuda_alloc(struct cuda_backend *c, void *out, size_t bytes, struct
 void cuda_release(struct cuda_backend *c, void *memory, size_t bytes); /* NULL is legal */
 /* Bytes that may still be allocated. */
 uint64_t cuda_room(struct cuda_backend *c);
-/* Bytes for what is done at once, at most `most`. A power of two that follows from the limit, and is
- * smaller only where the limit leaves less: equal runs shall cut their work alike whatever else takes
- * memory on the device, since cuBLAS may add in another order for another number of matrices. */
+/* Bytes for what is done at once, at most `most`. A power of two that follows from the limit, and
+ * is smaller only where the limit leaves less: equal runs shall cut their work alike whatever else
+ * takes memory on the device, since cuBLAS may add in another order for another number of matrices.
+ */
 uint64_t cuda_batch_room(const struct cuda_backend *c, uint64_t most);
 
 /* At most CUDA_SLOT_BYTES of host data into staging memory, to be used by work queued on `compute`

@@ -3,50 +3,88 @@
 
 enum { GRAM_ROWS = 2048 }; /* summed in single precision before they go to double precision */
 
+/* Workspace of Gram matrices. */
+struct gram {
+    struct cuda_backend *c;
+    size_t d;
+    float *part;    /* device [d][d] */
+    float *rounded; /* device [GRAM_ROWS][d] */
+    size_t part_bytes, rounded_bytes;
+};
+
 /* part = X^T X, at least its lower triangle. On tensor cores the whole product is faster than half
- * of it elsewhere; rounding X, and not its products, keeps the matrix positive semidefinite. */
-static cublasStatus_t multiply(struct cuda_backend *c, float *part, const float *x, int rows, int d)
+ * of it elsewhere. */
+static cublasStatus_t multiply(const struct gram *g, const float *x, int rows)
 {
     static const float one = 1, zero = 0;
-    if (c->tf32)
-        return cublasGemmEx(c->blas, CUBLAS_OP_N, CUBLAS_OP_T, d, d, rows, &one, x, CUDA_R_32F, d,
-                            x, CUDA_R_32F, d, &zero, part, CUDA_R_32F, d,
+    int d = (int)g->d;
+    if (g->c->tf32)
+        return cublasGemmEx(g->c->blas, CUBLAS_OP_N, CUBLAS_OP_T, d, d, rows, &one, x, CUDA_R_32F,
+                            d, x, CUDA_R_32F, d, &zero, g->part, CUDA_R_32F, d,
                             CUBLAS_COMPUTE_32F_FAST_TF32, CUBLAS_GEMM_DEFAULT);
     /* The lower triangle of a row-major matrix is the upper one for cuBLAS. */
-    return cublasSsyrk(c->blas, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, d, rows, &one, x, d, &zero,
-                       part, d);
+    return cublasSsyrk(g->c->blas, CUBLAS_FILL_MODE_UPPER, CUBLAS_OP_N, d, rows, &one, x, d, &zero,
+                       g->part, d);
 }
 
-/* h += X^T X over rows first .. last - 1, in chunks; part[d][d] is workspace. */
-static int add_gram(struct cuda_backend *c, double *h, const float *x, size_t first, size_t last,
-                    size_t d, float *part, struct err *err)
+/* Rounding X, and not its products, keeps the matrix positive semidefinite, if both sides are
+ * rounded alike. cuBLAS does not say how it rounds either of them: X is rounded before. */
+static int round_rows(const struct gram *g, const float **x, size_t rows, struct err *err)
+{
+    if (!g->c->tf32)
+        return 0;
+    const float *exact = *x;
+    *x = g->rounded;
+    return cuda_check(g->c, cuda_k_round_tf32(g->c->compute, g->rounded, exact, rows * g->d),
+                      "gram", err);
+}
+
+/* h += X^T X over rows first .. last - 1, in chunks. */
+static int add_gram(const struct gram *g, double *h, const float *x, size_t first, size_t last,
+                    struct err *err)
 {
     int rc = 0;
     for (size_t row = first; rc == 0 && row < last; row += GRAM_ROWS) {
         size_t rows = last - row < GRAM_ROWS ? last - row : GRAM_ROWS;
-        rc = cuda_check_blas(c, multiply(c, part, x + row * d, (int)rows, (int)d), "gram", err);
+        const float *chunk = x + row * g->d;
+        rc = round_rows(g, &chunk, rows, err);
         if (rc == 0)
-            rc = cuda_check(c, cuda_k_add_lower(c->compute, h, part, d), "gram", err);
+            rc = cuda_check_blas(g->c, multiply(g, chunk, (int)rows), "gram", err);
+        if (rc == 0)
+            rc = cuda_check(g->c, cuda_k_add_lower(g->c->compute, h, g->part, g->d), "gram", err);
     }
     return rc;
+}
+
+static int gram_alloc(struct gram *g, size_t rows, struct err *err)
+{
+    g->part_bytes = g->d * g->d * sizeof *g->part;
+    g->rounded_bytes = (rows < GRAM_ROWS ? rows : GRAM_ROWS) * g->d * sizeof *g->rounded;
+    int rc = cuda_alloc(g->c, &g->part, g->part_bytes, err);
+    return rc == 0 && g->c->tf32 ? cuda_alloc(g->c, &g->rounded, g->rounded_bytes, err) : rc;
+}
+
+static void gram_release(struct gram *g)
+{
+    cuda_release(g->c, g->part, g->part_bytes);
+    cuda_release(g->c, g->rounded, g->rounded_bytes);
 }
 
 static int run_gram(struct cuda_backend *c, struct tensor *const *h, const struct tensor *x,
                     const size_t *offset, size_t matrices, struct err *err)
 {
-    size_t d = x->columns, bytes = d * d * sizeof(float);
-    if (d > UINT16_MAX)
-        return err_set(err, ERR_UNSUPPORTED, NULL, "a Hessian of %zu inputs; at most %d", d,
+    struct gram g = {.c = c, .d = x->columns};
+    if (g.d > UINT16_MAX)
+        return err_set(err, ERR_UNSUPPORTED, NULL, "a Hessian of %zu inputs; at most %d", g.d,
                        UINT16_MAX);
-    float *part = NULL;
     int rc = 0;
     for (size_t e = 0; rc == 0 && e < matrices; e++)
-        rc = cuda_expect(c, h[e], "gram: h", TENSOR_F64, d, d, err);
+        rc = cuda_expect(c, h[e], "gram: h", TENSOR_F64, g.d, g.d, err);
     if (rc == 0)
-        rc = cuda_alloc(c, &part, bytes, err);
+        rc = gram_alloc(&g, offset[matrices] - offset[0], err);
     for (size_t e = 0; rc == 0 && e < matrices; e++)
-        rc = add_gram(c, h[e]->d, x->f, offset[e], offset[e + 1], d, part, err);
-    cuda_release(c, part, bytes);
+        rc = add_gram(&g, h[e]->d, x->f, offset[e], offset[e + 1], err);
+    gram_release(&g);
     return rc;
 }
 

@@ -3,6 +3,20 @@
 #include "gpu/cuda/cuda_kernels.h"
 
 static __global__ void __launch_bounds__(CUDA_THREADS)
+    round_to_tf32(float *out, const float *x, size_t count)
+{
+    size_t i = (size_t)blockIdx.x * CUDA_THREADS + threadIdx.x;
+    if (i < count)
+        out[i] = cuda_tf32(x[i]);
+}
+
+cudaError_t cuda_k_round_tf32(cudaStream_t s, float *out, const float *x, size_t count)
+{
+    return CUDA_LAUNCH(round_to_tf32, cuda_blocks(count, CUDA_THREADS), CUDA_THREADS, s, out, x,
+                       count);
+}
+
+static __global__ void __launch_bounds__(CUDA_THREADS)
     add_lower(double *h, const float *part, size_t d)
 {
     size_t row = blockIdx.y, column = (size_t)blockIdx.x * CUDA_THREADS + threadIdx.x;

@@ -72,6 +72,8 @@ cudaError_t cuda_k_combine(cudaStream_t s, float *x, const float *y, const uint3
                            const float *gate, size_t tokens, size_t columns, size_t top_k);
 
 /* --- cuda_calibrate.cu --- */
+/* out[count] = x[count], rounded to TF32. */
+cudaError_t cuda_k_round_tf32(cudaStream_t s, float *out, const float *x, size_t count);
 /* Lower triangle of h[d][d] += that of part[d][d]. */
 cudaError_t cuda_k_add_lower(cudaStream_t s, double *h, const float *part, size_t d);
 /* sum[experts][columns] += |x| over rows offset[e] .. offset[e + 1] - 1. */

@@ -18,12 +18,12 @@ struct cublasContext {
     cudaStream_t stream;
 };
 
-static bool nearest_tf32;
+static enum emulation_rounding rounding;
 static size_t tf32_products;
 
-void emulation_set_tf32(bool nearest)
+void emulation_set_tf32(enum emulation_rounding how)
 {
-    nearest_tf32 = nearest;
+    rounding = how;
 }
 
 size_t emulation_tf32_products(void)
@@ -116,12 +116,12 @@ static void check_operands(const struct product *p, const void *a, const void *b
 }
 
 /* 8 bits of exponent and 10 of mantissa. */
-static float to_tf32(float value)
+static float to_tf32(float value, bool nearest)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
     if ((bits & 0x7f800000u) != 0x7f800000u) {
-        bits += nearest_tf32 ? 0x0fffu + (bits >> 13 & 1u) : 0u;
+        bits += nearest ? 0x0fffu + (bits >> 13 & 1u) : 0u;
         bits &= ~0x1fffu;
     }
     memcpy(&value, &bits, sizeof bits);
@@ -138,11 +138,13 @@ static double dot_tf32(const struct dot *d)
 {
     enum { AT_ONCE = 8 };
     const float *a = (const float *)d->a + d->at_a, *b = (const float *)d->b + d->at_b;
+    bool near_a = rounding == EMULATION_NEAREST, near_b = rounding != EMULATION_CUT;
     float sum = 0.0f;
     for (size_t l = 0; l < d->k; l += AT_ONCE) {
         double part = 0.0;
         for (size_t i = l; i < l + AT_ONCE && i < d->k; i++)
-            part += (double)to_tf32(a[i * d->step_a]) * (double)to_tf32(b[i * d->step_b]);
+            part += (double)to_tf32(a[i * d->step_a], near_a) *
+                    (double)to_tf32(b[i * d->step_b], near_b);
         sum = emulation_cut((double)sum + part);
     }
     return sum;

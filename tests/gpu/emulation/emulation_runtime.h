@@ -41,9 +41,10 @@ void emulation_set_pools(bool work);
 void emulation_fail(size_t n, cudaError_t code);
 size_t emulation_calls(void); /* since emulation_reset() */
 
-/* How cuBLAS rounds operands to TF32: by cutting bits off (at first, and the coarsest that a device
- * may do), or to nearest. */
-void emulation_set_tf32(bool nearest);
+/* How cuBLAS rounds the operands of a product to TF32: by cutting bits off (at first, and the
+ * coarsest that a device may do), to nearest, or one of them this and the other that way. */
+enum emulation_rounding { EMULATION_CUT, EMULATION_NEAREST, EMULATION_MIXED };
+void emulation_set_tf32(enum emulation_rounding rounding);
 size_t emulation_tf32_products(void); /* so far */
 
 /* Pieces of memory, streams, events and handles that were made and not freed. */

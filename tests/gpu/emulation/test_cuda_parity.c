@@ -60,12 +60,42 @@ static void test_tf32_stays_within_its_own_tolerance(void **state)
 {
     (void)state;
     size_t before = emulation_tf32_products();
-    for (int nearest = 0; nearest < 2; nearest++) {
-        emulation_set_tf32(nearest);
-        check_operations(false, 3);
+    for (int how = EMULATION_CUT; how <= EMULATION_MIXED; how++) {
+        emulation_set_tf32((enum emulation_rounding)how);
+        check_operations(false, 2);
     }
-    emulation_set_tf32(false);
+    emulation_set_tf32(EMULATION_CUT);
     assert_true(emulation_tf32_products() > before + 20);
+}
+
+/* Of one row x the Gram matrix is x x^T: however cuBLAS rounds, H_ij^2 = H_ii H_jj as long as both
+ * sides are the same numbers, and H is positive semidefinite. */
+static void test_gram_matrices_are_products_of_one_matrix_with_itself(void **state)
+{
+    (void)state;
+    enum { D = 9 };
+    struct cuda_options options = {.threads = 1};
+    struct backend *gpu = NULL;
+    struct tensor *x = NULL, *h = NULL;
+    float row[D];
+    double out[D * D];
+    for (size_t i = 0; i < D; i++)
+        row[i] = 1.0f + (float)(i * i + 1) * 0x1.9p-13f;
+    emulation_reset();
+    emulation_set_tf32(EMULATION_MIXED);
+    assert_int_equal(cuda_backend_new(&gpu, &options, NULL), 0);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &x, TENSOR_F32, 1, D, NULL), 0);
+    assert_int_equal(gpu->ops->tensor_new(gpu, &h, TENSOR_F64, D, D, NULL), 0);
+    assert_int_equal(gpu->ops->upload(gpu, x, 0, 1, SOURCE_F32, row, NULL), 0);
+    assert_int_equal(gpu->ops->gram(gpu, h, x, 1, NULL), 0);
+    assert_int_equal(gpu->ops->download_f64(gpu, h, 0, D, out, NULL), 0);
+    for (size_t i = 0; i < D; i++)
+        for (size_t j = 0; j < i; j++)
+            assert_true(out[i * D + j] * out[i * D + j] == out[i * D + i] * out[j * D + j]);
+    gpu->ops->tensor_free(gpu, x);
+    gpu->ops->tensor_free(gpu, h);
+    backend_free(gpu);
+    emulation_set_tf32(EMULATION_CUT);
 }
 
 /* A Hessian from its sum to its factor on the device. */
@@ -486,6 +516,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_every_operation_agrees_with_the_cpu),
         cmocka_unit_test(test_tf32_stays_within_its_own_tolerance),
+        cmocka_unit_test(test_gram_matrices_are_products_of_one_matrix_with_itself),
         cmocka_unit_test(test_a_device_without_memory_is_told_from_a_broken_one),
         cmocka_unit_test(test_pools_that_are_announced_and_do_not_work_are_not_used),
         cmocka_unit_test(test_after_no_memory_the_backend_works_on),

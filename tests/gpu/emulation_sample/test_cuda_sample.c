@@ -41,7 +41,7 @@ static double perplexity_on_tensor_cores(const char *folder, bool nearest)
 {
     struct backend *gpu;
     size_t before = emulation_tf32_products();
-    emulation_set_tf32(nearest);
+    emulation_set_tf32(nearest ? EMULATION_NEAREST : EMULATION_CUT);
     assert_int_equal(emulation_backend_new(&gpu, 1, NULL), 0);
     double value = quant_run_perplexity(gpu, folder, texts, 1, EVALUATION_WINDOWS);
     backend_free(gpu);
@@ -80,7 +80,7 @@ static double quantized(const char *method, bool on_cpu)
 static void test_a_quantized_model_is_as_good_within_half_a_per_cent(void **state)
 {
     (void)state;
-    emulation_set_tf32(false);
+    emulation_set_tf32(EMULATION_CUT);
     size_t before = emulation_tf32_products();
     check_near("gptq-3", quantized("gptq-3", false), quantized("gptq-3", true), 5e-3);
     assert_true(emulation_tf32_products() > before);
