@@ -4,8 +4,8 @@
  *
  *   FAKE_CUDA_DEVICES=N    devices there are (1); "old": a driver that is too old
  *   FAKE_CUDA_ABI=N        of another version of the program
- *   FAKE_CUDA_FAIL=KIND@N  the N-th operation fails (from 1 on): "memory", once; or "device", which
- *                          breaks the backend for good
+ *   FAKE_CUDA_FAIL=KIND@N  the N-th operation fails (from 1 on): "memory", once; "device", which
+ *                          breaks the backend for good; "crash" ends the process, "hang" never ends
  *   FAKE_CUDA_COUNT=FILE   gets the number of operations when a backend is freed
  *
  * The memory limit of the options holds. A backend that is freed before its tensors aborts.
@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "data/base/mem.h"
 #include "gpu/cpu/cpu_backend.h"
@@ -25,7 +26,7 @@ struct fake {
     uint64_t limit, used;
     size_t tensors, operations, fail_at;
     enum err_code kind; /* of the failure to come; ERR_OK: none */
-    bool broken;
+    bool broken, crashes, hangs;
 };
 
 static struct fake *self(struct backend *b)
@@ -37,6 +38,10 @@ static int gate(struct backend *b, const char *operation, struct err *err)
 {
     struct fake *f = self(b);
     f->operations++;
+    if (f->operations == f->fail_at && f->crashes)
+        abort();
+    while (f->operations == f->fail_at && f->hangs)
+        pause();
     if (f->kind == ERR_DEVICE && f->operations == f->fail_at)
         f->broken = true;
     if (f->broken)
@@ -261,7 +266,11 @@ static void read_failure(struct fake *f)
     const char *at = text ? strchr(text, '@') : NULL;
     if (!at)
         return;
-    f->kind = strncmp(text, "device", 6) == 0 ? ERR_DEVICE : ERR_DEVICE_MEMORY;
+    f->kind = strncmp(text, "device", 6) == 0   ? ERR_DEVICE
+              : strncmp(text, "memory", 6) == 0 ? ERR_DEVICE_MEMORY
+                                                : ERR_OK;
+    f->crashes = strncmp(text, "crash", 5) == 0;
+    f->hangs = strncmp(text, "hang", 4) == 0;
     f->fail_at = strtoul(at + 1, NULL, 10);
 }
 

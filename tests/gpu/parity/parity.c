@@ -29,6 +29,11 @@ static const struct parity_case *case_of(size_t index)
     return &families[f]->cases[index];
 }
 
+const char *parity_name(size_t index)
+{
+    return case_of(index)->name;
+}
+
 static void __attribute__((format(printf, 2, 3)))
 complain(struct parity_result *r, const char *format, ...)
 {

@@ -20,6 +20,7 @@ struct parity_result {
 };
 
 size_t parity_count(void); /* of operations */
+const char *parity_name(size_t index);
 
 enum parity_sizes { PARITY_SMALL, PARITY_LARGE };
 
