@@ -86,9 +86,46 @@ static void test_hints_end_with_help_on_every_screen(void **state)
             int x, y;
             fixture_type(f, (char[]){view, '\0'});
             fixture_frame(f, w, 24);
-            assert_true(fixture_find(f, "? help  q quit", &x, &y));
+            assert_true(fixture_find(f, "? more  q quit", &x, &y));
             assert_int_equal(y, 23);
         }
+    fixture_frame(f, 500, 24); /* all have room */
+    assert_true(fixture_find(f, "? help  q quit", &(int){0}, &(int){0}));
+    assert_true(fixture_find(f, "g glyphs", &(int){0}, &(int){0}));
+}
+
+/* want: the beginning of the hint row. */
+static void assert_hints(struct fixture *f, const char *keys, const char *want)
+{
+    char row[256];
+    fixture_type(f, keys);
+    snprintf(row, sizeof row, "\n %s", want);
+    const char *frame = fixture_frame(f, 80, 24);
+    if (!strstr(frame, row))
+        fail_msg("\"%s\" is not on the screen:\n%s", want, frame);
+}
+
+static void test_hints_begin_with_the_most_useful_keys_of_a_screen(void **state)
+{
+    struct fixture *f = *state;
+    assert_hints(f, "1", "Tab slider  ← → change  Enter value  v other chart  / find");
+    assert_hints(f, "3", "Tab slider  ← → change  [ ] layer  < > expert  o layer's rule");
+    assert_hints(f, "5", "< > expert  p pin  b budget  w write  Tab slider  ← → change");
+    assert_hints(f, "6", "x run  b best  Tab slider");
+    assert_hints(f, "5i", "< > expert  ↑ ↓ scroll  Esc Enter close  p pin");
+}
+
+static void test_keys_without_a_use_are_not_among_the_hints(void **state)
+{
+    struct fixture *f = *state;
+    int x, y;
+    fixture_type(f, "6");
+    fixture_frame(f, 200, 24);
+    assert_false(fixture_find(f, "Ctrl-C cancel", &x, &y)); /* nothing runs */
+    assert_false(fixture_find(f, "r resume", &x, &y));
+    fixture_type(f, "5");
+    fixture_frame(f, 200, 24);
+    assert_false(fixture_find(f, "w write", &x, &y)); /* that needs a model */
 }
 
 static void test_a_step_changes_numbers_in_the_same_frame(void **state)
@@ -774,6 +811,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         WITH(open_olmoe, test_hints_end_with_help_on_every_screen),
+        WITH(open_olmoe, test_hints_begin_with_the_most_useful_keys_of_a_screen),
+        WITH(open_without_model, test_keys_without_a_use_are_not_among_the_hints),
         WITH(open_olmoe, test_a_step_changes_numbers_in_the_same_frame),
         WITH(open_olmoe, test_undo_and_redo_restore_exactly),
         WITH(open_olmoe, test_undo_says_when_nothing_is_left),

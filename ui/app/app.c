@@ -150,6 +150,23 @@ static bool is_computing(const struct app *a)
     return asked || a->cosine_phase == APP_COSINE_RUNNING || a->front.provisional || app_writing(a);
 }
 
+static bool is_measuring_original(const struct app *a)
+{
+    const struct app_host *h = &a->options->host;
+    const struct app_result *list = NULL;
+    size_t n = h->results ? h->results(h->context, &list) : 0;
+    for (size_t i = 0; i < n; i++)
+        if (list[i].original && list[i].measure == APP_MEASURE_WORKING)
+            return true;
+    return false;
+}
+
+bool app_can_cancel(const struct app *a)
+{
+    return app_run_is_active(a) || app_budget_measuring(a) ||
+           (a->view == VIEW_RESULTS && is_measuring_original(a));
+}
+
 bool app_busy(const struct app *a)
 {
     return app_run_is_active(a) || app_budget_measuring(a) || is_computing(a);

@@ -62,6 +62,7 @@ struct hints {
     struct app *a;
     struct cells *c;
     int x, y, end;
+    bool more; /* some had no room */
 };
 
 /* One hint, if there is room for all of it and no other key has taken its place. */
@@ -72,42 +73,63 @@ static void draw_hint(struct hints *h, const struct app_key *key)
     char names[APP_KEY_NAME];
     int argument;
     const char *hint = app_keys_hint(h->a, key);
-    if (app_keys_find(h->a, key->on[0].code, &argument) != key)
+    if (!hint || app_keys_find(h->a, key->on[0].code, &argument) != key)
         return;
     app_keys_names(names, sizeof names, key, 2, h->a->look.glyphs);
-    if (!hint || h->x + cells_width(names) + 1 + cells_width(hint) > h->end)
+    if (h->x + cells_width(names) + 1 + cells_width(hint) > h->end) {
+        h->more = true;
         return;
+    }
     h->x += cells_text(h->c, h->x, h->y, -1, names, name);
     h->x += cells_textf(h->c, h->x, h->y, -1, text, " %s", hint) + 2;
 }
 
-static bool is_first(const struct view *v, const struct app_key *key)
+static bool is_first(const struct app *a, const struct app_key *key)
 {
     int argument;
-    for (const uint32_t *code = v->first; code && *code; code++)
-        if (app_keys_find_common(*code, &argument) == key)
+    for (const uint32_t *code = views[a->view]->first; code && *code; code++)
+        if (app_keys_find(a, *code, &argument) == key)
             return true;
     return false;
 }
 
-/* "key what  key what": those of the screen, then those of all; `?` always. */
+static bool is_in(const struct app_key *table, const struct app_key *key)
+{
+    for (; table && table->act; table++)
+        if (table == key)
+            return true;
+    return false;
+}
+
+static void draw_hints_but_first(struct hints *h, const struct app_key *table)
+{
+    for (const struct app_key *k = table; k && k->act; k++)
+        if (!is_first(h->a, k))
+            draw_hint(h, k);
+}
+
+/* "key what  key what": what the screen has most use for, then its other keys, then those of all.
+ * `?` always: "more" where some had no room. */
 static void draw_hints(struct app *a, struct cells *c, struct rect r)
 {
     const struct view *v = views[a->view];
     struct style text = {.fg = STYLE_TEXT_DIM, .bg = STYLE_BAR},
                  key = {.fg = STYLE_KEY, .bg = STYLE_BAR, .attr = STYLE_BOLD};
-    struct hints h = {a, c, r.x + 1, r.y, r.x + r.w - 16};
+    struct hints h = {a, c, r.x + 1, r.y, r.x + r.w - 16, false};
+    const struct app_key *pane = app_find_keys(a);
+    int argument;
     cells_fill(c, r, " ", text);
-    for (const struct app_key *k = app_find_keys(a); k && k->act; k++)
+    for (const struct app_key *k = pane; k && k->act; k++)
         draw_hint(&h, k);
-    for (const struct app_key *k = v->keys; k && k->act; k++)
-        draw_hint(&h, k);
-    for (int first = 1; first >= 0; first--)
-        for (const struct app_key *k = app_keys; k->act; k++)
-            if (is_first(v, k) == first)
-                draw_hint(&h, k);
+    for (const uint32_t *code = v->first; code && *code; code++) {
+        const struct app_key *k = app_keys_find(a, *code, &argument);
+        if (k && !is_in(pane, k))
+            draw_hint(&h, k);
+    }
+    draw_hints_but_first(&h, v->keys);
+    draw_hints_but_first(&h, app_keys);
     int x = cells_text(c, r.x + r.w - 14, r.y, -1, "?", key) + r.x + r.w - 14;
-    x += cells_text(c, x, r.y, -1, " help ", text);
+    x += cells_text(c, x, r.y, -1, h.more ? " more " : " help ", text);
     x += cells_text(c, x, r.y, -1, " q", key);
     cells_text(c, x, r.y, -1, " quit", text);
 }

@@ -243,9 +243,12 @@ const struct app_key app_keys[] = {
 
 const char *app_keys_hint(const struct app *a, const struct app_key *key)
 {
+    const struct view *v = views[a->view];
     bool slider = key->act == move_slider || key->act == step_slider || key->act == type_value ||
                   key->act == reset_slider;
-    return slider && !app_slider(a) ? NULL : key->hint;
+    if ((slider && !app_slider(a)) || (key->act == cancel_run && !app_can_cancel(a)))
+        return NULL;
+    return v->offers && !v->offers(a, key->on[0].code) ? NULL : key->hint;
 }
 
 static const struct app_key *find_in(const struct app_key *table, uint32_t code, int *argument)
@@ -257,11 +260,6 @@ static const struct app_key *find_in(const struct app_key *table, uint32_t code,
                 return table;
             }
     return NULL;
-}
-
-const struct app_key *app_keys_find_common(uint32_t code, int *argument)
-{
-    return find_in(app_keys, code, argument);
 }
 
 const struct app_key *app_keys_find(const struct app *a, uint32_t code, int *argument)

@@ -57,16 +57,13 @@ extern const struct app_key app_keys[]; /* those of all screens */
 /* The entry for a key on a screen, or NULL; its argument in *argument. */
 const struct app_key *app_keys_find(const struct app *a, uint32_t code, int *argument);
 
-/* The same among the keys of all screens. */
-const struct app_key *app_keys_find_common(uint32_t code, int *argument);
-
 /* "Tab", "Shift-Left", "Ctrl-C", "w"; arrows where `glyphs` has them. */
 void app_keys_name(char *out, size_t size, uint32_t code, enum style_glyphs glyphs);
 /* Names of the first `max` keys of an entry, between spaces; "1-7" for a run of digits. */
 void app_keys_names(char *out, size_t size, const struct app_key *key, size_t max,
                     enum style_glyphs glyphs);
 
-/* The words for the hint row; NULL: none, or not on this screen. */
+/* The words for the hint row; NULL: none, or of no use on this screen as it is. */
 const char *app_keys_hint(const struct app *a, const struct app_key *key);
 
 /* First index in sight of a list of `count`, of which `rows` fit, after a move from `selected`. */

@@ -145,8 +145,10 @@ struct view {
     const char *name;
     const char *const *sliders; /* app_sliders() says which are in force */
     const struct app_key *keys; /* of this screen; they go before those of all */
-    const uint32_t *first;      /* keys of all screens that the hint row shows first here, ended
-                                   by 0; NULL: none */
+    const uint32_t *first;      /* keys that the hint row shows first here, the most useful one
+                                   before the others, ended by 0; NULL: none */
+    /* Whether a key has a use on the screen as it is: others are not in the hint row. NULL: all. */
+    bool (*offers)(const struct app *a, uint32_t code);
     void (*draw)(struct app *a, struct cells *c, struct rect r);
     /* Rows of facts under the sliders: draws and returns the rows used. May be NULL. */
     int (*facts)(struct app *a, struct cells *c, struct rect r);
@@ -286,6 +288,7 @@ void app_start_run(struct app *a, bool resume);
 /* --- Acts of keys that others need, too (app.c) --- */
 
 bool app_run_is_active(const struct app *a);
+bool app_can_cancel(const struct app *a); /* something that Ctrl-C stops */
 void app_choose_view(struct app *a, size_t view);
 void app_move_layer(struct app *a, long by); /* says so at the first and the last */
 void app_ask_run(struct app *a);

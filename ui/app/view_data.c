@@ -139,7 +139,8 @@ static const struct app_key keys[] = {
     {{{0, 0}}, NULL, NULL, NULL},
 };
 
-static const uint32_t first[] = {'l', '+', 0};
+static const uint32_t first[] = {
+    TERM_KEY_TAB, TERM_KEY_LEFT, TERM_KEY_ENTER, 'v', '/', 'l', '+', 0};
 
 static const char *const sliders[] = {"fit", "beta", "utilization", "reweight", "alpha", NULL};
 

@@ -98,7 +98,7 @@ static const struct app_key keys[] = {
     {{{0, 0}}, NULL, NULL, NULL},
 };
 
-static const uint32_t first[] = {'l', '+', 0};
+static const uint32_t first[] = {TERM_KEY_TAB, TERM_KEY_LEFT, '<', '[', 'i', 'u', 'l', '+', 0};
 
 static const char *const sliders[] = {"mapping", "min_count", "alpha", "reweight", NULL};
 

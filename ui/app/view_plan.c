@@ -227,7 +227,13 @@ static const struct app_key keys[] = {
     {{{0, 0}}, NULL, NULL, NULL},
 };
 
-static const uint32_t first[] = {'p', 'w', 'A', 'c', 0};
+static const uint32_t first[] = {'<', 'p', 'b', 'w', TERM_KEY_TAB, TERM_KEY_LEFT, 'x', 'A', 'c', 0};
+
+/* Budgets, files and runs need the model. */
+static bool offers(const struct app *a, uint32_t code)
+{
+    return a->options->config || (code != 'b' && code != 'v' && code != 'w' && code != 'x');
+}
 
 static const char *const sliders[] = {"bits_high",        "bits_low",   "bits_shared", "beta_ch",
                                       "bits_channel",     "norm",       "rule",        "classes",
@@ -238,6 +244,7 @@ const struct view view_plan = {
     .sliders = sliders,
     .keys = keys,
     .first = first,
+    .offers = offers,
     .draw = draw,
     .facts = facts,
     .mouse = mouse,

@@ -520,12 +520,28 @@ static const struct app_key keys[] = {
     {{{0, 0}}, NULL, NULL, NULL},
 };
 
+/* Without runs there is nothing to sort or load. */
+static bool offers(const struct app *a, uint32_t code)
+{
+    const struct app_host *h = &a->options->host;
+    const struct app_result *list = NULL;
+    size_t n = h->results ? h->results(h->context, &list) : 0, runs = 0;
+    for (size_t i = 0; i < n; i++)
+        runs += !list[i].original;
+    return runs > 0 ||
+           (code != 'o' && code != 'S' && code != 'R' && code != 'X' && code != 'v' && code != 'f');
+}
+
+static const uint32_t first[] = {TERM_KEY_UP, 'o', 'S', 'X', 'v', 'f', 'x', 0};
+
 static const char *const sliders[] = {NULL};
 
 const struct view view_results = {
     .name = "Results",
     .sliders = sliders,
     .keys = keys,
+    .first = first,
+    .offers = offers,
     .draw = draw,
     .facts = facts,
     .mouse = mouse,

@@ -517,7 +517,18 @@ static const struct app_key keys[] = {
     {{{0, 0}}, NULL, NULL, NULL},
 };
 
-static const uint32_t first[] = {'x', TERM_KEY_CTRL_C, 0};
+static const uint32_t first[] = {'x',          TERM_KEY_CTRL_C, 'r', 'b', 'v',
+                                 TERM_KEY_TAB, TERM_KEY_LEFT,   '<', 0};
+
+static bool offers(const struct app *a, uint32_t code)
+{
+    enum app_run_phase phase = a->run.phase;
+    if (code == 'x')
+        return a->options->host.run_start && !app_run_is_active(a);
+    if (code == 'r')
+        return phase == APP_RUN_CANCELLED || phase == APP_RUN_FAILED;
+    return code != 'v' || phase != APP_RUN_IDLE; /* there is a log */
+}
 
 static const char *const sliders[] = {
     "order",   "grid",   "scale_search",   "refine",      "shift",         "learn",
@@ -529,6 +540,7 @@ const struct view view_run = {
     .sliders = sliders,
     .keys = keys,
     .first = first,
+    .offers = offers,
     .draw = draw,
     .facts = facts,
     .mouse = view_grid_mouse,

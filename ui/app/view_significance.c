@@ -188,6 +188,8 @@ static const struct app_key keys[] = {
     {{{0, 0}}, NULL, NULL, NULL},
 };
 
+static const uint32_t first[] = {TERM_KEY_TAB, TERM_KEY_LEFT, '[', '<', 'o', 'v', 0};
+
 static const char *const sliders[] = {"alpha",      "beta", "mapping",          "min_count",
                                       "pattern_cv", "rule", "threshold_sigmas", "threshold",
                                       "classes",    NULL};
@@ -196,6 +198,7 @@ const struct view view_significance = {
     .name = "Significance",
     .sliders = sliders,
     .keys = keys,
+    .first = first,
     .draw = draw,
     .facts = facts,
     .mouse = mouse,

@@ -270,12 +270,22 @@ static const struct app_key keys[] = {
     {{{0, 0}}, NULL, NULL, NULL},
 };
 
+static const uint32_t first[] = {'[', '<', 'a', 'v', '{', 0};
+
+/* Without a model there is nothing to see of pairs. */
+static bool offers(const struct app *a, uint32_t code)
+{
+    return a->options->host.cosine || (code != 'a' && code != 'v' && code != '{');
+}
+
 static const char *const sliders[] = {"alpha", "mapping", NULL};
 
 const struct view view_similarity = {
     .name = "Similarity",
     .sliders = sliders,
     .keys = keys,
+    .first = first,
+    .offers = offers,
     .draw = draw,
     .facts = facts,
     .mouse = mouse,
