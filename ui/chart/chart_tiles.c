@@ -70,10 +70,14 @@ static void draw_header(struct cells *c, struct rect r, const struct style_look 
         cells_put(c, r.x + r.w - 1, y, style_glyph(look, STYLE_G_ARROW_R), s);
     if (!t->col_title || y <= r.y)
         return;
-    struct rect title = {m->plot.x, y - 1, r.w - (m->plot.x - r.x), 1};
-    cells_label(c, title, CELLS_LEFT, t->col_title, look, STYLE(STYLE_TEXT_DIM));
-    if (t->cursor_text && cells_width(t->col_title) + cells_width(t->cursor_text) + 2 <= title.w)
-        cells_label(c, title, CELLS_RIGHT, t->cursor_text, look, STYLE(STYLE_CURSOR));
+    /* What is pointed at goes before the title where only one has room. */
+    struct rect row = {r.x, y - 1, r.w, 1}, title = {m->plot.x, y - 1, r.w - (m->plot.x - r.x), 1};
+    int width = t->cursor_text ? cells_width(t->cursor_text) : 0;
+    bool both = cells_width(t->col_title) + width + 2 <= title.w, cursor = width && width <= r.w;
+    if (both || !cursor)
+        cells_label(c, title, CELLS_LEFT, t->col_title, look, STYLE(STYLE_TEXT_DIM));
+    if (cursor)
+        cells_label(c, row, CELLS_RIGHT, t->cursor_text, look, STYLE(STYLE_CURSOR));
 }
 
 /* Parts where there are columns for them; else the text, and a tick that says that there are some.
