@@ -270,6 +270,37 @@ int planner_make(struct plan *out, const struct analysis *a, const struct planne
     return rc;
 }
 
+static double mean_width(const struct plan *p)
+{
+    size_t sum = 0;
+    for (size_t l = 0; l < p->layers_count; l++)
+        for (size_t e = 0; e < p->experts; e++)
+            sum += p->layers[l].experts[e].bits;
+    return (double)sum / (double)(p->layers_count * p->experts);
+}
+
+int planner_widths(struct plan *out, const struct analysis *a, const struct planner_pins *pins,
+                   struct err *err)
+{
+    struct planner_job j = {.plan = out, .result = analysis_result(a)};
+    memset(out, 0, sizeof *out);
+    int rc = plan_alloc(out, j.result->layers, j.result->experts, err);
+    if (rc < 0)
+        return rc;
+    copy_text(out->method, sizeof out->method, "moqa");
+    out->settings = j.result->settings;
+    for (size_t l = 0; l < out->layers_count; l++)
+        copy_layer(&out->layers[l], &j.result->layer[l], out->experts);
+    rc = assign_moqa(&j, err);
+    if (rc < 0) {
+        plan_release(out);
+        return rc;
+    }
+    apply_pins(out, pins);
+    out->summary.nominal_bits = mean_width(out);
+    return 0;
+}
+
 /* --- Trace against model --- */
 
 static void differ(struct str *s, const char *name, size_t trace, size_t model)

@@ -45,6 +45,15 @@ ERR_CHECK int planner_make(struct plan *out, const struct analysis *a,
                            const struct planner_request *request, const struct model_config *config,
                            struct err *err);
 
+/*
+ * The widths of MoQa's rule and the pins, from the trace alone: without a model's shapes there are
+ * no channels, no shared experts and no bytes. summary.nominal_bits is the average over the routed
+ * experts, which are of one size; the rest of the summary is 0. Such a plan is to be looked at, not
+ * to be run. Fills a released or zeroed plan.
+ */
+ERR_CHECK int planner_widths(struct plan *out, const struct analysis *a,
+                             const struct planner_pins *pins, struct err *err);
+
 /* What a method asks for. */
 struct planner_method {
     const char *name;

@@ -415,6 +415,31 @@ static void test_plan_of_another_model_is_refused_by_field(void **state)
     plan_release(&p);
 }
 
+static void test_widths_without_a_model_are_those_of_the_plan(void **state)
+{
+    (void)state;
+    uint8_t pins[6 * 32] = {[3] = 16, [5 * 32 + 31] = 3};
+    struct planner_pins pinned = {pins};
+    struct planner_request request = {.method = "moqa", .pins = pinned};
+    struct plan p, w = {0};
+    struct err err = {0};
+    make(&p, &olmoe, &request, &olmoe.settings);
+    assert_int_equal(planner_widths(&w, olmoe.analysis, &pinned, &err), 0);
+    assert_int_equal(w.layers_count, p.layers_count);
+    for (size_t l = 0; l < p.layers_count; l++)
+        for (size_t e = 0; e < p.experts; e++) {
+            const struct plan_expert *x = &w.layers[l].experts[e], *y = &p.layers[l].experts[e];
+            assert_int_equal(x->bits, y->bits);
+            assert_int_equal(x->pinned, y->pinned);
+            assert_int_equal(x->group, y->group);
+        }
+    assert_true(fabs(w.summary.nominal_bits - average_routed(&p)) < 1e-12);
+    assert_int_equal(w.summary.bytes_after, 0);
+    assert_false(plan_has_channels(&w));
+    plan_release(&w);
+    plan_release(&p);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -432,6 +457,7 @@ int main(void)
         cmocka_unit_test(test_pin_of_no_legal_width_is_refused),
         cmocka_unit_test(test_class_bits_spread_over_the_legal_widths),
         cmocka_unit_test(test_given_class_bits_follow_the_groups),
+        cmocka_unit_test(test_widths_without_a_model_are_those_of_the_plan),
         cmocka_unit_test(test_trace_of_another_model_is_refused_by_field),
         cmocka_unit_test(test_plan_of_another_model_is_refused_by_field),
     };

@@ -503,6 +503,21 @@ static void test_without_a_model_it_says_what_to_pass(void **state)
     assert_int_not_equal(access(f->plan_path, F_OK), 0);
 }
 
+static void test_without_a_model_the_plan_screen_shows_what_the_rule_gives(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5");
+    picture_assert("plan-without-model-80x24", fixture_frame(f, 80, 24));
+    picture_assert("plan-without-model-160x50", fixture_frame(f, 160, 50));
+    assert_shows(f, "trace.h5 --model DIR");
+    fixture_type(f, "ppppp"); /* 16 bits */
+    assert_shows(f, "layer 0, expert 0: 16 bits, pinned");
+    assert_shows(f, "2.9375"); /* 108 at 2, 83 at 4 and one at 16 bits */
+    fixture_type(f, "v");
+    fixture_frame(f, 46, 14);
+    assert_true(fixture_find(f, "2  4  4  2  4", &(int){0}, &(int){0}));
+}
+
 static void test_similarity_shows_progress_and_failure(void **state)
 {
     struct fixture *f = *state;
@@ -833,6 +848,7 @@ int main(void)
         WITH(open_olmoe, test_a_run_that_is_found_again_is_told),
         WITH(open_olmoe, test_a_run_that_was_cut_can_be_resumed),
         WITH(open_without_model, test_without_a_model_it_says_what_to_pass),
+        WITH(open_without_model, test_without_a_model_the_plan_screen_shows_what_the_rule_gives),
         WITH(open_olmoe, test_similarity_shows_progress_and_failure),
         WITH(open_olmoe, test_help_searches),
         WITH(open_olmoe, test_search_finds_experts_and_tokens),

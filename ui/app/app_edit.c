@@ -78,14 +78,27 @@ static int make_plan(struct app *a, struct err *err)
     return 0;
 }
 
+/* What the trace alone tells of a plan. */
+static int make_widths(struct app *a, struct err *err)
+{
+    struct planner_pins pins = {a->document.pins};
+    struct plan next = {0};
+    int rc = planner_widths(&next, a->analysis, &pins, err);
+    if (rc < 0)
+        return rc;
+    plan_release(&a->plan);
+    a->plan = next;
+    a->has_widths = true;
+    return 0;
+}
+
 bool app_recompute(struct app *a)
 {
     struct err err = {0};
     int rc = analysis_update(a->analysis, &a->document.settings, &err);
     if (rc == 0) {
         a->result = analysis_result(a->analysis);
-        if (a->options->config)
-            rc = make_plan(a, &err);
+        rc = a->options->config ? make_plan(a, &err) : make_widths(a, &err);
     }
     if (rc < 0)
         app_say_err(a, "", &err);

@@ -73,8 +73,9 @@ struct app {
     struct analysis *analysis;
     bool own_analysis;
     const struct analysis_result *result;
-    struct plan plan; /* of the current document; only with a model's configuration */
-    bool has_plan;
+    struct plan plan;         /* of the current document */
+    bool has_plan;            /* there is a model's configuration for it */
+    bool has_widths;          /* there is none: the plan has widths and nothing else */
     double loss, loss_before; /* predicted (analysis/predict.h), now and before the last change */
 
     bool (*key_waits)(void *context); /* NULL: there is nobody to ask */

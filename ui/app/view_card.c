@@ -53,7 +53,7 @@ static void group_reason(struct card *k, const struct app *a, const struct analy
 static void bits_facts(struct card *k, const struct app *a)
 {
     uint8_t pin = app_pin(a, a->layer, a->expert);
-    if (!a->has_plan) {
+    if (!a->has_plan && !a->has_widths) {
         card_fact(k, "bits", STYLE_TEXT_DIM, "need --model");
         return;
     }

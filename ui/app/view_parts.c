@@ -4,8 +4,10 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "data/base/mem.h"
+#include "data/base/sanitize.h"
 
 void view_fact(struct view_facts *f, const char *name, uint16_t colour, const char *format, ...)
 {
@@ -88,7 +90,7 @@ struct figure_source view_source(struct app *a)
     size_t n = a->result->experts;
     return (struct figure_source){.analysis = a->analysis,
                                   .cosine = a->cosine_phase == APP_COSINE_READY ? a->cosine : NULL,
-                                  .plan = a->has_plan ? &a->plan : NULL,
+                                  .plan = a->has_plan || a->has_widths ? &a->plan : NULL,
                                   .front = front_of(a),
                                   .layer = a->layer,
                                   .ascii = a->look.glyphs == STYLE_ASCII,
@@ -102,6 +104,21 @@ struct figure_source view_source(struct app *a)
                                   .other = a->other,
                                   .threshold_held = a->dragging,
                                   .token_rank = a->token_rank};
+}
+
+int view_needs_model(struct app *a, struct cells *c, struct rect r, const char *why)
+{
+    char text[APP_TEXT_MAX + 64], path[APP_TEXT_MAX];
+    const char *given = a->options->trace_path;
+    sanitize(path, sizeof path, given, strlen(given));
+    int row = cells_paragraph(c, r, why, STYLE(STYLE_DEFAULT)) + 1;
+    snprintf(text, sizeof text, "moqa %s --model DIR", path);
+    row += cells_paragraph(c, rect_inset(r, 0, row, 0, 0), text, STYLE(STYLE_KEY)) + 1;
+    return row + cells_paragraph(c, rect_inset(r, 0, row, 0, 0),
+                                 "DIR: the folder of the checkpoint that the trace is of. For "
+                                 "plans its config.json is enough; weights are read for "
+                                 "similarity and runs.",
+                                 STYLE(STYLE_TEXT_DIM));
 }
 
 bool view_figure(struct figure *f, struct app *a, struct cells *c, struct rect r, const char *name)

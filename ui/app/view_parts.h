@@ -18,6 +18,9 @@ void view_fact(struct view_facts *f, const char *name, uint16_t colour, const ch
 /* A heading; with an empty row above it where there is room for some rows below. */
 void view_heading(struct view_facts *f, const char *text);
 /* Words, wrapped. */
+/* Where something needs a model and there is none: why, and the command that gives one. Returns the
+ * rows used. */
+int view_needs_model(struct app *a, struct cells *c, struct rect r, const char *why);
 void view_words(struct view_facts *f, uint16_t colour, const char *text);
 
 /* Greek and signs for those who can see them. */

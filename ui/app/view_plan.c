@@ -20,9 +20,10 @@ static void draw_legend(const struct app *a, struct cells *c, int x, int y, int 
                     (struct style){.fg = STYLE_PIN, .attr = STYLE_BOLD | STYLE_UNDERLINE});
     x += cells_text(c, x, y, end - x, " by p", STYLE(STYLE_TEXT_DIM));
     bool uneven = plan_is_mixed(&a->plan);
-    const char *more = uneven                         ? "; ' gate, up and down differ, + shows them"
-                       : a->plan.settings.beta_ch > 0 ? "; high ones have channels at more bits"
-                                                      : "";
+    bool channels = a->has_plan && a->plan.settings.beta_ch > 0;
+    const char *more = uneven     ? "; ' gate, up and down differ, + shows them"
+                       : channels ? "; high ones have channels at more bits"
+                                  : "";
     if (uneven && x + cells_width(more) > end)
         more = "; ' mixed";
     if (x + cells_width(more) <= end)
@@ -60,14 +61,32 @@ static void split(const struct app *a, struct rect r, struct rect *grid, struct 
     *front = view_below(r, (size_t)rows);
 }
 
+/* Without a model: what is missing and what gives it, and below the widths, which need none; alone
+ * where `v` says so. */
+static void draw_widths(struct app *a, struct cells *c, struct rect r)
+{
+    enum { HEAD = 2, LEGEND = 2, GRID_MIN = 5 };
+    if (!a->other_chart[a->view]) {
+        int rows = view_needs_model(a, c, rect_inset(r, 2, 0, 2, 0),
+                                    "No model was given: these are the widths that the rule gives. "
+                                    "Channels, sizes, budgets and writing a plan need its shapes.");
+        r = view_below(r, (size_t)rows + 1);
+    }
+    if (!a->has_widths || r.h < GRID_MIN)
+        return;
+    int grid = (int)a->plan.layers_count + HEAD;
+    if (r.h >= grid + LEGEND)
+        draw_legend(a, c, r.x + 1, r.y + grid + LEGEND - 1, r.x + r.w);
+    view_bits(a, c, (struct rect){r.x, r.y, r.w, r.h < grid ? r.h : grid});
+}
+
 static void draw(struct app *a, struct cells *c, struct rect r)
 {
     enum { LEGEND_FROM = 7, HEAD = 3 };
     struct rect front;
     a->other_map = (struct chart_map){0};
     if (!a->has_plan) {
-        app_draw_empty(a, c, r,
-                       "Sizes and channels need the model's shapes: start with --model DIR.");
+        draw_widths(a, c, r);
         return;
     }
     split(a, r, &r, &front);
@@ -180,11 +199,28 @@ static void expert_facts(struct view_facts *f)
     view_fact(f, name, STYLE_DEFAULT, "%s", channels);
 }
 
+/* Without a model. */
+static void widths_facts(struct view_facts *f)
+{
+    const struct app *a = f->a;
+    if (!a->has_widths)
+        return;
+    const struct plan_expert *x = &a->plan.layers[a->layer].experts[a->expert];
+    view_fact(f, "bits, routed experts", STYLE_ACCENT, "%.4f", a->plan.summary.nominal_bits);
+    view_fact(f, "channels, sizes", STYLE_TEXT_DIM, "need --model");
+    width_facts(f);
+    view_expert_facts(f);
+    view_fact(f, "bits", (uint16_t)(STYLE_BITS + x->bits), "%u%s", x->bits,
+              x->pinned ? ", pinned" : "");
+}
+
 static int facts(struct app *a, struct cells *c, struct rect r)
 {
     struct view_facts f = {a, c, r, 0};
-    if (!a->has_plan)
-        return 0;
+    if (!a->has_plan) {
+        widths_facts(&f);
+        return f.row;
+    }
     size_facts(&f);
     width_facts(&f);
     for (size_t i = 0; i < 2; i++)
@@ -232,7 +268,7 @@ static const uint32_t first[] = {'<', 'p', 'b', 'w', TERM_KEY_TAB, TERM_KEY_LEFT
 /* Budgets, files and runs need the model. */
 static bool offers(const struct app *a, uint32_t code)
 {
-    return a->options->config || (code != 'b' && code != 'v' && code != 'w' && code != 'x');
+    return a->options->config || (code != 'b' && code != 'w' && code != 'x');
 }
 
 static const char *const sliders[] = {"bits_high",        "bits_low",   "bits_shared", "beta_ch",

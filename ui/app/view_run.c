@@ -353,9 +353,9 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     if (a->run.phase != APP_RUN_IDLE)
         draw_run(a, c, r);
     else if (!a->options->host.run_start || !a->has_plan)
-        app_draw_empty(a, c, r,
-                       "Quantizing needs the model and a text to calibrate on: start with --model "
-                       "DIR.");
+        view_needs_model(a, c, rect_inset(r, 2, 1, 2, 0),
+                         "No model was given, and a run quantizes its weights. It is calibrated "
+                         "on the trace's own tokens, or on the texts of --calib.");
     else
         draw_idle(a, c, r);
 }

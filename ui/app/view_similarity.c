@@ -95,9 +95,8 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     } else if (a->options->host.cosine) {
         draw_progress(a, c, r);
     } else {
-        app_draw_empty(a, c, r,
-                       "The similarity of experts is computed from the model's weights: start "
-                       "with --model DIR.");
+        view_needs_model(a, c, rect_inset(r, 2, 1, 2, 0),
+                         "No model was given, and experts are compared by their weights.");
     }
 }
 

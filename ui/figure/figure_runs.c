@@ -82,8 +82,12 @@ int figure_make_bits(struct figure *f, const struct figure_source *s, struct err
             x->linear_bits[PLAN_GATE] ? "" : " bits", x->pinned ? ", pinned" : "");
     }
     figure_title(f, "Bits of the experts");
-    figure_say(f, "%s: %.4f nominal bits, %.4f effective; %zu experts pinned.", p->method,
-               p->summary.nominal_bits, p->summary.effective_bits, pinned);
+    if (p->summary.bytes_after)
+        figure_say(f, "%s: %.4f nominal bits, %.4f effective; %zu experts pinned.", p->method,
+                   p->summary.nominal_bits, p->summary.effective_bits, pinned);
+    else
+        figure_say(f, "%s, without a model: %.4f bits before channels; %zu experts pinned.",
+                   p->method, p->summary.nominal_bits, pinned);
     if (uneven)
         figure_say(f, " Three signs in one: gate, up and down, where they differ (%zu experts).",
                    uneven);
