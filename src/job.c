@@ -232,6 +232,17 @@ static void append_bytes(struct str *text, const char *label, const char *before
     str_appendf(text, "%-22s %s%s\n", label, before, size);
 }
 
+/* All weights, and those of the experts alone, which is what plans are compared by; 0: not known in
+ * this format. Neither counts the headers of the files. */
+static void append_weights(struct str *text, const char *label, uint64_t all, uint64_t experts)
+{
+    char size[32], part[32];
+    str_bytes(size, sizeof size, all);
+    str_bytes(part, sizeof part, experts);
+    str_appendf(text, "%-22s %s of weights%s%s\n", label, size, experts ? ", experts alone " : "",
+                experts ? part : "");
+}
+
 /* The quantizer, and its settings that are not the defaults. */
 static void append_rounding(struct str *text, const struct plan *plan)
 {
@@ -277,8 +288,9 @@ int job_dry_run(struct str *text, const struct job_options *options, struct err 
         str_appendf(text, "%-22s %.3f nominal, %.3f in the file\n", "bits a weight", e.nominal_bits,
                     e.effective_bits);
         append_rounding(text, options->plan);
-        append_bytes(text, "checkpoint now", "", e.bytes_in);
-        append_bytes(text, "checkpoint after", "", e.bytes_out);
+        append_weights(text, "checkpoint now", e.bytes_in, options->plan->summary.bytes_before);
+        append_weights(text, "checkpoint after", e.bytes_out,
+                       options->format == PASS_MOQA ? options->plan->summary.bytes_after : 0);
         append_bytes(text, "free on disk", "", e.bytes_free);
         append_device(text, j->in.device);
         struct backend *b = j->in.device->backend;

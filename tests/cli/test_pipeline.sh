@@ -55,6 +55,8 @@ quantize() {
 }
 hashes() { (cd "$1" && find . -type f | sort | xargs sha256sum); }
 
+expect 'dry run tells all weights from those of experts' 0 \
+    '^checkpoint after  *3.77 MiB of weights, experts alone 1.97 MiB$' quantize "$work/moqa.json" "$work/dry" --dry-run
 expect 'dry run writes nothing' 0 'free on disk' quantize "$work/moqa.json" "$work/dry" --dry-run
 check 'no folder after a dry run' [ ! -e "$work/dry" ]
 expect 'quantize' 0 "wrote $work/moqa" quantize "$work/moqa.json" "$work/moqa" --threads 1

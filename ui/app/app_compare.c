@@ -178,7 +178,7 @@ static void size_row(struct table *t, const struct pair *p)
     str_bytes(left, sizeof left, p->left.bytes);
     str_bytes(right, sizeof right, p->right.bytes);
     str_bytes(change, sizeof change, (uint64_t)fabs(difference));
-    row(t, "experts' size", left, right, "%s%s",
+    row(t, "experts alone", left, right, "%s%s",
         difference < 0   ? "-"
         : difference > 0 ? "+"
                          : "",

@@ -150,7 +150,7 @@ static void size_facts(struct view_facts *f)
     str_bytes(after, sizeof after, p->summary.bytes_after);
     view_fact(f, "nominal bits", STYLE_ACCENT, "%.4f", p->summary.nominal_bits);
     view_fact(f, "effective bits", STYLE_DEFAULT, "%.4f", p->summary.effective_bits);
-    view_fact(f, "experts' size", STYLE_DEFAULT, "%s %s %s", before,
+    view_fact(f, "experts alone", STYLE_DEFAULT, "%s %s %s", before,
               view_word(f->a, "\u2192", "->"), after);
     double change = f->a->loss - f->a->loss_before;
     uint16_t colour = change > 0 ? STYLE_WARN : STYLE_GOOD;

@@ -39,7 +39,7 @@ static const struct {
     [COLUMN_METHOD] = {{"method", true, 8, METHOD_LEAST}, true, RESULT_BY_METHOD},
     [COLUMN_BITS] = {{"bits", false, 9, 0}, true, RESULT_BY_BITS},
     [COLUMN_EFFECTIVE] = {{"effective", false, 4, 0}, true, RESULT_BY_EFFECTIVE},
-    [COLUMN_SIZE] = {{"MiB", false, 5, 0}, true, RESULT_BY_SIZE},
+    [COLUMN_SIZE] = {{"file MiB", false, 5, 0}, true, RESULT_BY_SIZE},
     [COLUMN_PERPLEXITY] = {{"perplexity", false, 10, 0}, true, RESULT_BY_PERPLEXITY},
     [COLUMN_CHANGE] = {{"vs orig.", false, 7, 0}, false, 0},
     [COLUMN_SECONDS] = {{"eval s", false, 1, 0}, false, 0},
@@ -348,10 +348,10 @@ static void size_facts(struct view_facts *f, const struct app_results *r,
         return;
     str_bytes(text, sizeof text, x->bytes);
     if (original && !x->original)
-        view_fact(f, "size", STYLE_DEFAULT, "%s, %.1f %%", text,
+        view_fact(f, "files on disk", STYLE_DEFAULT, "%s, %.1f %%", text,
                   100 * (double)x->bytes / (double)original->bytes);
     else
-        view_fact(f, "size", STYLE_DEFAULT, "%s", text);
+        view_fact(f, "files on disk", STYLE_DEFAULT, "%s", text);
 }
 
 static void original_words(struct view_facts *f, const struct app_result *x)

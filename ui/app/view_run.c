@@ -44,8 +44,8 @@ static void draw_idle(struct app *a, struct cells *c, struct rect r)
     str_bytes(after, sizeof after, p->summary.bytes_after);
     int n = snprintf(text, sizeof text,
                      "The plan on the screens will be applied to %s: %zu MoE layers of %zu "
-                     "experts, on average %.3f bits (%.3f with scales and channels), %s instead "
-                     "of %s.",
+                     "experts, on average %.3f bits (%.3f with scales and channels): %s of "
+                     "experts instead of %s.",
                      p->model_name[0] ? p->model_name : "the model", p->layers_count, p->experts,
                      p->summary.nominal_bits, p->summary.effective_bits, after, before);
     struct rect at = rect_inset(r, 2, 1, 2, 0);
@@ -58,8 +58,9 @@ static void draw_idle(struct app *a, struct cells *c, struct rect r)
     }
     if (at.h > 0)
         at.y += cells_paragraph(c, at,
-                                "x shows what exactly would be done and asks before it starts. "
-                                "Every finished layer is kept: a cancelled run can be resumed.",
+                                "x shows what would be done and every size, and asks before it "
+                                "starts. Every finished layer is kept: a cancelled run can be "
+                                "resumed.",
                                 STYLE(STYLE_KEY)) +
                 1;
     at = (struct rect){r.x, at.y, r.w, r.y + r.h - at.y};
