@@ -1,5 +1,6 @@
 #include "src/job.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -25,6 +26,7 @@ struct job {
     bool quantized;
     bool resumed;               /* layers were done before */
     double began, pass_seconds; /* pass_seconds < 0: not known */
+    atomic_bool evaluating;     /* set last: who sees it sees pass_seconds, too */
     bool evaluated;
     struct perplexity perplexity;
 };
@@ -133,6 +135,7 @@ static int evaluate(struct job *j, struct err *err)
 {
     struct model quantized = {0};
     struct str path = {0};
+    atomic_store(&j->evaluating, true);
     int rc = model_open(&quantized, j->options.out, err);
     if (rc < 0)
         return rc;
@@ -191,6 +194,11 @@ void job_snapshot(struct job *j, struct pass_snapshot *out)
 double job_seconds(const struct job *j)
 {
     return clock_seconds() - j->began;
+}
+
+bool job_is_evaluating(const struct job *j)
+{
+    return atomic_load(&j->evaluating);
 }
 
 double job_pass_seconds(const struct job *j)

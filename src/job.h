@@ -52,6 +52,8 @@ ERR_CHECK int job_step(struct job *j, struct err *err);
 void job_snapshot(struct job *j, struct pass_snapshot *out);
 /* Since job_new(). */
 double job_seconds(const struct job *j);
+/* From any thread: the pass is behind it, and progress tells of the evaluation alone. */
+bool job_is_evaluating(const struct job *j);
 /* Of the whole pass; negative: not done by this job, or only its end. */
 double job_pass_seconds(const struct job *j);
 /* NULL until the evaluation is done, or where there is none. */

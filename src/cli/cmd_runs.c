@@ -67,12 +67,12 @@ static void print_row(struct str *text, const struct run_record *r, pid_t owner)
 static json_t *row_to_json(const struct run_record *r, pid_t owner)
 {
     const struct app_run *run = &r->run;
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:I, s:I, s:I, s:s, s:I, s:I}", "out",
-                     run->out, "phase", phase_of(r, owner), "stage", run->stage, "fraction",
+    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:b, s:I, s:I, s:I, s:s, s:I, s:I}",
+                     "out", run->out, "phase", phase_of(r, owner), "stage", run->stage, "fraction",
                      percent(run) / 100, "seconds", run->seconds, "seconds_left", run->seconds_left,
-                     "pass_seconds", run->pass_seconds, "layers", (json_int_t)run->layers,
-                     "layers_done", (json_int_t)run->layers_done, "fallbacks",
-                     (json_int_t)run->fallbacks, "message", run->message, "started",
+                     "pass_seconds", run->pass_seconds, "evaluating", run->evaluating, "layers",
+                     (json_int_t)run->layers, "layers_done", (json_int_t)run->layers_done,
+                     "fallbacks", (json_int_t)run->fallbacks, "message", run->message, "started",
                      (json_int_t)r->started, "pid", (json_int_t)owner);
 }
 

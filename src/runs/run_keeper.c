@@ -92,7 +92,10 @@ static void look(struct run_keeper *k)
     snprintf(run->stage, sizeof run->stage, "%.*s", (int)sizeof run->stage - 1, state.stage);
     run->steps_done = state.done;
     run->steps_total = state.total;
-    run->seconds = k->job ? job_seconds(k->job) : state.seconds;
+    run->evaluating = k->job && job_is_evaluating(k->job);
+    run->seconds = k->job && !run->evaluating ? job_seconds(k->job) : state.seconds;
+    if (run->evaluating && job_pass_seconds(k->job) >= 0)
+        run->pass_seconds = job_pass_seconds(k->job);
     run->seconds_left = state.seconds_left;
     run->memory = resident_bytes();
     pthread_mutex_lock(&k->mutex);
@@ -206,6 +209,8 @@ static void tell_end(struct run_keeper *k, int rc, const struct err *err)
     const struct perplexity *p = k->job ? job_perplexity(k->job) : NULL;
     run->phase = rc == 0 ? APP_RUN_DONE : rc == ERR_CANCELLED ? APP_RUN_CANCELLED : APP_RUN_FAILED;
     run->message[0] = '\0';
+    if (k->job)
+        run->seconds = job_seconds(k->job);
     if (k->job && job_pass_seconds(k->job) >= 0)
         run->pass_seconds = job_pass_seconds(k->job);
     if (run->phase == APP_RUN_FAILED)

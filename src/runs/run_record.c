@@ -230,7 +230,7 @@ static json_t *to_json(const struct run_record *r)
     const struct app_run *run = &r->run;
     json_t *root = json_pack(
         "{s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:I, s:s, s:s, s:I, s:I, s:f, s:f, s:I, s:s, s:I, "
-        "s:I, s:I, s:I, s:I, s:f, s:o}",
+        "s:I, s:I, s:I, s:I, s:f, s:b, s:o}",
         "schema", schema, "schema_version", VERSION, "out", run->out, "config_sha256",
         r->config_sha256, "trace_sha256", r->trace_sha256, "folder", r->folder ? r->folder : "",
         "arguments", arguments_of(r), "started", (json_int_t)r->started, "phase",
@@ -239,8 +239,8 @@ static json_t *to_json(const struct run_record *r)
         run->seconds_left, "memory", (json_int_t)run->memory, "message", run->message, "layers",
         (json_int_t)run->layers, "experts", (json_int_t)run->experts, "layer",
         (json_int_t)run->layer, "layers_done", (json_int_t)run->layers_done, "fallbacks",
-        (json_int_t)run->fallbacks, "pass_seconds", run->pass_seconds, "log",
-        texts(run->log[0], APP_LOG_WIDTH, run->log_count));
+        (json_int_t)run->fallbacks, "pass_seconds", run->pass_seconds, "evaluating",
+        run->evaluating, "log", texts(run->log[0], APP_LOG_WIDTH, run->log_count));
     if (root && add_experts(root, run)) {
         json_decref(root);
         root = NULL;
@@ -432,6 +432,8 @@ static int read_record(struct run_record *r, const json_t *root, const char *pat
     run->seconds = get_real(&f, "seconds");
     run->seconds_left = get_real(&f, "seconds_left");
     run->pass_seconds = jsonio_has(root, "pass_seconds") ? get_real(&f, "pass_seconds") : 0;
+    if (f.rc == 0 && jsonio_has(root, "evaluating")) /* once without */
+        f.rc = jsonio_bool(&run->evaluating, root, "evaluating", f.at, err);
     run->memory = (uint64_t)get_size(&f, "memory", SIZE_MAX / 2);
     run->layers = get_size(&f, "layers", SHAPE_LIMIT);
     run->experts = get_size(&f, "experts", SHAPE_LIMIT);

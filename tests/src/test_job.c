@@ -46,8 +46,10 @@ static int run_job(const struct job_options *o, double *perplexity, size_t *step
     int rc = job_new(&job, o, err);
     if (rc < 0)
         return rc;
+    assert_false(job_is_evaluating(job));
     for (*steps = 0; (rc = job_step(job, err)) > 0;)
         ++*steps;
+    assert_true(rc < 0 || job_is_evaluating(job) == (o->texts_count > 0));
     const struct perplexity *p = job_perplexity(job);
     *perplexity = p ? p->value : 0;
     job_free(job);

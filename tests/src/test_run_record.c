@@ -58,6 +58,7 @@ static void fill(struct run_record *r, const char *out)
     run->seconds = 12.25;
     run->seconds_left = -1;
     run->pass_seconds = 11.5;
+    run->evaluating = true;
     run->memory = (uint64_t)7 << 33;
     run->layers = LAYERS;
     run->experts = EXPERTS;
@@ -110,6 +111,7 @@ static void test_a_record_comes_back_as_it_was(void **state)
     assert_int_equal(back.run.steps_total, 132);
     assert_true(back.run.seconds == 12.25 && back.run.seconds_left == -1);
     assert_true(back.run.pass_seconds == 11.5);
+    assert_true(back.run.evaluating);
     assert_true(back.run.memory == (uint64_t)7 << 33 && back.started == 1795000000);
     assert_int_equal(back.run.layers_done, 1);
     assert_int_equal(back.run.fallbacks, 2);
@@ -162,6 +164,7 @@ static void test_damaged_records_are_refused(void **state)
         {"\"bits\":[2,", "\"bits\":[\"2\",", "bits[0]"},
         {"\"seconds\":12.25", "\"seconds\":\"12\"", "seconds"},
         {"\"pass_seconds\":11.5", "\"pass_seconds\":\"11\"", "pass_seconds"},
+        {"\"evaluating\":true", "\"evaluating\":1", "evaluating"},
         {"\"log\":[", "\"log\":7,\"x\":[", "log"},
         {"\"out\":\"/bad\"", "\"other\":\"/bad\"", "out"},
         {"{", "[", "JSON"},

@@ -354,6 +354,11 @@ static void test_run_looks_as_it_was_approved(void **state)
     picture_assert_cells("view-run-idle-50x18", &b.cells);
     make_run(APP_RUN_RUNNING);
     assert_pictures(&b, RUN, "run");
+    world.run.evaluating = true;
+    world.run.pass_seconds = 61;
+    snprintf(world.run.stage, sizeof world.run.stage, "windows 1 to 1024 of 1024: layer 2 of 16");
+    show(&b, RUN, 50, 18);
+    picture_assert_cells("view-run-evaluating-50x18", &b.cells);
     make_run(APP_RUN_FAILED);
     snprintf(world.run.message, sizeof world.run.message,
              "runs/moqa-a0.3/layer-2.part: cannot write: No space left on device");

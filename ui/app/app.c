@@ -144,6 +144,11 @@ bool app_run_is_active(const struct app *a)
     return a->run.phase == APP_RUN_RUNNING || a->run.phase == APP_RUN_CANCELLING;
 }
 
+const char *app_run_part(const struct app_run *run)
+{
+    return run->evaluating ? "evaluation" : "pass";
+}
+
 static bool is_computing(const struct app *a)
 {
     bool asked = a->mode == APP_CONFIRM_RUN && a->dry_run_phase == APP_ASK_WORKING;

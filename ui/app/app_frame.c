@@ -20,10 +20,10 @@ static void draw_title(struct app *a, struct cells *c, struct rect r)
         used += (size_t)snprintf(right + used, sizeof right - used, "  %.3f bits",
                                  a->plan.summary.nominal_bits);
     if (app_run_is_active(a))
-        used += (size_t)snprintf(right + used, sizeof right - used, "  running %.0f %%",
-                                 a->run.steps_total ? 100.0 * (double)a->run.steps_done /
-                                                          (double)a->run.steps_total
-                                                    : 0);
+        used += (size_t)snprintf(
+            right + used, sizeof right - used, "  %s %.0f %%", app_run_part(&a->run),
+            a->run.steps_total ? 100.0 * (double)a->run.steps_done / (double)a->run.steps_total
+                               : 0);
     if (!app_document_equal(&a->document, &a->saved, a))
         snprintf(right + used, sizeof right - used, "  plan not written");
     int right_width = cells_width(right), room = r.w - right_width - 3, x = r.x + 1;

@@ -45,7 +45,9 @@ struct app_run {
     enum app_run_phase phase;
     char stage[96];
     size_t steps_done, steps_total;
-    double seconds, seconds_left; /* of the pass and the evaluation; left < 0: unknown */
+    bool evaluating;              /* the pass is done; steps and seconds are the evaluation's */
+    double seconds, seconds_left; /* of this part while it runs, of all at the end; left < 0:
+                                     not known */
     double pass_seconds;          /* of the whole pass; 0: not known, or not done yet */
     size_t layers, experts, layer, layers_done, fallbacks;
     uint64_t memory;                        /* resident bytes of the process */

@@ -167,26 +167,42 @@ cleanup:
 
 /* --- its head and its words --- */
 
+/* "1.2 s, 0.3 s left": of the part that runs, at the end of all; and what the pass took, where that
+ * has room. */
+static void draw_times(struct cells *c, int x, int y, int room, const struct app_run *run)
+{
+    char all[32], left[32], pass[32], text[96];
+    bool knows_left = run->phase == APP_RUN_RUNNING && run->seconds_left >= 0;
+    bool knows_pass = run->pass_seconds > 0 && (run->evaluating || run->phase == APP_RUN_DONE);
+    view_seconds(all, sizeof all, run->seconds);
+    view_seconds(left, sizeof left, run->seconds_left);
+    view_seconds(pass, sizeof pass, run->pass_seconds);
+    snprintf(text, sizeof text, "%s%s%s%s", all, knows_left ? ", " : "", knows_left ? left : "",
+             knows_left ? " left" : "");
+    int used = cells_text(c, x, y, room, text, STYLE(STYLE_DEFAULT));
+    snprintf(text, sizeof text, "; pass %s", pass);
+    if (knows_pass && used + cells_width(text) <= room)
+        cells_text(c, x + used, y, room - used, text, STYLE(STYLE_TEXT_DIM));
+}
+
 static void draw_head(struct app *a, struct cells *c, struct rect r)
 {
     const struct app_run *run = &a->run;
-    char elapsed[32], left[32];
     double done = run->phase == APP_RUN_DONE ? 1 : fraction_done(run);
-    view_seconds(elapsed, sizeof elapsed, run->seconds);
-    view_seconds(left, sizeof left, run->seconds_left);
     int x = r.x + 1, end = r.x + r.w;
-    x += cells_text(c, x, r.y, end - x, phases[run->phase].word, STYLE(phases[run->phase].colour));
-    if (run->stage[0] && (run->phase == APP_RUN_RUNNING || run->phase == APP_RUN_CANCELLING))
-        cells_textf(c, x, r.y, end - x, STYLE(STYLE_DEFAULT), "  %s", run->stage);
+    const char *word = run->phase == APP_RUN_RUNNING ? app_run_part(run) : phases[run->phase].word;
+    x += cells_text(c, x, r.y, end - x, word, STYLE(phases[run->phase].colour)) + 2;
+    if (run->stage[0] && x < end &&
+        (run->phase == APP_RUN_RUNNING || run->phase == APP_RUN_CANCELLING))
+        cells_ends(c, (struct rect){x, r.y, end - x, 1}, run->stage, &a->look,
+                   STYLE(STYLE_DEFAULT));
     if (r.h < 2)
         return;
     int meter = r.w > 50 ? 32 : r.w / 3;
     chart_meter(c, r.x + 1, r.y + 1, meter, &a->look, done, STYLE(phases[run->phase].colour));
     x = r.x + 2 + meter;
-    x += cells_textf(c, x, r.y + 1, end - x, STYLE(STYLE_DEFAULT), "%3.0f %%  %s", 100 * done,
-                     elapsed);
-    if (run->phase == APP_RUN_RUNNING && run->seconds_left >= 0)
-        cells_textf(c, x, r.y + 1, end - x, STYLE(STYLE_TEXT_DIM), ", %s left", left);
+    x += cells_textf(c, x, r.y + 1, end - x, STYLE(STYLE_DEFAULT), "%3.0f %%  ", 100 * done);
+    draw_times(c, x, r.y + 1, end - x, run);
 }
 
 static int message_rows(const struct app *a, struct rect r)
@@ -416,7 +432,7 @@ static void speed_fact(struct view_facts *f)
     double left = run->steps_total > run->steps_done
                       ? (double)(run->steps_total - run->steps_done) / (double)run->steps_total
                       : 0;
-    if (run->phase != APP_RUN_RUNNING || run->seconds_left <= 0 || left <= 0)
+    if (run->phase != APP_RUN_RUNNING || run->evaluating || run->seconds_left <= 0 || left <= 0)
         return;
     double rate = left * (double)((run->layers + 1) * run->experts) / run->seconds_left;
     if (rate >= 1)
