@@ -333,3 +333,8 @@ int planner_check_trace(const struct trace *t, const char *file, const struct mo
     str_release(&fields);
     return rc;
 }
+
+bool planner_has_config_of(const struct trace *t, const struct model_config *config)
+{
+    return !t->config_sha256[0] || strcmp(t->config_sha256, config->sha256) == 0;
+}

@@ -77,4 +77,8 @@ void planner_class_bits(const struct settings *s, unsigned out[SETTINGS_CLASSES_
 ERR_CHECK int planner_check_trace(const struct trace *t, const char *file,
                                   const struct model_config *config, struct err *err);
 
+/* False where the trace says which config.json it was made with, and it is not this one: of the
+ * same shape, perhaps, but not the same model. */
+bool planner_has_config_of(const struct trace *t, const struct model_config *config);
+
 #endif

@@ -47,8 +47,7 @@ static int open_config(struct session *s, const char *trace_path, const char *mo
         rc = planner_check_trace(&s->trace, trace_path, &s->config, err);
     if (rc == 0)
         rc = check_tokenizer(&s->trace, trace_path, model_dir, err);
-    if (rc == 0 && s->trace.config_sha256[0] &&
-        strcmp(s->trace.config_sha256, s->config.sha256) != 0)
+    if (rc == 0 && !planner_has_config_of(&s->trace, &s->config))
         log_write(LOG_WARN, "%s: was made with another config.json than %s; its shape is the same",
                   trace_path, path);
     s->has_config = rc == 0;

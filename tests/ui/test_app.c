@@ -128,6 +128,21 @@ static void test_keys_without_a_use_are_not_among_the_hints(void **state)
     assert_false(fixture_find(f, "w write", &x, &y)); /* that needs a model */
 }
 
+static void test_another_config_than_the_traces_is_told(void **state)
+{
+    struct fixture *f = *state;
+    assert_hides(f, "not the trace's own");
+    memset(f->trace.config_sha256, 'f', HASH_HEX_SIZE - 1);
+    f->trace.config_sha256[HASH_HEX_SIZE - 1] = '\0';
+    fixture_restart(f);
+    assert_shows(f, "the trace was made with another config.json than this model's");
+    fixture_type(f, "2");
+    assert_hides(f, "another config.json");
+    fixture_type(f, "1");
+    assert_shows(f, "config.json  "); /* for good */
+    assert_shows(f, "not the trace's own");
+}
+
 static void test_a_step_changes_numbers_in_the_same_frame(void **state)
 {
     struct fixture *f = *state;
@@ -828,6 +843,7 @@ int main(void)
         WITH(open_olmoe, test_hints_end_with_help_on_every_screen),
         WITH(open_olmoe, test_hints_begin_with_the_most_useful_keys_of_a_screen),
         WITH(open_without_model, test_keys_without_a_use_are_not_among_the_hints),
+        WITH(open_olmoe, test_another_config_than_the_traces_is_told),
         WITH(open_olmoe, test_a_step_changes_numbers_in_the_same_frame),
         WITH(open_olmoe, test_undo_and_redo_restore_exactly),
         WITH(open_olmoe, test_undo_says_when_nothing_is_left),

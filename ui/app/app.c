@@ -72,6 +72,9 @@ int app_new(struct app **out, const struct app_options *options, const struct st
     }
     app_recompute(a);
     app_restore_session(a);
+    if (app_config_differs(a) && !(a->message[0] && a->message_colour == STYLE_ERROR))
+        app_say(a, STYLE_WARN,
+                "the trace was made with another config.json than this model's, of its shape");
     if (options->plan && !a->message[0])
         app_say(a, STYLE_TEXT_DIM, "settings and pins of %s; w writes there", options->plan_path);
     if (!a->message[0])
@@ -79,6 +82,11 @@ int app_new(struct app **out, const struct app_options *options, const struct st
     app_tick(a);
     *out = a;
     return 0;
+}
+
+bool app_config_differs(const struct app *a)
+{
+    return a->options->config && !planner_has_config_of(a->options->trace, a->options->config);
 }
 
 static void release_documents(struct app_document *d, size_t count)

@@ -289,6 +289,8 @@ void app_start_run(struct app *a, bool resume);
 /* --- Acts of keys that others need, too (app.c) --- */
 
 bool app_run_is_active(const struct app *a);
+/* The trace was made with another config.json than the model's. */
+bool app_config_differs(const struct app *a);
 const char *app_run_part(const struct app_run *run); /* "pass" or "evaluation" */
 bool app_can_cancel(const struct app *a);            /* something that Ctrl-C stops */
 void app_choose_view(struct app *a, size_t view);

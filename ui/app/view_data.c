@@ -85,6 +85,8 @@ static int facts(struct app *a, struct cells *c, struct rect r)
 {
     const struct analysis_result *d = a->result;
     struct view_facts f = {a, c, r, 0};
+    if (app_config_differs(a))
+        view_fact(&f, "config.json", STYLE_WARN, "not the trace's own");
     view_fact(&f, "positions, types", STYLE_DEFAULT, "%zu, %zu", d->positions, d->types);
     view_fact(&f, view_word(a, "\u03b2, C", "beta, C"), STYLE_DEFAULT, "%.4f, %.4g", d->zipf.beta,
               d->zipf.c);
