@@ -257,6 +257,42 @@ static void test_a_label_of_a_line_leaves_the_points_in_sight(void **state)
     }
 }
 
+static bool is_in_plot(const struct cells *c, struct rect plot, const char *glyph)
+{
+    for (int y = plot.y; y < plot.y + plot.h; y++)
+        for (int x = plot.x; x < plot.x + plot.w; x++)
+            if (is_at(c, x, y, glyph))
+                return true;
+    return false;
+}
+
+static void test_letters_of_marks_hide_neither_each_other_nor_behind_the_label(void **state)
+{
+    static const char *const letter[] = {"P", "M", "U", "A", "B"};
+    static const double x[] = {0, 5, 5.01, 5.02, 5, 9, 10}, y[] = {1, 0.5, 0.5, 0.51, 0.5, 0.2, 0};
+    struct chart_series series[] = {
+        {.x = x + 5, .y = y + 5, .n = 2},
+        {.x = x, .y = y, .n = 5, .mark = CHART_POINTS, .big = true, .glyph = letter}};
+    struct chart_xy chart = {.x = {.lo = 0, .hi = 10},
+                             .y = {.lo = 0, .hi = 1},
+                             .series = series,
+                             .count = 2,
+                             .no_legend = true,
+                             .cursor = {true, 8, 0.4, "----------"}};
+    (void)state;
+    for (int w = 30; w < 90; w += 7) {
+        struct chart_map map;
+        struct cells c;
+        assert_int_equal(cells_init(&c, w, 12, NULL), 0);
+        chart_xy(&c, cells_area(&c), &dark, &chart, &map);
+        for (size_t i = 0; i < 5; i++)
+            if (!is_in_plot(&c, map.plot, letter[i]))
+                fail_msg("%s is not in sight at %d columns", letter[i], w);
+        assert_true(is_in_plot(&c, map.plot, "-"));
+        cells_release(&c);
+    }
+}
+
 static void test_a_label_stands_between_the_points_of_its_row(void **state)
 {
     (void)state;
@@ -354,6 +390,7 @@ int main(void)
         cmocka_unit_test(test_what_was_measured_lies_over_what_was_fitted_in_any_order),
         cmocka_unit_test(test_no_curve_nor_line_hides_a_low_bar),
         cmocka_unit_test(test_a_label_of_a_line_leaves_the_points_in_sight),
+        cmocka_unit_test(test_letters_of_marks_hide_neither_each_other_nor_behind_the_label),
         cmocka_unit_test(test_a_label_stands_between_the_points_of_its_row),
         cmocka_unit_test(test_series_of_points_differ_in_sign_or_colour),
         cmocka_unit_test(test_a_legend_tells_groups_and_series_without_colours),

@@ -336,6 +336,36 @@ static bool is_blank(const struct cell *cell)
     return cell && strcmp(cell->glyph, " ") == 0 && cell->style.fg == STYLE_DEFAULT;
 }
 
+/* Nothing, or the line through the cross. */
+static bool is_row_free(const struct chart_frame *f, struct rect r)
+{
+    const char *line = style_glyph(f->look, STYLE_G_VLINE);
+    for (int x = r.x; x < r.x + r.w; x++) {
+        const struct cell *cell = cells_at(f->c, x, r.y);
+        bool is_line = cell && cell->style.fg == STYLE_CURSOR && strcmp(cell->glyph, line) == 0;
+        if (!is_line && !is_blank(cell))
+            return false;
+    }
+    return true;
+}
+
+/* The upper corner that is further from the cross; another one where something lies in it and
+ * nothing in the other. */
+static struct rect cursor_corner(const struct chart_frame *f, int x, int width)
+{
+    struct rect p = f->plot;
+    int right = p.x + p.w - width, bottom = p.y + p.h - 1;
+    int far = x < p.x + p.w / 2 ? right : p.x, near = far == right ? p.x : right;
+    const struct rect corner[] = {{far, p.y, width, 1},
+                                  {far, bottom, width, 1},
+                                  {near, p.y, width, 1},
+                                  {near, bottom, width, 1}};
+    for (size_t i = 0; i < sizeof corner / sizeof *corner; i++)
+        if (is_row_free(f, corner[i]))
+            return corner[i];
+    return corner[0];
+}
+
 void chart_frame_cursor(const struct chart_frame *f, const struct chart_cursor *cursor)
 {
     struct chart_marker at_x = {.at = cursor->x, .colour = STYLE_CURSOR};
@@ -357,9 +387,7 @@ void chart_frame_cursor(const struct chart_frame *f, const struct chart_cursor *
     const char *shown = cursor->text ? cursor->text : text;
     int width = cells_width(shown) + 2;
     width = width < p.w ? width : p.w;
-    /* In the corner that is further from the cross. */
-    int corner = x < p.x + p.w / 2 ? p.x + p.w - width : p.x;
-    struct rect r = {corner, p.y, width, 1};
+    struct rect r = cursor_corner(f, x, width);
     cells_fill(f->c, r, " ", s);
     cells_label(f->c, rect_inset(r, 1, 0, 1, 0), CELLS_LEFT, shown, f->look, s);
 }

@@ -1,3 +1,4 @@
+#include <ctype.h>
 #include <math.h>
 
 #include "ui/chart/chart_draw.h"
@@ -62,6 +63,32 @@ static double place_on(const struct scale *scale, double value)
     return fabs(place) < 1e-12 ? 0 : fabs(place - 1) < 1e-12 ? 1 : place;
 }
 
+/* Letters of marks, as of plans on a front; lines have none. */
+static bool has_letter(const struct cells *c, int x, int y)
+{
+    const struct cell *cell = cells_at(c, x, y);
+    return cell && isalnum((unsigned char)cell->glyph[0]);
+}
+
+/* A letter at its place, or, where another one stands there, beside that: first on the side of the
+ * cell on which it lies. */
+static void put_letter(const struct chart_frame *f, double px, double py, const char *glyph,
+                       struct style style)
+{
+    struct rect p = f->plot;
+    int x = p.x + chart_cell(px, p.w), y = p.y + p.h - 1 - chart_cell(py, p.h);
+    int side = px * p.w - floor(px * p.w) < 0.5 ? -1 : 1;
+    const int moves[][2] = {{0, 0}, {side, 0}, {-side, 0}, {0, -1}, {0, 1}};
+    for (size_t i = 0; i < sizeof moves / sizeof *moves; i++) {
+        int to_x = x + moves[i][0], to_y = y + moves[i][1];
+        if (!rect_contains(p, to_x, to_y) || has_letter(f->c, to_x, to_y))
+            continue;
+        cells_put(f->c, to_x, to_y, glyph, style);
+        return;
+    }
+    cells_put(f->c, x, y, glyph, style);
+}
+
 static void draw_series(const struct chart_frame *f, const struct chart_series *s, size_t index)
 {
     uint16_t colour = chart_series_colour(s, index);
@@ -71,10 +98,13 @@ static void draw_series(const struct chart_frame *f, const struct chart_series *
     for (size_t i = 0; i < s->n; i++) {
         double px = place_on(&sx, chart_series_x(s, i)), py = place_on(&sy, s->y[i]);
         bool linked = i > 0 && isfinite(before_x) && isfinite(before_y);
-        if (s->mark == CHART_POINTS && s->big && px >= 0 && px <= 1 && py >= 0 && py <= 1) {
+        bool inside = px >= 0 && px <= 1 && py >= 0 && py <= 1;
+        if (s->mark == CHART_POINTS && s->glyph && inside) {
+            put_letter(f, px, py, s->glyph[i], STYLE(colour));
+        } else if (s->mark == CHART_POINTS && s->big && inside) {
             cells_put(f->c, f->plot.x + chart_cell(px, f->plot.w),
                       f->plot.y + f->plot.h - 1 - chart_cell(py, f->plot.h),
-                      s->glyph ? s->glyph[i] : chart_point_mark(f->look, index), STYLE(colour));
+                      chart_point_mark(f->look, index), STYLE(colour));
         } else if (s->mark == CHART_POINTS || (!linked && isfinite(px) && isfinite(py))) {
             chart_dots_point(&dots, px, py);
         } else if (s->mark == CHART_STEPS) {
