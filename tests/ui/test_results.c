@@ -13,6 +13,7 @@
 #include "app_fixture.h"
 #include "picture.h"
 #include "ui/app/app_result.h"
+#include "ui/app/result_draws.h"
 
 static int open_olmoe(void **state)
 {
@@ -166,6 +167,88 @@ static void test_a_click_selects_the_row_or_the_nearest_point(void **state)
     app_results_get(&r, f->app);
     assert_string_equal(app_results_at(&r, f->app->result_selected)->name, "runs/c");
     app_results_release(&r);
+}
+
+/* --- Draws --- */
+
+/* Three runs of one method, of seeds 1 to 3, and one of another. */
+static void make_draws(struct fixture *f)
+{
+    make_rows(f);
+    for (size_t i = 0; i < f->results; i++) {
+        struct app_result *x = &f->result[i];
+        settings_defaults(&x->values);
+        x->has_values = !x->original;
+        x->values.seed = i + 1;
+        x->nominal_bits = x->original ? 16 : 3;
+        snprintf(x->method, sizeof x->method, "%s", i < 2 || i == 3 ? "moqa" : "gptq-3");
+    }
+    fixture_evaluation(f, 0, 25, 1);
+    fixture_evaluation(f, 1, 26, 1);
+    fixture_evaluation(f, 3, 30, 1);
+}
+
+static bool draws_of(struct fixture *f, size_t i, struct result_draws *d)
+{
+    return result_draws(d, &f->result[i], f->result, f->results, &f->evaluation[0]);
+}
+
+static void test_draws_of_a_method_have_a_mean_and_a_spread(void **state)
+{
+    struct fixture *f = *state;
+    struct result_draws d;
+    make_draws(f);
+    assert_true(draws_of(f, 0, &d));
+    assert_int_equal(d.n, 3);
+    assert_true(fabs(d.mean - 27) < 1e-12);
+    assert_true(fabs(d.deviation - sqrt(7)) < 1e-12); /* (4 + 1 + 9) / 2 */
+    assert_false(draws_of(f, 2, &d));                 /* the original */
+    fixture_type(f, "7");
+    fixture_key(f, TERM_KEY_DOWN);
+    assert_shows(f, "over 3 draws");
+    assert_shows(f, "27.000 \u00b1 2.646");
+    assert_shows_at(f, 160, 50, "mean of draws");
+}
+
+static void test_what_differs_in_more_than_the_seed_is_no_draw(void **state)
+{
+    struct fixture *f = *state;
+    struct result_draws d;
+    make_draws(f);
+    f->result[3].values.alpha = 0.5;
+    assert_true(draws_of(f, 0, &d));
+    assert_int_equal(d.n, 2);
+    f->result[1].nominal_bits = 2.5; /* another budget */
+    assert_false(draws_of(f, 0, &d));
+    f->result[1].nominal_bits = 3;
+    f->result[1].values.seed = 1; /* as the first, so another calibration */
+    assert_false(draws_of(f, 0, &d));
+    f->result[1].values.seed = 2;
+    f->evaluation[1].window = 128;
+    assert_false(draws_of(f, 0, &d));
+    f->evaluation[1].window = f->evaluation[0].window;
+    f->result[1].unfinished = true;
+    assert_false(draws_of(f, 0, &d));
+    f->result[5].pins = 1;
+    fixture_type(f, "7");
+    const char *frame = fixture_frame(f, 160, 50);
+    if (strstr(frame, "draws"))
+        fail_msg("%s", frame);
+}
+
+static void test_a_chart_of_runs_wants_a_run_that_is_measured(void **state)
+{
+    struct fixture *f = *state;
+    f->results = 2;
+    f->result[1] = (struct app_result){.nominal_bits = 3, .effective_bits = 3.2, .method = "moqa"};
+    snprintf(f->result[1].name, sizeof f->result[1].name, "runs/a");
+    fixture_evaluation(f, 0, 21.375, 3.5);
+    assert_true(f->result[0].original);
+    fixture_type(f, "7");
+    fixture_key(f, TERM_KEY_DOWN);
+    const char *frame = fixture_frame(f, 160, 50);
+    assert_null(strstr(frame, "no data"));
+    assert_non_null(strstr(frame, "x with the same plan measures it."));
 }
 
 /* --- Comparison with the original --- */
@@ -496,6 +579,9 @@ int main(void)
         WITH(test_every_column_sorts_and_what_is_unknown_comes_last),
         WITH(test_the_selected_run_stays_selected_whatever_its_place),
         WITH(test_a_click_selects_the_row_or_the_nearest_point),
+        WITH(test_draws_of_a_method_have_a_mean_and_a_spread),
+        WITH(test_what_differs_in_more_than_the_seed_is_no_draw),
+        WITH(test_a_chart_of_runs_wants_a_run_that_is_measured),
         WITH(test_only_the_same_text_and_windows_are_compared),
         WITH(test_perplexities_are_of_one_text_and_X_changes_it),
         WITH(test_the_texts_of_the_session_come_first),

@@ -3,132 +3,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "data/base/mem.h"
 #include "ui/app/app_result.h"
+#include "ui/app/results_table.h"
 #include "ui/app/view_parts.h"
 #include "ui/cells/table.h"
 
-enum {
-    COLUMN_RUN,
-    COLUMN_METHOD,
-    COLUMN_BITS,
-    COLUMN_EFFECTIVE,
-    COLUMN_SIZE,
-    COLUMN_PERPLEXITY,
-    COLUMN_CHANGE,
-    COLUMN_SECONDS,
-    COLUMN_TIME,
-    COLUMN_SETTINGS,
-    COLUMNS,
-    CHART_ROWS = 9,
-    SETTINGS_WIDTH = 40,
-    RUN_LEAST = 10, /* "gpt…4471e9" */
-    METHOD_LEAST = 10,
-    SORTED_PRIORITY = 11, /* a column by which rows are sorted is seen */
-    TEXT_ROWS = 1
-};
-
-static const struct {
-    struct table_column column;
-    bool sorts;
-    enum app_result_sort sort;
-} table_columns[COLUMNS] = {
-    [COLUMN_RUN] = {{"run", true, 6, RUN_LEAST}, true, RESULT_BY_RUN},
-    [COLUMN_METHOD] = {{"method", true, 8, METHOD_LEAST}, true, RESULT_BY_METHOD},
-    [COLUMN_BITS] = {{"bits", false, 9, 0}, true, RESULT_BY_BITS},
-    [COLUMN_EFFECTIVE] = {{"effective", false, 4, 0}, true, RESULT_BY_EFFECTIVE},
-    [COLUMN_SIZE] = {{"file MiB", false, 5, 0}, true, RESULT_BY_SIZE},
-    [COLUMN_PERPLEXITY] = {{"perplexity", false, 10, 0}, true, RESULT_BY_PERPLEXITY},
-    [COLUMN_CHANGE] = {{"vs orig.", false, 7, 0}, false, 0},
-    [COLUMN_SECONDS] = {{"eval s", false, 1, 0}, false, 0},
-    [COLUMN_TIME] = {{"time", true, 3, 0}, true, RESULT_BY_TIME},
-    [COLUMN_SETTINGS] = {{"settings", true, 2, 0}, false, 0},
-};
-
-/* --- The table --- */
-
-static void time_text(char *out, size_t size, int64_t when)
-{
-    struct tm t;
-    time_t at = (time_t)when;
-    out[0] = '\0';
-    if (localtime_r(&at, &t))
-        strftime(out, size, "%Y-%m-%d %H:%M", &t);
-}
-
-static const char *measure_word(enum app_measure measure)
-{
-    return measure == APP_MEASURE_WAITING     ? "waiting"
-           : measure == APP_MEASURE_FAILED    ? "failed"
-           : measure == APP_MEASURE_CANCELLED ? "cancelled"
-                                              : "-";
-}
-
-/* In this program, in another one or in a comparison. */
-static bool is_running(const struct app *a, const struct app_result *x)
-{
-    return x->running || (app_run_is_active(a) && strcmp(a->run.out, x->name) == 0);
-}
-
-/* In place of a perplexity that is not there. on: the text that is looked at; NULL: none. */
-static void missing_text(char *out, size_t size, const struct app *a, const struct app_result *x,
-                         const struct app_evaluation *on)
-{
-    if (x->unfinished) {
-        snprintf(out, size, is_running(a, x) ? "running" : "unfinished");
-    } else if (!x->original || (on && !on->wanted)) {
-        snprintf(out, size, "-");
-    } else if (x->measure == APP_MEASURE_WORKING) {
-        snprintf(out, size, "%.0f %% done", 100 * x->progress);
-    } else {
-        snprintf(out, size, "%s", measure_word(x->measure));
-    }
-}
-
-static double change_percent(const struct app_evaluation *e, const struct app_evaluation *original)
-{
-    return 100 * (e->perplexity / original->perplexity - 1);
-}
-
-/* With the sign of its points before it, so that the table is their legend, too. */
-static void method_text(char *out, const struct app *a, const struct figure_results *f,
-                        const struct app_result *x)
-{
-    size_t series;
-    bool has_sign = f && !x->original && figures_method(&series, f, x->method);
-    snprintf(out, TABLE_TEXT, "%s %.*s", has_sign ? chart_point_mark(&a->look, series) : " ",
-             TABLE_TEXT - 8, x->method);
-}
-
-/* f: as the chart has them, or NULL. */
-static void fill_row(char (*text)[TABLE_TEXT], const struct app *a, const struct app_results *r,
-                     const struct figure_results *f, const struct app_result *x)
-{
-    const struct app_evaluation *e = result_measured(x, r->on);
-    const struct app_evaluation *original = app_results_original(r, e);
-    for (size_t i = 0; i < COLUMNS; i++)
-        snprintf(text[i], TABLE_TEXT, "-");
-    snprintf(text[COLUMN_RUN], TABLE_TEXT, "%.*s", TABLE_TEXT - 1, app_result_name(x));
-    method_text(text[COLUMN_METHOD], a, f, x);
-    if (x->nominal_bits > 0)
-        snprintf(text[COLUMN_BITS], TABLE_TEXT, "%.3f", x->nominal_bits);
-    if (x->effective_bits > 0)
-        snprintf(text[COLUMN_EFFECTIVE], TABLE_TEXT, "%.3f", x->effective_bits);
-    if (x->bytes > 0)
-        snprintf(text[COLUMN_SIZE], TABLE_TEXT, "%.1f", (double)x->bytes / (1 << 20));
-    missing_text(text[COLUMN_PERPLEXITY], TABLE_TEXT, a, x, r->on);
-    if (e) {
-        snprintf(text[COLUMN_PERPLEXITY], TABLE_TEXT, "%.4f", e->perplexity);
-        snprintf(text[COLUMN_SECONDS], TABLE_TEXT, "%.1f", e->seconds);
-    }
-    if (original && !x->original)
-        snprintf(text[COLUMN_CHANGE], TABLE_TEXT, "%+.1f %%", change_percent(e, original));
-    if (x->finished)
-        time_text(text[COLUMN_TIME], TABLE_TEXT, x->finished);
-    snprintf(text[COLUMN_SETTINGS], TABLE_TEXT, "%.*s", SETTINGS_WIDTH, x->settings);
-}
+enum { CHART_ROWS = 9, TEXT_ROWS = 1 };
 
 /* The text that perplexities are of, in the first row; returns what is left of `r`. */
 static struct rect draw_text(const struct app *a, struct cells *c, struct rect r,
@@ -153,49 +35,13 @@ static struct rect draw_text(const struct app *a, struct cells *c, struct rect r
     return rect_inset(r, 0, TEXT_ROWS, 0, 0);
 }
 
-static void draw_table(struct app *a, struct cells *c, struct rect r, const struct app_results *x)
-{
-    struct table_column column[COLUMNS];
-    char title[64];
-    char(*text)[TABLE_TEXT] = mem_array(x->n * COLUMNS, sizeof *text, NULL);
-    if (!text)
-        return;
-    for (size_t i = 0; i < COLUMNS; i++) {
-        column[i] = table_columns[i].column;
-        if (!table_columns[i].sorts ||
-            table_columns[i].sort != (enum app_result_sort)a->result_sort)
-            continue;
-        snprintf(title, sizeof title, "%s%s", column[i].title,
-                 style_glyph(&a->look, a->result_reverse ? STYLE_G_ARROW_DOWN : STYLE_G_ARROW_UP));
-        column[i].title = title;
-        column[i].priority = column[i].least ? column[i].priority : SORTED_PRIORITY;
-    }
-    struct result_figures f;
-    int rc = result_figures_make(&f, &x->texts, x->list, x->order, x->n, NULL);
-    for (size_t i = 0; i < x->n; i++)
-        fill_row(text + i * COLUMNS, a, x, rc == 0 ? &f.on[x->text] : NULL, app_results_at(x, i));
-    result_figures_release(&f);
-    size_t rows = r.h > TABLE_HEAD_ROWS ? (size_t)(r.h - TABLE_HEAD_ROWS) : 0;
-    a->scroll = app_scroll_to(a->scroll, a->result_selected, x->n, rows);
-    a->result_rows = (struct rect){r.x, r.y + TABLE_HEAD_ROWS, r.w, (int)rows};
-    table_draw(c, r, &a->look,
-               &(struct table){.column = column,
-                               .columns = COLUMNS,
-                               .rows = x->n,
-                               .text = (const char(*)[TABLE_TEXT])text,
-                               .first = a->scroll,
-                               .has_selected = true,
-                               .selected = a->result_selected});
-    free(text);
-}
-
 /* --- The chart --- */
 
 static size_t point_count(const struct app_results *r)
 {
     size_t points = 0;
     for (size_t i = 0; i < r->n; i++)
-        points += result_measured(&r->list[i], r->on) != NULL;
+        points += !r->list[i].original && result_measured(&r->list[i], r->on);
     return points;
 }
 
@@ -253,20 +99,20 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     struct app_results x;
     struct rect part[2] = {r, {0}};
     app_results_get(&x, a);
-    size_t points = point_count(&x), runs = 0;
+    size_t runs = 0;
     for (size_t i = 0; i < x.n; i++)
         runs += !x.list[i].original;
     a->result_rows = (struct rect){0};
     part[0] = r = draw_text(a, c, r, &x);
-    if (points && runs)
+    if (point_count(&x))
         split(a, r, x.n, part);
     if (x.n && !rect_empty(part[0]))
-        draw_table(a, c, part[0], &x);
+        results_table_draw(a, c, part[0], &x);
     if (runs == 0)
         app_draw_empty(a, c, rect_inset(r, 0, x.n ? (int)x.n + TABLE_HEAD_ROWS : 0, 0, 0),
-                       "No runs yet. Quantize with x (screen 6), or with moqa quantize; moqa "
-                       "eval measures the perplexity of a model. Every run then has a row here "
-                       "and a point in the chart.");
+                       "No runs yet. x makes one (screen 6), and with --text measures its "
+                       "perplexity; so do moqa quantize --text and moqa compare. Every run has a "
+                       "row here, every measured one a point in a chart.");
     if (!rect_empty(part[1]))
         draw_points(a, c, part[1]);
     app_results_release(&x);
@@ -291,7 +137,7 @@ static void perplexity_facts(struct view_facts *f, const struct app_results *r,
     const struct app_evaluation *original = app_results_original(r, e);
     char text[32];
     if (!e) {
-        missing_text(text, sizeof text, f->a, x, r->on);
+        results_missing_text(text, sizeof text, f->a, x, r->on);
         view_fact(f, "perplexity", STYLE_TEXT_DIM, "%s",
                   text[0] != '-'   ? text
                   : x->evaluations ? "not on this text"
@@ -301,10 +147,16 @@ static void perplexity_facts(struct view_facts *f, const struct app_results *r,
     view_fact(f, "perplexity", STYLE_ACCENT, "%.5f", e->perplexity);
     if (original && !x->original)
         view_fact(f, "against original", STYLE_DEFAULT, "%+.4f, %+.2f %%",
-                  e->perplexity - original->perplexity, change_percent(e, original));
+                  e->perplexity - original->perplexity, results_change_percent(e, original));
     else if (!original)
         view_fact(f, "against original", STYLE_TEXT_DIM,
                   result_is_known(e) ? "not on this text" : "text not known");
+    size_t draws = results_draws_text(text, sizeof text, f->a, r, x);
+    if (draws) {
+        char name[32];
+        snprintf(name, sizeof name, "over %zu draws", draws);
+        view_fact(f, name, STYLE_DEFAULT, "%s", text);
+    }
     view_fact(f, "windows", STYLE_DEFAULT, "%zu of %zu tokens", e->windows, e->window);
     view_fact(f, "predicted", STYLE_DEFAULT, "%zu tokens", e->predicted);
     view_seconds(text, sizeof text, e->seconds);
@@ -328,7 +180,7 @@ static void other_texts(struct view_facts *f, const struct app_results *r,
         first = false;
         if (original && !x->original)
             view_fact(f, r->texts.text[i].label, STYLE_DEFAULT, "%.4f, %+.2f %%", e->perplexity,
-                      change_percent(e, original));
+                      results_change_percent(e, original));
         else
             view_fact(f, r->texts.text[i].label, STYLE_DEFAULT, "%.4f", e->perplexity);
     }
@@ -379,6 +231,8 @@ static void text_words(struct view_facts *f, const struct app_results *r,
     if (!measures && x->evaluations == 0)
         view_words(f, STYLE_TEXT_DIM,
                    "--text FILE names the texts on which the original and every run are measured.");
+    else if (x->evaluations == 0 && !x->original && !x->unfinished)
+        view_words(f, STYLE_TEXT_DIM, "x with the same plan measures it.");
 }
 
 static void run_facts(struct view_facts *f, const struct app_result *x)
@@ -387,14 +241,14 @@ static void run_facts(struct view_facts *f, const struct app_result *x)
     if (x->pins)
         view_fact(f, "pins", STYLE_PIN, "%zu expert%s", x->pins, x->pins == 1 ? "" : "s");
     if (x->finished) {
-        time_text(text, sizeof text, x->finished);
+        results_time_text(text, sizeof text, x->finished);
         view_fact(f, "finished", STYLE_DEFAULT, "%s", text);
     }
     if (x->pass_seconds > 0) {
         view_seconds(text, sizeof text, x->pass_seconds);
         view_fact(f, "pass took", STYLE_DEFAULT, "%s", text);
     }
-    if (x->unfinished && !is_running(f->a, x))
+    if (x->unfinished && !results_is_running(f->a, x))
         view_words(f, STYLE_TEXT_DIM, "o loads it, x goes on where it stopped.");
 }
 
