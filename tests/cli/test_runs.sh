@@ -30,7 +30,7 @@ run=$(echo moqa-runs/moqa-*)
 check 'a pass ends without its screen' [ -e "$run/config.json" ]
 check 'with the bytes of a command' same_bytes whole "$run"
 check 'and leaves nothing unfinished' [ ! -e "$run/.moqa" ]
-expect 'a screen that comes later is not bothered by what is done' 0 'The plan on the screens' open --keys 6
+expect 'a screen that comes later is not bothered by what is done' 0 'The plan will be applied' open --keys 6
 
 # A pass whose process is killed.
 "${quantize[@]}" cut 2>/dev/null &

@@ -128,6 +128,20 @@ static void test_keys_without_a_use_are_not_among_the_hints(void **state)
     assert_false(fixture_find(f, "w write", &x, &y)); /* that needs a model */
 }
 
+static void test_v_says_what_it_did_whether_one_chart_has_room_or_both(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "3");
+    fixture_frame(f, 80, 24);
+    fixture_type(f, "v");
+    assert_shows(f, "the second chart; v changes between them");
+    fixture_type(f, "v");
+    assert_shows(f, "the first chart; v changes between them");
+    fixture_frame(f, 160, 50);
+    fixture_type(f, "v");
+    assert_shows(f, "both charts have room; W writes the second");
+}
+
 static void test_another_config_than_the_traces_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -843,6 +857,7 @@ int main(void)
         WITH(open_olmoe, test_hints_end_with_help_on_every_screen),
         WITH(open_olmoe, test_hints_begin_with_the_most_useful_keys_of_a_screen),
         WITH(open_without_model, test_keys_without_a_use_are_not_among_the_hints),
+        WITH(open_olmoe, test_v_says_what_it_did_whether_one_chart_has_room_or_both),
         WITH(open_olmoe, test_another_config_than_the_traces_is_told),
         WITH(open_olmoe, test_a_step_changes_numbers_in_the_same_frame),
         WITH(open_olmoe, test_undo_and_redo_restore_exactly),

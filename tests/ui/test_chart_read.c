@@ -231,6 +231,27 @@ static void test_no_curve_nor_line_hides_a_low_bar(void **state)
     }
 }
 
+static void test_points_of_numbers_beside_bars_stand_below_each_other(void **state)
+{
+    static const struct chart_bar bar[] = {{.label = "a", .value = 0.7},
+                                           {.label = "b", .value = 0.05325},
+                                           {.label = "c", .value = 0.009513}};
+    struct chart_bars chart = {.bar = bar, .n = 3, .digits = 4};
+    struct cells c;
+    int point = -1;
+    (void)state;
+    assert_int_equal(cells_init(&c, 40, 3, NULL), 0);
+    chart_bars(&c, cells_area(&c), &dark, &chart);
+    for (int y = 0; y < 3; y++)
+        for (int x = 0; x < 40; x++)
+            if (is_at(&c, x, y, ".")) {
+                assert_true(point < 0 || x == point);
+                point = x;
+            }
+    assert_true(is_at(&c, point + 5, 2, "1")); /* 0.00951 */
+    cells_release(&c);
+}
+
 static void test_a_label_of_a_line_leaves_the_points_in_sight(void **state)
 {
     (void)state;
@@ -389,6 +410,7 @@ int main(void)
         cmocka_unit_test(test_zoom_makes_tiles_larger_and_shows_fewer),
         cmocka_unit_test(test_what_was_measured_lies_over_what_was_fitted_in_any_order),
         cmocka_unit_test(test_no_curve_nor_line_hides_a_low_bar),
+        cmocka_unit_test(test_points_of_numbers_beside_bars_stand_below_each_other),
         cmocka_unit_test(test_a_label_of_a_line_leaves_the_points_in_sight),
         cmocka_unit_test(test_letters_of_marks_hide_neither_each_other_nor_behind_the_label),
         cmocka_unit_test(test_a_label_stands_between_the_points_of_its_row),

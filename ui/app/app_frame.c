@@ -221,6 +221,7 @@ void app_draw(struct app *a, struct cells *c)
     draw_title(a, c, rows[0]);
     draw_tabs(a, c, rows[1]);
     a->map = (struct chart_map){0};
+    a->charts_together = false;
     draw_charts(a, c, columns[0]);
     c->clip = columns[1];
     if (!rect_empty(columns[1]))

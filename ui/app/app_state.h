@@ -101,6 +101,7 @@ struct app {
     struct app_find find;
     bool expanded, mouse, linear_axis, all_experts, file_bits;
     bool other_chart[APP_VIEWS]; /* the second chart of each, where only one of two fits */
+    bool charts_together;        /* both have room in the last frame */
     size_t log_back;             /* lines of the run's log below those in sight */
     int zoom;
     size_t scroll;          /* first row of a list, kept in sight by the views */

@@ -189,9 +189,11 @@ void view_other_chart(struct app *a, int argument)
 {
     (void)argument;
     a->other_chart[a->view] = !a->other_chart[a->view];
-    app_say(a, STYLE_TEXT_DIM,
-            a->other_chart[a->view] ? "the second chart, where only one has room"
-                                    : "the first chart, where only one has room");
+    const char *which = a->other_chart[a->view] ? "second" : "first";
+    if (a->charts_together)
+        app_say(a, STYLE_TEXT_DIM, "both charts have room; W writes the %s", which);
+    else
+        app_say(a, STYLE_TEXT_DIM, "the %s chart; v changes between them", which);
 }
 
 int view_wheel(const struct app *a, const struct term_event *e)
@@ -230,7 +232,7 @@ void view_grid_mouse(struct app *a, const struct term_event *e)
     a->layer = layer < a->result->layers ? layer : a->layer;
 }
 
-void view_split(const struct app *a, struct rect r, bool beside, int min, struct rect out[2])
+void view_split(struct app *a, struct rect r, bool beside, int min, struct rect out[2])
 {
     const struct layout_item items[] = {{.weight = 3, .min = min, .priority = 2},
                                         {.weight = 2, .min = min, .priority = 1}};
@@ -238,7 +240,8 @@ void view_split(const struct app *a, struct rect r, bool beside, int min, struct
         layout_columns(out, r, items, 2, 2);
     else
         layout_rows(out, r, items, 2, 1);
-    if (!rect_empty(out[1]))
+    a->charts_together = !rect_empty(out[1]);
+    if (a->charts_together)
         return;
     out[a->other_chart[a->view] ? 1 : 0] = r;
     out[a->other_chart[a->view] ? 0 : 1] = (struct rect){0};

@@ -82,7 +82,7 @@ bool view_pressed_in(const struct chart_map *m, const struct term_event *e, doub
 
 /* Cuts `r` into two charts, one above the other (`beside`: next to each other), where the second
  * has at least `min` rows (columns); else one of them gets all: the second when other_chart. */
-void view_split(const struct app *a, struct rect r, bool beside, int min, struct rect out[2]);
+void view_split(struct app *a, struct rect r, bool beside, int min, struct rect out[2]);
 
 /* What `rows` rows from the top leave of `r`, for something that is good to have. */
 struct rect view_below(struct rect r, size_t rows);

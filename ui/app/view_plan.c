@@ -48,14 +48,15 @@ static void draw_averages(struct app *a, struct cells *c, struct rect r)
 }
 
 /* Grid and front one above the other, where both have room; else one of them. */
-static void split(const struct app *a, struct rect r, struct rect *grid, struct rect *front)
+static void split(struct app *a, struct rect r, struct rect *grid, struct rect *front)
 {
     enum { HEAD = 2, LEGEND = 2, FRONT_MIN = 8 };
     bool measured = a->front.losses || app_budget_measuring(a);
     int rows = (int)a->plan.layers_count + HEAD + LEGEND;
     *grid = a->other_chart[a->view] ? (struct rect){0} : r;
     *front = a->other_chart[a->view] ? r : (struct rect){0};
-    if (!measured || r.h - rows < FRONT_MIN)
+    a->charts_together = measured && r.h - rows >= FRONT_MIN;
+    if (!a->charts_together)
         return;
     *grid = (struct rect){r.x, r.y, r.w, rows};
     *front = view_below(r, (size_t)rows);

@@ -81,11 +81,12 @@ static void draw_points(struct app *a, struct cells *c, struct rect r)
 }
 
 /* The table takes what its rows need, up to half; the chart the rest, or one of them all. */
-static void split(const struct app *a, struct rect r, size_t n, struct rect part[2])
+static void split(struct app *a, struct rect r, size_t n, struct rect part[2])
 {
     int rows = n < (size_t)r.h ? (int)n + TABLE_HEAD_ROWS : r.h, half = r.h / 2;
     rows = rows < half ? rows : half;
-    if (r.h - rows - 1 < CHART_ROWS) {
+    a->charts_together = r.h - rows - 1 >= CHART_ROWS;
+    if (!a->charts_together) {
         part[a->other_chart[a->view] ? 1 : 0] = r;
         part[a->other_chart[a->view] ? 0 : 1] = (struct rect){0};
         return;

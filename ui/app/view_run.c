@@ -43,7 +43,7 @@ static void draw_idle(struct app *a, struct cells *c, struct rect r)
     str_bytes(before, sizeof before, p->summary.bytes_before);
     str_bytes(after, sizeof after, p->summary.bytes_after);
     int n = snprintf(text, sizeof text,
-                     "The plan on the screens will be applied to %s: %zu MoE layers of %zu "
+                     "The plan will be applied to %s: %zu MoE layers of %zu "
                      "experts, on average %.3f bits (%.3f with scales and channels): %s of "
                      "experts instead of %s.",
                      p->model_name[0] ? p->model_name : "the model", p->layers_count, p->experts,

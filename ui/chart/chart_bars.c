@@ -52,8 +52,8 @@ static int decimals_of(const char *number)
     return point ? (int)strspn(point + 1, "0123456789") : 0;
 }
 
-/* In the chart's significant digits, with zeros behind: the column's points stand below each
- * other. Numbers with a letter or an exponent stay as they are. */
+/* In the chart's significant digits, or to `decimals` (0: any number): the column's points stand
+ * below each other. Numbers with a letter or an exponent stay as they are. */
 static void number_of(char *out, size_t size, const struct chart_bars *chart, size_t i,
                       int decimals)
 {
@@ -62,11 +62,24 @@ static void number_of(char *out, size_t size, const struct chart_bars *chart, si
         return;
     }
     chart_number(out, size, chart->bar[i].value, chart->digits ? chart->digits : 3);
-    if (out[strspn(out, "-.0123456789")] == '\0' && decimals_of(out) < decimals)
+    bool differs = decimals > 0 && decimals_of(out) != decimals;
+    if (out[strspn(out, "-.0123456789")] == '\0' && differs)
         snprintf(out, size, "%.*f", decimals, chart->bar[i].value);
 }
 
-/* Decimals of the column: as many as one number has, if that leaves the largest readable. */
+/* Would a number cut to this many decimals have fewer than two digits left? */
+static bool cuts_too_much(const struct chart_bars *chart, int decimals)
+{
+    for (size_t i = 0; i < chart->n; i++) {
+        double value = chart->bar[i].missing ? 0 : fabs(chart->bar[i].value);
+        if (value > 0 && value < pow(10, 1 - decimals))
+            return true;
+    }
+    return false;
+}
+
+/* Decimals of the column: as many as one number has, or as leave the largest readable and the
+ * smallest something to read; 0: each has its own. */
 static int common_decimals(const struct chart_bars *chart)
 {
     enum { WIDEST = 7 };
@@ -78,7 +91,10 @@ static int common_decimals(const struct chart_bars *chart)
         decimals = n > decimals ? n : decimals;
         whole = before > whole ? before : whole;
     }
-    return whole + 1 + decimals <= WIDEST ? decimals : 0;
+    int most = WIDEST - whole - 1;
+    if (decimals <= most)
+        return decimals;
+    return most > 0 && !cuts_too_much(chart, most) ? most : 0;
 }
 
 static struct bar_columns measure(const struct chart_bars *chart, int width)
