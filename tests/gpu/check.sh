@@ -277,7 +277,9 @@ compare() {
 if wanted sample 30; then
     within 'perplexity of the sample' "$(perplexity cuda $model)" "$(perplexity cpu $model)" 0.0005
     compare gptq-3 0.005
-    compare moqa 0.005
+    # Its plan has linears of 2 bits, where one code more or less is worth more: on few tokens two ways of
+    # adding on the same CPU are up to 0.6 % apart.
+    compare moqa 0.01
 fi
 
 # --- Stages of a layer at the size of OLMoE-1B-7B ---
