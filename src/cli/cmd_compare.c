@@ -6,6 +6,7 @@
 #include "data/base/log.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_device.h"
+#include "src/cli/cli_output.h"
 #include "src/cli/cli_progress.h"
 #include "src/compare/compare_print.h"
 #include "ui/figure/canvas.h"
@@ -211,6 +212,19 @@ static int check_arguments(const struct arguments *a, enum compare_format *forma
     return rc;
 }
 
+static int check_picture(const struct arguments *a, const struct compare_texts *t, struct err *err)
+{
+    struct cli_inputs inputs = {.model = a->model, .file = {a->trace}, .list = {&a->calib}};
+    int rc = cli_output_check(a->picture, &inputs, err);
+    for (size_t i = 0; rc == 0 && i < t->texts; i++)
+        for (size_t k = 0; rc == 0 && k < t->text[i].count; k++)
+            rc = cli_output_check(a->picture, &(struct cli_inputs){.file = {t->text[i].paths[k]}},
+                                  err);
+    for (size_t i = 0; rc == 0 && i < t->tasks; i++)
+        rc = cli_output_check(a->picture, &(struct cli_inputs){.file = {t->task[i].path}}, err);
+    return rc;
+}
+
 static int compare(const struct arguments *a, const struct settings *settings, struct err *err)
 {
     struct compare_methods methods = {0};
@@ -246,6 +260,8 @@ static int compare(const struct arguments *a, const struct settings *settings, s
     if (rc == 0)
         rc = compare_texts_parse(&texts, a->text.items, a->text.count, a->task.items, a->task.count,
                                  err);
+    if (rc == 0 && !a->dry_run && !a->list)
+        rc = check_picture(a, &texts, err);
     if (rc == 0)
         rc = a->list ? print_methods(&methods, err) : run(&o, &progress, format, a, err);
     compare_texts_release(&texts);

@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "data/base/mem.h"
-#include "src/cli/cli.h"
+#include "src/cli/cli_output.h"
 #include "src/cli/cli_source.h"
 #include "ui/figure/paint.h"
 
@@ -323,10 +323,30 @@ static int make_figure(struct figure *f, struct work *w, const struct wish *wish
     return figures_make(f, wish->info->name, &w->made.figures, err);
 }
 
-static int write_files(struct work *w, struct err *err)
+static int check_output(const char *out, const struct arguments *a, struct err *err)
+{
+    return cli_output_check(
+        out, &(struct cli_inputs){.model = a->model, .file = {a->trace, a->plan, a->losses}}, err);
+}
+
+/* Before the first is written. */
+static int check_files(const struct work *w, struct err *err)
 {
     struct str path = {0};
     int rc = check_names(w, err);
+    for (size_t i = 0; rc == 0 && i < w->count; i++) {
+        rc = fill_path(&path, w->a->out, &w->wish[i], &w->made.texts, err);
+        if (rc == 0)
+            rc = check_output(path.data, w->a, err);
+    }
+    str_release(&path);
+    return rc;
+}
+
+static int write_files(struct work *w, struct err *err)
+{
+    struct str path = {0};
+    int rc = check_files(w, err);
     for (size_t i = 0; rc == 0 && i < w->count; i++) {
         struct figure f;
         rc = fill_path(&path, w->a->out, &w->wish[i], &w->made.texts, err);
@@ -344,7 +364,7 @@ static int write_files(struct work *w, struct err *err)
 static int write_pages(struct work *w, struct err *err)
 {
     struct figure *f = mem_array(w->count, sizeof *f, err);
-    int rc = f ? 0 : ERR_NOMEM;
+    int rc = f ? check_output(w->a->out, w->a, err) : ERR_NOMEM;
     for (size_t i = 0; rc == 0 && i < w->count; i++)
         rc = make_figure(&f[i], w, &w->wish[i], err);
     if (rc == 0)

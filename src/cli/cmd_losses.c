@@ -5,6 +5,7 @@
 #include "data/losses.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_device.h"
+#include "src/cli/cli_output.h"
 #include "src/cli/cli_progress.h"
 #include "src/losses_run.h"
 
@@ -105,6 +106,9 @@ int cmd_losses(int argc, char **argv, struct err *err)
     struct settings settings;
     struct progress progress;
     int rc = cli_parse(&cmd_losses_spec, argc, argv, &a, &settings, err);
+    if (rc == 0)
+        rc = cli_output_check(a.out, &(struct cli_inputs){.model = a.model, .list = {&a.calib}},
+                              err);
     if (rc == 0)
         rc = cli_progress_begin(&progress, a.progress, err);
     if (rc == 0) {

@@ -4,7 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "src/cli/cli.h"
+#include "src/cli/cli_output.h"
 #include "src/workbench/open_load.h"
 #include "ui/app/walk.h"
 
@@ -147,7 +147,13 @@ static int run_workbench(const struct arguments *a, const struct settings *setti
         .given = cli_settings_given(),
         .no_session = is_walk(a) && !a->session,
     };
-    int rc = cli_threads(&r.host.threads, &a->threads, err);
+    int rc = cli_output_check(a->picture,
+                              &(struct cli_inputs){.model = a->model,
+                                                   .file = {a->trace, a->plan, a->losses},
+                                                   .list = {&a->calib, &a->text}},
+                              err);
+    if (rc == 0)
+        rc = cli_threads(&r.host.threads, &a->threads, err);
     if (rc == 0)
         rc = open_load_new(&load, &r, err);
     if (rc == 0)

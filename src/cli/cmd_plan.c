@@ -8,6 +8,7 @@
 #include "data/base/mem.h"
 #include "data/base/str.h"
 #include "src/cli/cli.h"
+#include "src/cli/cli_output.h"
 #include "src/session.h"
 
 struct arguments {
@@ -290,6 +291,9 @@ int cmd_plan(int argc, char **argv, struct err *err)
         rc = err_set(err, ERR_USAGE, NULL, "-o PLAN is missing (or --dry-run)");
     if (rc == 0 && a.front && !(a.json && a.losses))
         rc = err_set(err, ERR_USAGE, NULL, "--front needs --json and --losses");
+    if (rc == 0 && !a.dry_run)
+        rc = cli_output_check(
+            a.out, &(struct cli_inputs){.model = a.model, .file = {a.trace, a.losses}}, err);
     if (rc == 0)
         rc = session_open(&s, a.trace, a.model, err);
     if (rc == 0)

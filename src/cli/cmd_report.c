@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "analysis/predict.h"
+#include "src/cli/cli_output.h"
 #include "src/cli/cli_source.h"
 #include "src/command_line.h"
 #include "ui/report/report_build.h"
@@ -96,7 +97,12 @@ static int check_arguments(const struct arguments *a, struct err *err)
         return err_set(err, ERR_USAGE, NULL, "--plan needs --model");
     if (!a->force && access(a->out, F_OK) == 0)
         return err_set(err, ERR_USAGE, a->out, "is there already; --force replaces it");
-    return report_format_known(a->out, err);
+    int rc = report_format_known(a->out, err);
+    if (rc == 0)
+        rc = cli_output_check(
+            a->out, &(struct cli_inputs){.model = a->model, .file = {a->trace, a->plan, a->losses}},
+            err);
+    return rc;
 }
 
 int cmd_report(int argc, char **argv, struct err *err)

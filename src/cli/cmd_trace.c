@@ -7,6 +7,7 @@
 #include "src/calibration.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_device.h"
+#include "src/cli/cli_output.h"
 #include "src/cli/cli_progress.h"
 #include "src/model/tracer.h"
 
@@ -105,6 +106,9 @@ int cmd_trace(int argc, char **argv, struct err *err)
     struct settings settings;
     struct progress progress;
     int rc = cli_parse(&cmd_trace_spec, argc, argv, &a, &settings, err);
+    if (rc == 0)
+        rc =
+            cli_output_check(a.out, &(struct cli_inputs){.model = a.model, .list = {&a.text}}, err);
     if (rc == 0)
         rc = cli_progress_begin(&progress, a.progress, err);
     if (rc == 0) {
