@@ -23,6 +23,26 @@ check 'which is left out' [ "$(grep -c 'Similarity of experts' n.html)" = 0 ]
 "$MOQA" plan "$trace" --model "$sample_model" --group-size 64 --pin 0.3=8 -o p.json >/dev/null
 expect 'a plan that is given' 0 'wrote p.html' report --plan p.json -o p.html
 check 'is that one' grep -q -- '--pin 0.3=8' p.html
+
+# A row of the table is 2, 3, 4, 8 and 16 bits and the average, as the plan's own file has them.
+"$MOQA" plan "$trace" --model "$sample_model" --group-size 64 --losses "$TEST_SAMPLE/losses.json" \
+    --method budget --bits 2.5 -o b.json >plan.txt
+expect 'a plan whose linears differ' 0 'wrote b.html' report --no-cosine --plan b.json -o b.html
+check 'counts them' grep -q 'Linears of each width' b.html
+layer_of_plan() { # "0 x 2" and so on of `moqa plan`, as cells with their average
+    awk -v layer="$1" '$1 == layer {
+        for (i = 2; i < NF; i++) if ($(i + 1) == "x") n[$(i + 2) + 0] = $i
+        sum = 2 * n[2] + 3 * n[3] + 4 * n[4] + 8 * n[8] + 16 * n[16]
+        all = n[2] + n[3] + n[4] + n[8] + n[16]
+        printf "%d %d %d %d %d %.3f\n", n[2], n[3], n[4], n[8], n[16], sum / all }' plan.txt
+}
+layer_of_report() {
+    sed -n '/Linears of each width/,$p' b.html | tr -d '\n' | sed 's/<tr>/\n/g' | sed 's/<[^>]*>/ /g' |
+        awk -v layer="$1" 'NR > 2 && $1 == layer { print $2, $3, $4, $5, $6, $7; exit }'
+}
+for layer in 0 1 5; do
+    check "all of layer $layer" [ "$(layer_of_plan $layer)" = "$(layer_of_report $layer)" ]
+done
 expect 'a plan needs its model' 2 'needs --model' "$MOQA" report "$trace" --plan p.json -o q.html
 expect 'no folder to write to' 1 'none/r.html' report -o none/r.html
 check 'and nothing is left' [ ! -e none ]

@@ -317,29 +317,49 @@ static int add_similarity(struct builder *b)
 
 /* --- The plan and the runs --- */
 
+/* What has which width in a layer of the plan: experts, or their linears where these may differ. */
+struct width_count {
+    size_t of[WIDTHS], all, bits, pinned, channels;
+};
+
+static struct width_count count_widths(const struct plan *p, const struct plan_layer *layer,
+                                       bool mixed)
+{
+    struct width_count n = {0};
+    for (size_t e = 0; e < p->experts; e++) {
+        const struct plan_expert *x = &layer->experts[e];
+        n.pinned += x->pinned;
+        for (int k = 0; k < PLAN_LINEARS; k++)
+            n.channels += x->channels[k];
+        for (int k = 0; k < (mixed ? PLAN_LINEARS : 1); k++) {
+            unsigned bits = plan_expert_bits(x, (enum plan_linear)k);
+            for (size_t i = 0; i < WIDTHS; i++)
+                n.of[i] += bits == widths[i];
+            n.bits += bits;
+            n.all++;
+        }
+    }
+    return n;
+}
+
 static void add_plan_table(struct builder *b)
 {
     const struct plan *p = b->s->figures.plan;
-    report_table(b->r, "Experts of each width, and inputs kept at more bits (channels).",
+    bool mixed = plan_is_mixed(p);
+    report_table(b->r,
+                 mixed ? "Linears of each width (gate, up and down of every expert), and inputs "
+                         "kept at more bits (channels)."
+                       : "Experts of each width, and inputs kept at more bits (channels).",
                  "rrrrrrrrr",
                  "layer\t2 bits\t3 bits\t4 bits\t8 bits\t16 bits\taverage\tpinned\tchannels");
     for (size_t l = 0; l < p->layers_count; l++) {
-        size_t count[WIDTHS] = {0}, pinned = 0, channels = 0, sum = 0;
-        for (size_t e = 0; e < p->experts; e++) {
-            const struct plan_expert *x = &p->layers[l].experts[e];
-            for (size_t i = 0; i < WIDTHS; i++)
-                count[i] += x->bits == widths[i];
-            sum += x->bits;
-            pinned += x->pinned;
-            for (int k = 0; k < PLAN_LINEARS; k++)
-                channels += x->channels[k];
-        }
+        struct width_count n = count_widths(p, &p->layers[l], mixed);
         report_cell(b->r, "%zu", p->layers[l].layer);
         for (size_t i = 0; i < WIDTHS; i++)
-            report_cell(b->r, "%zu", count[i]);
-        report_cell(b->r, "%.3f", (double)sum / (double)p->experts);
-        report_cell(b->r, "%zu", pinned);
-        report_cell(b->r, "%zu", channels);
+            report_cell(b->r, "%zu", n.of[i]);
+        report_cell(b->r, "%.3f", (double)n.bits / (double)n.all);
+        report_cell(b->r, "%zu", n.pinned);
+        report_cell(b->r, "%zu", n.channels);
     }
 }
 
