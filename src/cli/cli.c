@@ -79,6 +79,7 @@ static int set_option(struct parse *p, const struct cli_option *option, const ch
 {
     char *field = p->values + option->offset;
     struct cli_count *count = (struct cli_count *)field;
+    struct cli_real *real = (struct cli_real *)field;
     switch (option->type) {
     case CLI_FLAG:
         *(bool *)field = true;
@@ -93,7 +94,8 @@ static int set_option(struct parse *p, const struct cli_option *option, const ch
         count->given = true;
         return parse_count(&count->value, option->name, text, p->err);
     case CLI_REAL:
-        return parse_real((double *)field, option->name, text, p->err);
+        real->given = true;
+        return parse_real(&real->value, option->name, text, p->err);
     case CLI_END:
         break;
     }

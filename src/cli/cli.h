@@ -27,13 +27,18 @@ enum cli_type {
     CLI_TEXT,  /* const char * */
     CLI_LIST,  /* struct cli_list; plain arguments right after the option belong to it */
     CLI_COUNT, /* struct cli_count */
-    CLI_REAL,  /* double */
+    CLI_REAL,  /* struct cli_real */
     CLI_END
 };
 
 struct cli_count {
     bool given;
     size_t value;
+};
+
+struct cli_real {
+    bool given;
+    double value;
 };
 
 struct cli_option {

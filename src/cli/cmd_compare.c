@@ -212,6 +212,18 @@ static int check_arguments(const struct arguments *a, enum compare_format *forma
     return rc;
 }
 
+/* --bits is for methods that take an average and were given none of their own. */
+static int check_bits(const struct arguments *a, const struct compare_methods *m, struct err *err)
+{
+    bool used = !a->bits;
+    for (size_t i = 0; i < m->count; i++)
+        used = used || (m->item[i].info->average && m->item[i].bits <= 0);
+    return used ? 0
+                : err_set(err, ERR_USAGE, NULL,
+                          "--bits: each of the methods has bits of its own; those that take an "
+                          "average are budget, moeptq-r and other heuristics");
+}
+
 static int check_picture(const struct arguments *a, const struct compare_texts *t, struct err *err)
 {
     struct cli_inputs inputs = {.model = a->model, .file = {a->trace}, .list = {&a->calib}};
@@ -257,6 +269,8 @@ static int compare(const struct arguments *a, const struct settings *settings, s
     o.bits = bits;
     if (rc == 0)
         rc = parse_methods(&methods, a, settings, err);
+    if (rc == 0)
+        rc = check_bits(a, &methods, err);
     if (rc == 0)
         rc = compare_texts_parse(&texts, a->text.items, a->text.count, a->task.items, a->task.count,
                                  err);

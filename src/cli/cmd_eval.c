@@ -35,9 +35,9 @@ static const struct cli_option options[] = {
     {"details", 0, NULL, CLI_FLAG, offsetof(struct arguments, details), false,
      "of a task: the log-likelihood of every choice as well"},
     {"window", 'w', "TOKENS", CLI_COUNT, offsetof(struct arguments, window), false,
-     "tokens a window (2048, or the model's limit if smaller)"},
+     "with --text: tokens a window (2048, or the model's limit if smaller)"},
     {"samples", 'n', "N", CLI_COUNT, offsetof(struct arguments, samples), false,
-     "only the first N windows"},
+     "with --text: only the first N windows"},
     {"json", 0, NULL, CLI_FLAG, offsetof(struct arguments, json), false, "the result as JSON"},
     CLI_DEVICE_OPTIONS(struct arguments, device),
     {"progress", 0, "STYLE", CLI_TEXT, offsetof(struct arguments, progress), false,
@@ -220,6 +220,9 @@ static int check_task(const struct arguments *a, struct err *err)
         return err_set(err, ERR_USAGE, NULL, "--text and --task are two evaluations: choose one");
     if (a->task && a->original)
         return err_set(err, ERR_USAGE, NULL, "--original belongs to --text");
+    if (a->task && (a->window.given || a->samples.given))
+        return err_set(err, ERR_USAGE, NULL, "--%s belongs to --text",
+                       a->window.given ? "window" : "samples");
     if (a->task && !a->data)
         return err_set(err, ERR_USAGE, NULL, "--task %s needs its questions: --data FILE", a->task);
     if (!a->task && (a->data || a->details))

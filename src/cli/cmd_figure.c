@@ -10,8 +10,8 @@
 struct arguments {
     const char *trace, *model, *plan, *runs, *losses, *figure, *layer, *text, *out, *theme,
         *progress;
-    double width, height, scale;
     bool list, all_experts, linear, file_bits, no_title;
+    struct cli_real width, height, scale;
     struct cli_count threads;
 };
 
@@ -402,16 +402,18 @@ static int check_arguments(struct work *w, struct err *err)
                        "--figure NAME is missing; moqa figure --list shows the names");
     if (!a->out)
         return err_set(err, ERR_USAGE, NULL, "-o FILE is missing (.svg, .pdf or .png)");
-    w->paint = (struct paint_options){
-        .width = a->width, .height = a->height, .scale = a->scale, .with_title = !a->no_title};
+    w->paint = (struct paint_options){.width = a->width.value,
+                                      .height = a->height.value,
+                                      .scale = a->scale.value,
+                                      .with_title = !a->no_title};
     rc = canvas_format_of(&w->format, a->out, err);
     if (rc == 0)
         rc = parse_theme(&w->paint.theme, a->theme, err);
     if (rc == 0)
-        rc = parse_size(a->width, "width", 14400, err);
+        rc = parse_size(a->width.value, "width", 14400, err);
     if (rc == 0)
-        rc = parse_size(a->height, "height", 14400, err);
-    return rc == 0 ? parse_size(a->scale, "scale", 40, err) : rc;
+        rc = parse_size(a->height.value, "height", 14400, err);
+    return rc == 0 ? parse_size(a->scale.value, "scale", 40, err) : rc;
 }
 
 int cmd_figure(int argc, char **argv, struct err *err)

@@ -15,7 +15,7 @@ struct arguments {
     const char *trace, *model, *method, *out, *losses, *grain;
     struct cli_list pins;
     struct cli_count bytes;
-    double bits, sensitivity, significance;
+    struct cli_real bits, sensitivity, significance;
     bool dry_run, json, front;
 };
 
@@ -24,9 +24,11 @@ static const struct cli_option options[] = {
      "checkpoint folder of the traced model"},
     {"method", 'M', "METHOD", CLI_TEXT, offsetof(struct arguments, method), false,
      "moqa (default), gptq-B, rtn-B with B = 2, 3, 4 or 8, moeptq-r (with --bits), budget (with "
-     "--losses and --bits), fp16"},
+     "--losses and --bits), fp16; first-layers, frequent, outlier, importance (with --bits, the "
+     "last two with --losses)"},
     {"bits", 'b', "AVERAGE", CLI_REAL, offsetof(struct arguments, bits), false,
-     "average bits a weight: of all experts for budget, of the routed ones for moeptq-r"},
+     "average bits a weight: of all experts for budget, of the routed ones for the others that "
+     "take it"},
     {"bytes", 0, "N", CLI_COUNT, offsetof(struct arguments, bytes), false,
      "for budget instead of --bits: bytes of all experts in the moqa layout"},
     {"losses", 'l', "LOSSES", CLI_TEXT, offsetof(struct arguments, losses), false,
@@ -143,7 +145,7 @@ static int make(struct plan *plan, struct outcome *out, const struct arguments *
     int rc = parse_pins(&pins, a, s, err);
     struct planner_request request = {
         .method = a->method ? a->method : "moqa",
-        .average_bits = a->bits,
+        .average_bits = a->bits.value,
         .pins = {pins},
         .trace_name = slash ? slash + 1 : a->trace,
         .trace_sha256 = s->trace_sha256,
@@ -153,8 +155,8 @@ static int make(struct plan *plan, struct outcome *out, const struct arguments *
         .allocated = &out->allocated,
     };
     budget_defaults(&request.budget);
-    request.budget.sensitivity = a->sensitivity;
-    request.budget.significance = a->significance;
+    request.budget.sensitivity = a->sensitivity.value;
+    request.budget.significance = a->significance.value;
     if (rc == 0)
         rc = parse_grain(&request.budget.grain, a->grain, err);
     if (rc == 0 && a->losses)
@@ -277,11 +279,35 @@ static int print_json(const struct plan *p, const struct outcome *o, struct err 
     return rc;
 }
 
+/* What a method would ignore is refused: the plan would look as if it had been heeded. */
+static int check_method(const struct arguments *a, struct err *err)
+{
+    const char *name = a->method ? a->method : "moqa";
+    const struct planner_method *method = planner_method_find(name);
+    bool budget = strcmp(name, "budget") == 0;
+    const char *more = a->grain                ? "grain"
+                       : a->sensitivity.given  ? "sensitivity"
+                       : a->significance.given ? "significance"
+                                               : NULL;
+    if (!method)
+        return 0; /* the planner names those that there are */
+    if (a->bits.given && !method->average)
+        return err_set(err, ERR_USAGE, NULL,
+                       "--bits: method %s takes no average; budget, moeptq-r, first-layers, "
+                       "frequent, outlier and importance do",
+                       name);
+    if (a->bytes.given && !budget)
+        return err_set(err, ERR_USAGE, NULL, "--bytes belongs to --method budget, found %s", name);
+    if (more && !budget && !a->front)
+        return err_set(err, ERR_USAGE, NULL, "--%s belongs to --method budget, or --front", more);
+    return 0;
+}
+
 int cmd_plan(int argc, char **argv, struct err *err)
 {
     struct budget_options defaults;
     budget_defaults(&defaults);
-    struct arguments a = {.sensitivity = defaults.sensitivity};
+    struct arguments a = {.sensitivity.value = defaults.sensitivity};
     struct settings settings;
     struct session s = {0};
     struct plan plan = {0};
@@ -291,6 +317,8 @@ int cmd_plan(int argc, char **argv, struct err *err)
         rc = err_set(err, ERR_USAGE, NULL, "-o PLAN is missing (or --dry-run)");
     if (rc == 0 && a.front && !(a.json && a.losses))
         rc = err_set(err, ERR_USAGE, NULL, "--front needs --json and --losses");
+    if (rc == 0)
+        rc = check_method(&a, err);
     if (rc == 0 && !a.dry_run)
         rc = cli_output_check(
             a.out, &(struct cli_inputs){.model = a.model, .file = {a.trace, a.losses}}, err);

@@ -24,6 +24,20 @@ expect 'unknown method' 2 'method.*gptq-5' "$MOQA" plan "$trace" --model "$sampl
 expect 'channels that no format holds' 2 'bits_channel: found 16, expected 2, 3, 4 or 8' \
     "$MOQA" plan "$trace" --model "$sample_model" --bits-channel 16 -o "$work/p"
 expect 'bad pin' 2 'expected LAYER.EXPERT=BITS' "$MOQA" plan "$trace" --model "$sample_model" --pin 3 -o "$work/p"
+plan() { "$MOQA" plan "$trace" --model "$sample_model" "$@" --dry-run; }
+expect 'an average for a method without' 2 '--bits: method moqa takes no average' plan --bits 2.5
+expect 'or with bits in its name' 2 '--bits: method gptq-3 takes no average' plan --method gptq-3 --bits 3
+expect 'bytes' 2 '--bytes belongs to --method budget, found moeptq-r' plan --method moeptq-r --bits 3 --bytes 1000
+for option in 'grain expert' 'sensitivity 0.75' 'significance 0'; do
+    # shellcheck disable=SC2086
+    expect "$option without a budget" 2 "--${option% *} belongs to --method budget" plan --method gptq-3 --$option
+done
+expect 'averages that no method takes' 2 '--bits: each of the methods has bits of its own' \
+    "$MOQA" compare "$trace" --model "$sample_model" --methods gptq-3 moeptq-r@2.5 --bits 3 --list
+expect 'averages that one takes' 0 'moeptq-r' \
+    "$MOQA" compare "$trace" --model "$sample_model" --methods gptq-3 moeptq-r --bits 3 --list
+expect 'windows of a task' 2 '--samples belongs to --text' \
+    "$MOQA" eval "$sample_model" --task arc_easy --data x --samples 3
 expect 'cosine without a model' 2 '--cosine needs --model' "$MOQA" analyze "$trace" --cosine
 expect 'device that is not there' 1 '/nowhere/module.so: cannot be read; MOQA_CUDA_MODULE names it' \
     env MOQA_CUDA_MODULE=/nowhere/module.so "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --backend cuda
