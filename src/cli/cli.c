@@ -33,6 +33,13 @@ struct parse {
 
 static bool setting_given[64];
 
+/* All that the command line named, in its order: single layers' values are lost in a table. */
+static struct named {
+    size_t index;
+    const char *text;
+} * named;
+static size_t named_count, named_capacity;
+
 const bool *cli_settings_given(void)
 {
     return setting_given;
@@ -137,8 +144,20 @@ static int check_required(struct parse *p)
 
 static int set_setting(struct parse *p, size_t index, const char *text)
 {
+    int rc = mem_grow((void **)&named, &named_capacity, named_count + 1, sizeof *named, p->err);
+    if (rc < 0)
+        return rc;
+    named[named_count++] = (struct named){index, text};
     setting_given[index] = true;
     return settings_set(p->settings, settings_info(index)->name, text, p->err);
+}
+
+int cli_settings_over(struct settings *s, struct err *err)
+{
+    int rc = 0;
+    for (size_t i = 0; rc == 0 && i < named_count; i++)
+        rc = settings_set(s, settings_info(named[i].index)->name, named[i].text, err);
+    return rc == 0 ? settings_check(s, err) : rc;
 }
 
 /* Settings given after it change what it sets. */

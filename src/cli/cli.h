@@ -79,6 +79,9 @@ void cli_list_release(struct cli_list *list);
  */
 const bool *cli_settings_given(void);
 
+/* What the command line itself named, over settings from elsewhere, such as a plan's. */
+ERR_CHECK int cli_settings_over(struct settings *s, struct err *err);
+
 /* --threads, else MOQA_THREADS, else 0 (all). */
 ERR_CHECK int cli_threads(size_t *out, const struct cli_count *flag, struct err *err);
 

@@ -9,13 +9,34 @@
 #include "src/runs/original.h"
 #include "src/runs/runs.h"
 
-int cli_source_open(struct cli_source *out, const char *trace_path, const char *model_dir,
-                    const struct settings *settings, struct err *err)
+/* The plan's settings, without what its method, not the user, has set. */
+static int take_settings(struct settings *s, const struct plan *plan, struct err *err)
 {
-    *out = (struct cli_source){.trace_path = trace_path, .model_dir = model_dir};
+    double beta_ch = s->beta_ch;
+    unsigned bits_shared = s->bits_shared;
+    *s = plan->settings;
+    if (strcmp(plan->method, "moqa") != 0) {
+        s->beta_ch = beta_ch;
+        s->bits_shared = bits_shared;
+    }
+    return cli_settings_over(s, err);
+}
+
+int cli_source_open(struct cli_source *out, const char *trace_path, const char *model_dir,
+                    const char *plan_path, const struct settings *settings, struct err *err)
+{
+    struct settings own = *settings;
+    *out = (struct cli_source){
+        .trace_path = trace_path, .model_dir = model_dir, .plan_given = plan_path};
     int rc = session_open(&out->session, trace_path, model_dir, err);
+    if (rc == 0 && plan_path)
+        rc = plan_load(&out->plan, plan_path, err);
+    if (rc == 0 && plan_path && out->session.has_config)
+        rc = plan_check_model(&out->plan, plan_path, &out->session.config, err);
+    if (rc == 0 && plan_path)
+        rc = take_settings(&own, &out->plan, err);
     if (rc == 0)
-        rc = analysis_update(out->session.analysis, settings, err);
+        rc = analysis_update(out->session.analysis, &own, err);
     out->figures.analysis = out->session.analysis;
     return rc;
 }
@@ -42,15 +63,11 @@ static int make_plan(struct plan *out, const struct cli_source *s, struct err *e
     return planner_make(out, s->session.analysis, &request, &s->session.config, err);
 }
 
-int cli_source_plan(struct cli_source *s, const char *plan_path, struct err *err)
+int cli_source_plan(struct cli_source *s, struct err *err)
 {
-    int rc;
-    if (plan_path)
-        rc = plan_load(&s->plan, plan_path, err);
-    else if (s->session.has_config)
-        rc = make_plan(&s->plan, s, err);
-    else
+    if (!s->plan_given && !s->session.has_config)
         return 0; /* the figure says what it misses */
+    int rc = s->plan_given ? 0 : make_plan(&s->plan, s, err);
     if (rc == 0)
         s->figures.plan = &s->plan;
     return rc;
@@ -73,7 +90,8 @@ int cli_source_runs(struct cli_source *s, const char *runs_dir, struct err *err)
     return rc;
 }
 
-static int check_losses(const struct cli_source *s, const char *path, const struct plan *plan,
+/* The losses are set against MoQa's plan, and against the one that was given. */
+static int check_losses(const struct cli_source *s, const char *path, const struct plan *moqa,
                         struct err *err)
 {
     if (!s->session.has_config)
@@ -81,11 +99,12 @@ static int check_losses(const struct cli_source *s, const char *path, const stru
     int rc = losses_check_model(&s->losses, path, &s->session.config, err);
     if (rc == 0)
         rc = losses_check_folder(&s->losses, path, s->model_dir, err);
-    return rc == 0 ? losses_check_settings(&s->losses, path, &plan->settings, err) : rc;
+    if (rc == 0 && s->plan_given)
+        rc = losses_check_settings(&s->losses, path, &s->plan.settings, err);
+    return rc == 0 ? losses_check_settings(&s->losses, path, &moqa->settings, err) : rc;
 }
 
-int cli_source_front(struct cli_source *s, const char *losses_path, bool plan_given,
-                     struct err *err)
+int cli_source_front(struct cli_source *s, const char *losses_path, struct err *err)
 {
     struct budget_options options;
     struct budget budget = {0};
@@ -98,7 +117,7 @@ int cli_source_front(struct cli_source *s, const char *losses_path, bool plan_gi
     if (rc == 0 && s->session.has_config)
         rc = make_plan(&moqa, s, err);
     if (rc == 0)
-        rc = check_losses(s, losses_path, plan_given ? &s->plan : &moqa, err);
+        rc = check_losses(s, losses_path, &moqa, err);
     if (rc == 0)
         rc = budget_init(&budget, &moqa, &s->losses, &s->session.config, &options, err);
     if (rc == 0)
@@ -106,7 +125,7 @@ int cli_source_front(struct cli_source *s, const char *losses_path, bool plan_gi
     if (rc == 0) {
         const struct model_config *c = &s->session.config;
         *front = (struct figure_front){.curve = &s->curve, .mark = s->mark};
-        if (plan_given)
+        if (s->plan_given)
             s->mark[front->marks++] =
                 figures_mark_plan(s->plan.method, NULL, &s->plan, &s->losses, c, false);
         s->mark[front->marks++] = figures_mark_plan("MoQa", "M", &moqa, &s->losses, c, false);

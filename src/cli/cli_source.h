@@ -14,6 +14,7 @@ struct cli_source {
     const char *trace_path, *model_dir; /* borrowed; model_dir may be NULL */
     struct session session;
     struct figure_source figures; /* what was opened so far */
+    bool plan_given;              /* plan is that of a file */
     struct plan plan;
     double *cosine;
     struct app_result *result; /* [results] */
@@ -26,19 +27,21 @@ struct cli_source {
     struct figure_front front;
 };
 
-/* Trace, model and analysis with these settings. */
+/* Trace, model and analysis with these settings; with those of a plan where one is given
+ * (plan_path, else NULL), under what the command line names: what is shown together is of one set
+ * of settings. analysis_result() has them. */
 ERR_CHECK int cli_source_open(struct cli_source *out, const char *trace_path, const char *model_dir,
-                              const struct settings *settings, struct err *err);
+                              const char *plan_path, const struct settings *settings,
+                              struct err *err);
 void cli_source_release(struct cli_source *s);
 
-/* The plan of a file, or the one that the settings make for the model; without both: none. */
-ERR_CHECK int cli_source_plan(struct cli_source *s, const char *plan_path, struct err *err);
+/* The plan that was given, or the one that the settings make for the model; without both: none. */
+ERR_CHECK int cli_source_plan(struct cli_source *s, struct err *err);
 /* The runs of a folder (NULL: moqa-runs) for the model; without a model: none. */
 ERR_CHECK int cli_source_runs(struct cli_source *s, const char *runs_dir, struct err *err);
-/* The front of all budgets by the losses of a file (NULL: none is made), with the plan of
- * cli_source_plan() where it came from a file, MoQa's of these settings, and uniform ones. */
-ERR_CHECK int cli_source_front(struct cli_source *s, const char *losses_path, bool plan_given,
-                               struct err *err);
+/* The front of all budgets by the losses of a file (NULL: none is made), with the plan that was
+ * given, MoQa's of these settings, and uniform ones. */
+ERR_CHECK int cli_source_front(struct cli_source *s, const char *losses_path, struct err *err);
 /* Similarity of the model's experts; without a model: none. */
 ERR_CHECK int cli_source_cosine(struct cli_source *s, const struct cli_count *threads,
                                 const char *progress, struct err *err);

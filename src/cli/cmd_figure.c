@@ -26,7 +26,8 @@ static const struct cli_option options[] = {
     {"model", 'm', "DIR", CLI_TEXT, offsetof(struct arguments, model), false,
      "checkpoint folder; needed for similarity, difference, bits and results"},
     {"plan", 'p', "FILE", CLI_TEXT, offsetof(struct arguments, plan), false,
-     "plan that `bits` shows (the one that these settings make) and `front` marks"},
+     "plan that `bits` shows (the one that these settings make) and `front` marks; its settings "
+     "are those of all figures, those of the command line over them"},
     {"losses", 0, "FILE", CLI_TEXT, offsetof(struct arguments, losses), false,
      "measured losses (moqa losses) that `front` is made from"},
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
@@ -379,9 +380,9 @@ static int draw(struct work *w, struct err *err)
 {
     bool pattern = is_pattern(w->a->out);
     bool front = wants(w, FIGURE_NEEDS_FRONT);
-    int rc = front || wants(w, FIGURE_NEEDS_PLAN) ? cli_source_plan(&w->made, w->a->plan, err) : 0;
+    int rc = front || wants(w, FIGURE_NEEDS_PLAN) ? cli_source_plan(&w->made, err) : 0;
     if (rc == 0 && front)
-        rc = cli_source_front(&w->made, w->a->losses, w->a->plan, err);
+        rc = cli_source_front(&w->made, w->a->losses, err);
     if (rc == 0 && wants(w, FIGURE_NEEDS_COSINE))
         rc = cli_source_cosine(&w->made, &w->a->threads, w->a->progress, err);
     if (rc < 0)
@@ -427,7 +428,7 @@ int cmd_figure(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = check_arguments(&w, err);
     if (rc == 0)
-        rc = cli_source_open(&w.made, a.trace, a.model, &settings, err);
+        rc = cli_source_open(&w.made, a.trace, a.model, a.plan, &settings, err);
     w.made.figures.linear = a.linear;
     w.made.figures.file_bits = a.file_bits;
     w.made.figures.all_experts = a.all_experts;

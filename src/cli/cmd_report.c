@@ -21,7 +21,8 @@ static const struct cli_option options[] = {
     {"model", 'm', "DIR", CLI_TEXT, offsetof(struct arguments, model), false,
      "checkpoint folder; needed for similarity, plan and runs"},
     {"plan", 'p', "FILE", CLI_TEXT, offsetof(struct arguments, plan), false,
-     "plan to report on (the one that these settings make)"},
+     "plan to report on (the one that these settings make); its settings are those of the report, "
+     "those of the command line over them"},
     {"runs", 0, "DIR", CLI_TEXT, offsetof(struct arguments, runs), false,
      "folder of the runs to list (moqa-runs)"},
     {"losses", 0, "FILE", CLI_TEXT, offsetof(struct arguments, losses), false,
@@ -53,13 +54,12 @@ const struct cli_spec cmd_report_spec = {
     true,
 };
 
-static int write_report(const struct cli_source *s, const struct arguments *a,
-                        const struct settings *settings, struct err *err)
+static int write_report(const struct cli_source *s, const struct arguments *a, struct err *err)
 {
     struct report report = {0};
     struct str command = {0}, plan_command = {0};
     const struct plan *plan = s->figures.plan;
-    struct plan none = {.settings = *settings};
+    struct plan none = {.settings = analysis_result(s->figures.analysis)->settings};
     struct command_budget budget = {.losses = a->losses,
                                     .bits = plan ? plan->summary.nominal_bits : 0};
     command_line(&command, "analyze", a->trace, a->model, &none, NULL);
@@ -114,19 +114,17 @@ int cmd_report(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = check_arguments(&a, err);
     if (rc == 0)
-        rc = cli_source_open(&source, a.trace, a.model, &settings, err);
+        rc = cli_source_open(&source, a.trace, a.model, a.plan, &settings, err);
     if (rc == 0)
-        rc = cli_source_plan(&source, a.plan, err);
-    if (rc == 0 && a.plan)
-        rc = plan_check_model(&source.plan, a.plan, &source.session.config, err);
+        rc = cli_source_plan(&source, err);
     if (rc == 0)
-        rc = cli_source_front(&source, a.losses, a.plan, err);
+        rc = cli_source_front(&source, a.losses, err);
     if (rc == 0)
         rc = cli_source_runs(&source, a.runs, err);
     if (rc == 0 && !a.no_cosine)
         rc = cli_source_cosine(&source, &a.threads, a.progress, err);
     if (rc == 0)
-        rc = write_report(&source, &a, &settings, err);
+        rc = write_report(&source, &a, err);
     if (rc == 0)
         fprintf(stderr, "moqa: wrote %s\n", a.out);
     cli_source_release(&source);

@@ -43,6 +43,26 @@ layer_of_report() {
 for layer in 0 1 5; do
     check "all of layer $layer" [ "$(layer_of_plan $layer)" = "$(layer_of_report $layer)" ]
 done
+
+# A plan brings its settings along: the numbers, the table of the settings and both commands are theirs.
+"$MOQA" plan "$trace" --model "$sample_model" --group-size 64 --alpha 1.5 --rule threshold --rule 2:jenks -o s.json >/dev/null
+with_plan() { "$MOQA" report "$trace" --model "$sample_model" --no-cosine --plan s.json "$@"; }
+expect 'a plan of other settings' 0 'wrote s.html' with_plan --losses "$TEST_SAMPLE/losses.json" -o s.html
+check 'they are the summary'"'"'s' grep -q 'with alpha = 1.5' s.html
+check 'and in the table' grep -q '<td>alpha</td><td class="r">1.5 \*</td>' s.html
+for verb in analyze plan; do
+    check "and those of moqa $verb" \
+        grep -q "moqa $verb .*--alpha 1.5 --rule threshold --group-size 64 --rule 2:jenks" s.html
+done
+check 'the mark of MoQa is that plan' [ "$(sed -n '/least bits for it/,$p' s.html | tr -d '\n' |
+    sed 's/<tr>/\n/g;s/<[^>]*>/ /g' | awk '$1 == "moqa" || $1 == "MoQa" { print $2 }' | uniq | wc -l)" = 1 ]
+check 'no word of others' [ "$(grep -c 'made with other settings' s.html)" = 0 ]
+expect 'the command line stands over them' 0 'wrote f.html' with_plan --alpha 0.5 --rule 3:jenks -o f.html
+check 'in the numbers' grep -q 'with alpha = 0.5' f.html
+check 'for single layers as well' grep -q 'moqa analyze .*--rule threshold --group-size 64 --rule 2:jenks --rule 3:jenks' f.html
+check 'and it is said' grep -q 'The plan was made with other settings: alpha = 1.5 (here 0.5)\.' f.html
+expect 'a figure is of its settings, too' 0 '' bash -c "'$MOQA' figure '$trace' --plan s.json -f utilization -o p.svg &&
+    '$MOQA' figure '$trace' --alpha 1.5 -f utilization -o a.svg && cmp p.svg a.svg && echo same"
 expect 'a plan needs its model' 2 'needs --model' "$MOQA" report "$trace" --plan p.json -o q.html
 expect 'no folder to write to' 1 'none/r.html' report -o none/r.html
 check 'and nothing is left' [ ! -e none ]

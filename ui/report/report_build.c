@@ -363,6 +363,30 @@ static void add_plan_table(struct builder *b)
     }
 }
 
+/* Settings of the command line over the plan's: the report is of these, the plan is not. A method
+ * but MoQa's has set the channels and the shared experts itself. */
+static void add_other_settings(struct builder *b)
+{
+    const struct plan *p = b->s->figures.plan;
+    bool moqa = strcmp(p->method, "moqa") == 0;
+    struct str others = {0};
+    for (size_t i = 0; i < settings_count(); i++) {
+        const struct setting_info *info = settings_info(i);
+        char plan[64], here[64];
+        settings_get(&p->settings, info, plan, sizeof plan);
+        settings_get(&b->a->settings, info, here, sizeof here);
+        bool own = !moqa && (info->offset == offsetof(struct settings, beta_ch) ||
+                             info->offset == offsetof(struct settings, bits_shared));
+        if (!own && strcmp(plan, here) != 0)
+            str_appendf(&others, "%s%s = %s (here %s)", others.length ? ", " : "", info->name, plan,
+                        here);
+    }
+    if (others.length)
+        report_text(b->r, REPORT_TEXT, "The plan was made with other settings: %s.",
+                    str_get(&others));
+    str_release(&others);
+}
+
 static int add_plan(struct builder *b)
 {
     const struct plan *p = b->s->figures.plan;
@@ -380,6 +404,7 @@ static int add_plan(struct builder *b)
     report_cell(b->r, "%s", before);
     report_cell(b->r, "%s", after);
     report_cell(b->r, "%.4g x INT4's", b->s->predicted_loss);
+    add_other_settings(b);
     report_figures(b->r, 1);
     int rc = add_figure(b, "bits", 0);
     add_plan_table(b);
