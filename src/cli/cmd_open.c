@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "src/cli/cli_output.h"
+#include "src/cli/cli_source.h"
 #include "src/workbench/open_load.h"
 #include "ui/app/walk.h"
 
@@ -53,7 +54,7 @@ static const struct cli_option positional[] = {
 const struct cli_spec cmd_open_spec = {
     "open",
     "Opens a trace in the workbench: look at the numbers, move the settings, pin experts, write "
-    "the plan, run it. Without a terminal it prints the report.",
+    "the plan, run it. Without a terminal it prints the report, with the settings of --plan.",
     "  moqa wiki.h5\n"
     "  moqa open wiki.h5 --model OLMoE-1B-7B --text eval.txt\n"
     "  moqa open wiki.h5 --model OLMoE-1B-7B --plan moqa.plan.json\n"
@@ -63,21 +64,37 @@ const struct cli_spec cmd_open_spec = {
     true,
 };
 
-static int print_report(const struct arguments *a, const struct settings *settings, struct err *err)
-{
-    struct session s = {0};
-    int rc = session_open(&s, a->trace, a->model, err);
-    if (rc == 0)
-        rc = analysis_update(s.analysis, settings, err);
-    if (rc == 0)
-        rc = session_print(&s, NULL, err);
-    session_release(&s);
-    return rc;
-}
-
 static bool is_walk(const struct arguments *a)
 {
     return a->keys || a->picture;
+}
+
+/* The report on the analysis, with the settings of a plan where one is given. */
+static int print_report(const struct arguments *a, const struct settings *settings, struct err *err)
+{
+    struct cli_source source = {0};
+    int rc = cli_source_open(&source, a->trace, a->model, a->plan, settings, err);
+    if (rc == 0)
+        rc = session_print(&source.session, NULL, err);
+    cli_source_release(&source);
+    return rc;
+}
+
+/* What would be ignored. */
+static int check_arguments(const struct arguments *a, bool screen, struct err *err)
+{
+    const char *of_walk = a->size ? "size" : a->look ? "look" : a->session ? "session" : NULL;
+    const char *of_screen = a->losses        ? "losses"
+                            : a->text.count  ? "text"
+                            : a->calib.count ? "calib"
+                            : a->runs        ? "runs"
+                                             : NULL;
+    if (of_walk && !is_walk(a))
+        return err_set(err, ERR_USAGE, NULL, "--%s belongs to --keys or --picture", of_walk);
+    if (of_screen && !screen)
+        return err_set(err, ERR_USAGE, NULL,
+                       "--%s needs the screen: a terminal, or --keys or --picture", of_screen);
+    return 0;
 }
 
 static int fill_walk(struct walk_options *w, const struct arguments *a, struct err *err)
@@ -168,6 +185,8 @@ int cmd_open(int argc, char **argv, struct err *err)
     struct settings settings;
     int rc = cli_parse(&cmd_open_spec, argc, argv, &a, &settings, err);
     bool screen = is_walk(&a) || (isatty(STDIN_FILENO) && isatty(STDOUT_FILENO));
+    if (rc == 0)
+        rc = check_arguments(&a, screen, err);
     if (rc == 0)
         rc = screen ? run_workbench(&a, &settings, err) : print_report(&a, &settings, err);
     cli_list_release(&a.calib);

@@ -38,6 +38,19 @@ expect 'averages that one takes' 0 'moeptq-r' \
     "$MOQA" compare "$trace" --model "$sample_model" --methods gptq-3 moeptq-r --bits 3 --list
 expect 'windows of a task' 2 '--samples belongs to --text' \
     "$MOQA" eval "$sample_model" --task arc_easy --data x --samples 3
+"$MOQA" plan "$trace" --model "$sample_model" --alpha 1.5 -o "$work/alpha.json" >/dev/null
+expect 'open without a terminal has the settings of a plan' 0 '^same$' bash -c \
+    "'$MOQA' open '$trace' --plan '$work/alpha.json' >'$work/a'; '$MOQA' analyze '$trace' --alpha 1.5 >'$work/b'
+    '$MOQA' analyze '$trace' | cmp -s - '$work/a' && exit 1; cmp '$work/a' '$work/b' && echo same"
+expect 'a plan that is not there' 3 'none.json' "$MOQA" open "$trace" --plan "$work/none.json"
+for option in losses text calib runs; do
+    expect "--$option without a terminal" 2 "--$option needs the screen: a terminal, or --keys or --picture" \
+        "$MOQA" open "$trace" --model "$sample_model" --$option x
+done
+for option in 'size 100x40' 'look mono' session; do
+    # shellcheck disable=SC2086
+    expect "--$option without keys" 2 "--${option% *} belongs to --keys or --picture" "$MOQA" open "$trace" --$option
+done
 expect 'cosine without a model' 2 '--cosine needs --model' "$MOQA" analyze "$trace" --cosine
 expect 'device that is not there' 1 '/nowhere/module.so: cannot be read; MOQA_CUDA_MODULE names it' \
     env MOQA_CUDA_MODULE=/nowhere/module.so "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --backend cuda
