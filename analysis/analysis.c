@@ -175,6 +175,20 @@ static void update_members(struct analysis *a, const struct settings *s, size_t 
     counts_intervals(a->interval, &a->counts, a->members_now, &a->workspace);
 }
 
+/* Rules and thresholds of single layers are of layers that there are. */
+static int check_layers(const struct analysis *a, const struct settings *s, struct err *err)
+{
+    size_t layers = a->result.layers;
+    for (size_t l = layers; l < SETTINGS_LAYERS_MAX; l++)
+        if (s->layer[l].has_rule || s->layer[l].has_threshold)
+            return err_set(err, ERR_USAGE, NULL,
+                           "%s: there is no layer %zu, expected 0 to %zu: MoE layers are counted "
+                           "from 0, and the first is the model's layer %zu",
+                           s->layer[l].has_rule ? "rule" : "threshold", l, layers - 1,
+                           a->layer[0].layer);
+    return 0;
+}
+
 int analysis_update(struct analysis *a, const struct settings *s, struct err *err)
 {
     const struct settings *old = &a->result.settings;
@@ -182,6 +196,9 @@ int analysis_update(struct analysis *a, const struct settings *s, struct err *er
         return err_set(err, ERR_USAGE, NULL,
                        "mapping: gate needs gate values, and this trace has none; use types, "
                        "majority or occurrences");
+    int rc = check_layers(a, s, err);
+    if (rc < 0)
+        return rc;
     int first = a->updated ? settings_first_change(old, s) : STAGE_ZIPF;
     size_t key = significance_members_key(s->mapping, s->min_count);
     if (first <= STAGE_ZIPF)

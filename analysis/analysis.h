@@ -73,6 +73,7 @@ ERR_CHECK int analysis_new(struct analysis **out, const struct trace *trace, str
 ERR_CHECK int analysis_new_watched(struct analysis **out, const struct trace *trace,
                                    const struct watch *watch, struct err *err);
 void analysis_free(struct analysis *a);
+/* ERR_USAGE, with nothing changed: gate values or a single layer's rule for a trace without. */
 ERR_CHECK int analysis_update(struct analysis *a, const struct settings *s, struct err *err);
 const struct analysis_result *analysis_result(const struct analysis *a); /* borrowed */
 

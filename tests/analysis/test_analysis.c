@@ -552,6 +552,31 @@ static void test_gate_mapping_without_gates_is_refused_and_changes_nothing(void 
     trace_release(&t);
 }
 
+static void test_a_layer_that_is_not_there_is_refused_and_changes_nothing(void **state)
+{
+    (void)state;
+    struct trace t;
+    struct settings s;
+    struct err err = {0};
+    helper_trace(&t, 2, 8, 2, 100, 40, 0, false, 5);
+    t.layer_index[0] = 1; /* a dense layer before them */
+    t.layer_index[1] = 2;
+    struct analysis *a = open_analysis(&t);
+    settings_defaults(&s);
+    assert_int_equal(settings_set(&s, "rule", "1:jenks", NULL), 0);
+    struct settings before = s;
+    update(a, &s);
+    s.alpha = 1.5;
+    assert_int_equal(settings_set(&s, "threshold", "2:0.3", NULL), 0);
+    assert_int_equal(analysis_update(a, &s, &err), ERR_USAGE);
+    assert_string_equal(err.message,
+                        "threshold: there is no layer 2, expected 0 to 1: MoE layers are counted "
+                        "from 0, and the first is the model's layer 1");
+    assert_true(settings_equal(&analysis_result(a)->settings, &before));
+    analysis_free(a);
+    trace_release(&t);
+}
+
 static void test_gates_that_are_all_zero_give_zero_significance(void **state)
 {
     (void)state;
@@ -658,6 +683,7 @@ int main(void)
         cmocka_unit_test(test_an_expert_without_tokens_has_no_interval),
         cmocka_unit_test(test_min_count_beyond_every_count_leaves_nothing),
         cmocka_unit_test(test_gate_mapping_without_gates_is_refused_and_changes_nothing),
+        cmocka_unit_test(test_a_layer_that_is_not_there_is_refused_and_changes_nothing),
         cmocka_unit_test(test_gates_that_are_all_zero_give_zero_significance),
         cmocka_unit_test(test_gates_reach_over_many_types_without_routing),
         cmocka_unit_test(test_majority_ties_go_to_the_smaller_expert),

@@ -51,6 +51,12 @@ for option in 'size 100x40' 'look mono' session; do
     # shellcheck disable=SC2086
     expect "--$option without keys" 2 "--${option% *} belongs to --keys or --picture" "$MOQA" open "$trace" --$option
 done
+expect 'a rule of no layer' 2 'rule: there is no layer 99, expected 0 to [0-9]' plan --rule 99:jenks
+expect 'a threshold of no layer' 2 'threshold: there is no layer 200' "$MOQA" analyze "$trace" --threshold 200:0.3
+expect 'typed on the screen' 0 'there is no layer 99' \
+    "$MOQA" open "$trace" --keys "3 Tab*7 Enter '99:0.2' Enter" --size 120x40
+expect 'it is no step to undo' 0 'nothing to undo' \
+    "$MOQA" open "$trace" --keys "3 Tab*7 Enter '99:0.2' Enter u" --size 120x40
 expect 'cosine without a model' 2 '--cosine needs --model' "$MOQA" analyze "$trace" --cosine
 expect 'device that is not there' 1 '/nowhere/module.so: cannot be read; MOQA_CUDA_MODULE names it' \
     env MOQA_CUDA_MODULE=/nowhere/module.so "$MOQA" eval "$sample_model" --text "${evaluation[0]}" --backend cuda
