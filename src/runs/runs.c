@@ -303,6 +303,9 @@ static void take_evaluations(struct app_result *out, const char *dir, const stru
 {
     for (size_t i = 0; i < kept->texts; i++) {
         struct app_evaluation e = evaluation_of(&kept->text[i].perplexity, &kept->text[i].text);
+        e.has_divergence = kept->text[i].has_divergence;
+        e.divergence = kept->text[i].divergence.mean;
+        e.divergence_error = kept->text[i].divergence.error;
         add_evaluation(out, &e);
     }
     take_job_evaluation(out, dir);

@@ -200,8 +200,8 @@ check 'and what it cannot know yet' grep -qE '^budget +2\.5 +1  unknown: its pla
 check 'and what it costs' grep -qE '^at most 6 runs, 22 evaluations; kept in costs: 0 and 0; to do: 2 measurements of losses, 5 passes, 22 evaluations$' out
 check 'and does nothing' [ ! -e costs ]
 expect 'what it costs is said before it starts' 0 'moqa: 6 runs, 22 evaluations; kept in costs: 0 and 0; to do: 5 passes, 22 evaluations' cost --progress plain
-check 'then how long it takes' grep -qE 'moqa: more than 0:[0-9]+ left: 5 passes, 20 evaluations, 5 of them not like any' out
-check 'once more when all is known' grep -qE 'moqa: about 0:[0-9]+ left: [1-3] pass(es)?, [0-9]+ evaluations$' out
+check 'then how long it takes' grep -qE 'moqa: more than [0-9]+:[0-9]+ left: 5 passes, 20 evaluations, 5 of them not like any' out
+check 'once more when all is known' grep -qE 'moqa: about [0-9]+:[0-9]+ left: [1-3] pass(es)?, [0-9]+ evaluations$' out
 rm costs/gptq-3-*/moqa_result.json
 rm -r "$(echo costs/gptq-3-* | cut -d ' ' -f 1)"
 find costs | sort >before
@@ -214,8 +214,10 @@ expect 'as JSON' 0 '^\{"schema":"moqa.comparison_runs","schema_version":1,.*"cos
 expect 'a run that stands in two rows is one' 0 '^gptq-3:alpha=0\.5 +- +2  same as gptq-3, seed 2$' \
     compare costs --text letters="$letters" --methods gptq-3 gptq-3:alpha=0.5 --seeds 2 --dry-run
 cost >/dev/null 2>&1
+expect 'the Results screen shows a divergence' 0 'divergence +[0-9.]+ ± [0-9.]+' \
+    "$MOQA" open "$trace" --model "$sample_model" --runs costs --keys '7 down' --size 120x40
 sed -i 's/^ "seconds": .*/ "seconds": 1800.0,/' costs/{gptq,budget}-*/moqa_result.json # of the pass, not of texts
-expect 'what is kept tells how long the like of it takes' 0 'moqa: about 1:00:0[0-9] left: 2 passes, 4 evaluations$' \
+expect 'what is kept tells how long the like of it takes' 0 'moqa: about 1:0[0-9]:[0-9]+ left: 2 passes, 4 evaluations$' \
     compare costs --text letters="$letters" "${evaluation[1]}" --methods gptq-3 rtn-4 gptq-4 --seeds 2 --progress plain
 check 'the completion knows it' grep -q -- '--divergence' <("$MOQA" completion bash)
 

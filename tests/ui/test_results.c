@@ -210,6 +210,21 @@ static void test_draws_of_a_method_have_a_mean_and_a_spread(void **state)
     assert_shows_at(f, 160, 50, "mean of draws");
 }
 
+static void test_a_divergence_is_told_of_runs_that_have_one(void **state)
+{
+    struct fixture *f = *state;
+    f->evaluation[0].has_divergence = f->evaluation[1].has_divergence = true;
+    f->evaluation[1].divergence = 0.03926;
+    f->evaluation[1].divergence_error = 0.00125;
+    fixture_type(f, "7");
+    assert_false(fixture_shows(f, "divergence")); /* the original's is none */
+    fixture_key(f, TERM_KEY_DOWN);
+    assert_shows(f, "divergence");
+    assert_shows(f, "0.03926 \u00b1 0.00125");
+    f->evaluation[1].has_divergence = false;
+    assert_false(fixture_shows(f, "divergence"));
+}
+
 static void test_what_differs_in_more_than_the_seed_is_no_draw(void **state)
 {
     struct fixture *f = *state;
@@ -580,6 +595,7 @@ int main(void)
         WITH(test_the_selected_run_stays_selected_whatever_its_place),
         WITH(test_a_click_selects_the_row_or_the_nearest_point),
         WITH(test_draws_of_a_method_have_a_mean_and_a_spread),
+        WITH(test_a_divergence_is_told_of_runs_that_have_one),
         WITH(test_what_differs_in_more_than_the_seed_is_no_draw),
         WITH(test_a_chart_of_runs_wants_a_run_that_is_measured),
         WITH(test_only_the_same_text_and_windows_are_compared),

@@ -84,6 +84,8 @@ struct app_evaluation {
     size_t predicted;         /* tokens */
     double perplexity;        /* NaN: not measured */
     double seconds;
+    bool has_divergence; /* of the output from the original's, nats a token, and its error: */
+    double divergence, divergence_error;
     bool wanted; /* of the texts of this session */
 };
 

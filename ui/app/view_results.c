@@ -152,6 +152,9 @@ static void perplexity_facts(struct view_facts *f, const struct app_results *r,
     else if (!original)
         view_fact(f, "against original", STYLE_TEXT_DIM,
                   result_is_known(e) ? "not on this text" : "text not known");
+    if (e->has_divergence && !x->original)
+        view_fact(f, "divergence", STYLE_DEFAULT, "%.5f %s %.5f", e->divergence,
+                  view_word(f->a, "\u00b1", "+-"), e->divergence_error);
     size_t draws = results_draws_text(text, sizeof text, f->a, r, x);
     if (draws) {
         char name[32];
