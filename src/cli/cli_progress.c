@@ -1,6 +1,7 @@
 #include "src/cli/cli_progress.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -182,6 +183,11 @@ int cli_progress_begin(struct progress *p, const char *name, struct err *err)
         if (signals[i] != SIGHUP || before[i].sa_handler != SIG_IGN)
             sigaction(signals[i], &action, NULL);
     }
+    /* Who starts a run for the screen holds SIGINT back until now (src/runs/detached.c). */
+    sigset_t interrupt;
+    sigemptyset(&interrupt);
+    sigaddset(&interrupt, SIGINT);
+    pthread_sigmask(SIG_UNBLOCK, &interrupt, NULL);
     return 0;
 }
 

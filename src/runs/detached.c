@@ -75,19 +75,22 @@ static char *beside(const char *place, const char *end)
     return NULL;
 }
 
+/* SIGINT is held back until the process listens: a cancel that comes at once would kill it, and no
+ * record would tell that it can be gone on with. */
 static int spawn(pid_t *child, const char *program, const struct command *c, struct err *err)
 {
     posix_spawn_file_actions_t files;
     posix_spawnattr_t attributes;
-    sigset_t none, all;
+    sigset_t held, all;
     char *log = beside(c->place, ".log");
     if (!log)
         return err_set(err, ERR_NOMEM, NULL, "no memory to start a process");
     posix_spawn_file_actions_init(&files);
     posix_spawnattr_init(&attributes);
-    sigemptyset(&none);
+    sigemptyset(&held);
+    sigaddset(&held, SIGINT);
     sigfillset(&all);
-    posix_spawnattr_setsigmask(&attributes, &none);
+    posix_spawnattr_setsigmask(&attributes, &held);
     posix_spawnattr_setsigdefault(&attributes, &all);
     posix_spawnattr_setflags(&attributes,
                              POSIX_SPAWN_SETSID | POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF);
@@ -383,6 +386,23 @@ static int fill_argv(struct command *c, const char *const *arguments, size_t cou
     return 0;
 }
 
+/* What the record will say, so that a run that ends before it has one can be gone on with. */
+static void remember(struct run_record *r, const struct command *c)
+{
+    size_t count = 0, copied = 0;
+    while (c->argv[count + 2]) /* all but the first and the last, --resume */
+        count++;
+    r->folder = getcwd(NULL, 0);
+    r->arguments = mem_array(count + 1, sizeof *r->arguments, NULL);
+    while (r->arguments && copied < count &&
+           (r->arguments[copied] = mem_strdup(c->argv[copied + 1], NULL)))
+        copied++;
+    bool whole = r->folder && copied == count;
+    r->arguments_count = whole ? count : 0;
+    while (!whole && copied > 0)
+        free(r->arguments[--copied]);
+}
+
 /* Gives the command to the thread; from now on the pass counts as running. */
 static int give(struct detached *d, struct command *c, const char *out, bool keep, struct err *err)
 {
@@ -392,8 +412,10 @@ static int give(struct detached *d, struct command *c, const char *out, bool kee
         rc = err_set(err, ERR_USAGE, NULL, "a run is under way; cancel it first (Ctrl-C)");
     } else {
         struct app_run *run = &d->now.run;
-        if (!keep)
+        if (!keep) {
             run_record_release(&d->now);
+            remember(&d->now, c);
+        }
         d->command = *c;
         *c = (struct command){0};
         d->waiting = true;
@@ -423,7 +445,7 @@ int detached_start(struct detached *d, const struct plan *plan, const char *out,
     if (rc == 0)
         rc = fill_argv(&c, arguments, count, path, err);
     if (rc == 0)
-        rc = give(d, &c, out, false, err);
+        rc = give(d, &c, absolute, false, err);
     free(path);
     command_release(&c);
     return rc;

@@ -32,6 +32,11 @@ check 'with the bytes of a command' same_bytes whole "$run"
 check 'and leaves nothing unfinished' [ ! -e "$run/.moqa" ]
 expect 'a screen that comes later is not bothered by what is done' 0 'The plan will be applied' open --keys 6
 
+# One that is cancelled before its process listens.
+expect 'a run cancelled at once is cancelled' 0 'cancelled' open --runs hasty --keys 'x y Ctrl-C wait'
+expect 'and gone on with' 0 'the run is done: hasty/' open --runs hasty --keys '6 r wait'
+expect 'in one screen, too' 0 'the run is done: hasted/' open --runs hasted --keys 'x y Ctrl-C wait r wait'
+
 # A pass whose process is killed.
 "${quantize[@]}" cut 2>/dev/null &
 pid=$!
