@@ -118,6 +118,22 @@ static void test_a_disk_that_fails_is_told_and_nothing_counts_as_saved(void **st
     fixture_close(&f);
 }
 
+static void test_who_leaves_is_told_of_a_file_that_was_not_written(void **state)
+{
+    (void)state;
+    struct fixture f;
+    struct term_event quit = {.key = 'q'};
+    fixture_open(&f, "tiny-olmoe", TEST_SAMPLE "/tiny-olmoe");
+    stop_disk();
+    press(&f, "s");
+    start_disk(true);
+    assert_true(app_event(f.app, &quit));
+    assert_shows(&f, "session not saved: ");
+    assert_false(app_event(f.app, &quit));
+    disk_fails = false;
+    fixture_close(&f);
+}
+
 /* --- The writer --- */
 
 static void put(struct file_writer *w, const char *path, const char *text, int kind)
@@ -181,6 +197,7 @@ int main(void)
         cmocka_unit_test(test_keys_do_not_wait_for_the_disk),
         cmocka_unit_test(test_the_plan_that_was_written_counts_as_saved),
         cmocka_unit_test(test_a_disk_that_fails_is_told_and_nothing_counts_as_saved),
+        cmocka_unit_test(test_who_leaves_is_told_of_a_file_that_was_not_written),
         cmocka_unit_test(test_files_are_written_in_order_and_the_last_ones_before_the_end),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

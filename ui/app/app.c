@@ -325,7 +325,8 @@ void app_cancel_run(struct app *a)
 
 void app_quit(struct app *a)
 {
-    app_write_finish(a);
+    if (!app_write_finish(a))
+        return; /* what is not written is told; leaving is asked for once more */
     if (app_document_equal(&a->document, &a->saved, a))
         a->leaving = true;
     else

@@ -33,8 +33,9 @@ bool app_busy(const struct app *a);
 /* The same without a quantization pass: what ends by itself within moments or minutes. */
 bool app_waiting(const struct app *a);
 
-/* Files that keys have asked for are written meanwhile: waits for them, and says how they ended. */
-void app_write_finish(struct app *a);
+/* Files that keys have asked for are written meanwhile: waits for them, and says how they ended.
+ * False where one could not be written. */
+bool app_write_finish(struct app *a);
 
 const struct style_look *app_look(const struct app *a);
 bool app_wants_mouse(const struct app *a);

@@ -40,25 +40,33 @@ bool app_writing(const struct app *a)
     return file_writer_active(a->writer);
 }
 
-void app_write_tick(struct app *a)
+static bool take_ends(struct app *a)
 {
     struct file_written w;
+    bool well = true;
     while (file_writer_take(a->writer, &w)) {
         if (w.kind == APP_FILE_PLAN)
             note_plan(a, w.rc);
         if (w.rc < 0)
             app_say_err(
                 a, w.kind == APP_FILE_SESSION ? "session not saved: " : "not written: ", &w.err);
-        else
+        else if (well) /* else the error stays */
             app_say(a, STYLE_GOOD, "%s", w.said);
+        well = well && w.rc == 0;
         free(w.said);
     }
+    return well;
 }
 
-void app_write_finish(struct app *a)
+void app_write_tick(struct app *a)
+{
+    take_ends(a);
+}
+
+bool app_write_finish(struct app *a)
 {
     file_writer_wait(a->writer);
-    app_write_tick(a);
+    return take_ends(a);
 }
 
 void app_write_plan(struct app *a, bool replace)
