@@ -61,14 +61,14 @@ int losses_save(const struct losses *l, const char *path, struct err *err)
         json_array_append_new(widths, json_integer(l->widths[i]));
     for (size_t i = 0; i < l->layers_done; i++)
         json_array_append_new(layers, layer_json(l, &l->layers[i]));
-    json_t *root =
-        json_pack("{s:s,s:i,s:{s:s,s:s,s:s,s:s},s:{s:s,s:I,s:I},s:b,s:I,s:I,s:o,s:o,s:o}", "schema",
-                  "moqa.losses", "schema_version", VERSION, "model", "name", l->model_name, "type",
-                  l->model_type, "config_sha256", l->config_sha256, "sha256", l->model_sha256,
-                  "calibration", "sha256", l->calibration_sha256, "positions",
-                  (json_int_t)l->positions, "probe_positions", (json_int_t)l->probe_positions,
-                  "complete", l->complete, "moe_layers", (json_int_t)l->layers_count, "experts",
-                  (json_int_t)l->experts, "widths", widths, "settings", settings, "layers", layers);
+    json_t *root = json_pack(
+        "{s:s,s:i,s:{s:o,s:s,s:s,s:s},s:{s:s,s:I,s:I},s:b,s:I,s:I,s:o,s:o,s:o}", "schema",
+        "moqa.losses", "schema_version", VERSION, "model", "name", jsonio_bytes(l->model_name),
+        "type", l->model_type, "config_sha256", l->config_sha256, "sha256", l->model_sha256,
+        "calibration", "sha256", l->calibration_sha256, "positions", (json_int_t)l->positions,
+        "probe_positions", (json_int_t)l->probe_positions, "complete", l->complete, "moe_layers",
+        (json_int_t)l->layers_count, "experts", (json_int_t)l->experts, "widths", widths,
+        "settings", settings, "layers", layers);
     if (root && l->shares_count)
         json_object_set_new(root, "channel_shares", numbers(l->shares, l->shares_count));
     if (rc == 0)

@@ -115,11 +115,11 @@ static json_t *head_json(struct builder *b, const struct plan *p, json_t *settin
     set(b, o, "schema_version", json_integer(version_of(p)));
     set(b, o, "method", json_string(p->method));
     set(b, o, "quantizer", json_string(quantizer_names[p->quantizer]));
-    set(b, model, "name", json_string(p->model_name));
+    set(b, model, "name", jsonio_bytes(p->model_name));
     set(b, model, "type", json_string(p->model_type));
     set(b, model, "config_sha256", json_string(p->config_sha256));
     set(b, o, "model", model);
-    set(b, trace, "file", json_string(p->trace_name));
+    set(b, trace, "file", jsonio_bytes(p->trace_name));
     set(b, trace, "sha256", json_string(p->trace_sha256));
     set(b, trace, "positions", json_integer((json_int_t)p->positions));
     set(b, o, "trace", trace);
@@ -145,11 +145,9 @@ static int plan_json(json_t **out, const struct plan *p, const char *path, struc
     set(&b, summary, "bytes_before", json_integer((json_int_t)p->summary.bytes_before));
     set(&b, summary, "bytes_after", json_integer((json_int_t)p->summary.bytes_after));
     set(&b, o, "summary", summary);
-    /* json_string() refuses what is not UTF-8: a name from a file may be that. */
     if (b.failed) {
         json_decref(o);
-        return err_set(err, ERR_INPUT, path,
-                       "a name in the plan is not valid UTF-8, or there is no memory");
+        return err_set(err, ERR_NOMEM, path, "no memory for the plan");
     }
     *out = o;
     return 0;

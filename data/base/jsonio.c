@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <utf8proc.h>
+
 #include "data/base/atomic_file.h"
+#include "data/base/mem.h"
 
 int jsonio_parse(json_t **out, const char *text, size_t size, const char *name, struct err *err)
 {
@@ -27,6 +30,55 @@ int jsonio_load(json_t **out, const char *path, size_t limit, struct err *err)
     free(text);
     return rc;
 }
+
+/* --- Bytes --- */
+
+void jsonio_escape(struct str *out, const char *text)
+{
+    const utf8proc_uint8_t *at = (const utf8proc_uint8_t *)text;
+    while (*at) {
+        utf8proc_int32_t code;
+        utf8proc_ssize_t size = utf8proc_iterate(at, -1, &code);
+        bool escape = size < 1 || (at[0] == '\\' && at[1] == 'x');
+        size = size < 1 ? 1 : size;
+        if (escape)
+            str_appendf(out, "\\x%02X", at[0]);
+        else
+            str_append_bytes(out, at, (size_t)size);
+        at += size;
+    }
+}
+
+json_t *jsonio_bytes(const char *text)
+{
+    struct str escaped = {0};
+    jsonio_escape(&escaped, text);
+    json_t *value = escaped.failed ? NULL : json_string(str_get(&escaped));
+    str_release(&escaped);
+    return value;
+}
+
+static int digit(char c)
+{
+    static const char digits[] = "0123456789ABCDEF";
+    const char *found = c ? strchr(digits, c) : NULL;
+    return found ? (int)(found - digits) : -1;
+}
+
+void jsonio_unescape(char *text)
+{
+    char *to = text;
+    for (const char *from = text; *from; to++) {
+        int high = from[0] == '\\' && from[1] == 'x' ? digit(from[2]) : -1;
+        int low = high >= 0 ? digit(from[3]) : -1;
+        bool escaped = low >= 0 && high + low > 0;
+        *to = escaped ? (char)(16 * high + low) : *from;
+        from += escaped ? 4 : 1;
+    }
+    *to = '\0';
+}
+
+/* --- Files --- */
 
 int jsonio_write(struct str *out, const json_t *value, const char *name, struct err *err)
 {
@@ -115,11 +167,17 @@ int jsonio_text(char *out, size_t size, const json_t *object, const char *key, s
     int rc = jsonio_string(&text, object, key, at, err);
     if (rc < 0)
         return rc;
-    if (strlen(text) >= size)
-        return err_set(err, ERR_INPUT, at.file, "%s%s%s: longer than %zu bytes", at.path,
-                       at.path[0] ? "." : "", key, size - 1);
-    snprintf(out, size, "%s", text);
-    return 0;
+    char *copy = mem_strdup(text, err);
+    if (!copy)
+        return ERR_NOMEM;
+    jsonio_unescape(copy);
+    if (strlen(copy) < size)
+        memcpy(out, copy, strlen(copy) + 1);
+    else
+        rc = err_set(err, ERR_INPUT, at.file, "%s%s%s: longer than %zu bytes", at.path,
+                     at.path[0] ? "." : "", key, size - 1);
+    free(copy);
+    return rc;
 }
 
 int jsonio_size(size_t *out, const json_t *object, const char *key, size_t max, struct jsonio_at at,

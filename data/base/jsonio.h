@@ -30,6 +30,16 @@ ERR_CHECK int jsonio_save(const json_t *value, const char *path, struct err *err
 ERR_CHECK int jsonio_hash(char out[HASH_HEX_SIZE], const json_t *value, const char *name,
                           struct err *err);
 
+/*
+ * Names and messages may be any bytes, a string of JSON may not: those that are no UTF-8, and
+ * backslashes before an x, are written as \xHH. NULL: no memory.
+ */
+json_t *jsonio_bytes(const char *text);
+/* The same text as a key. */
+void jsonio_escape(struct str *out, const char *text);
+/* The bytes again, in place. */
+void jsonio_unescape(char *text);
+
 /* Where in a document we are, for messages: file and the path so far. */
 struct jsonio_at {
     const char *file;
@@ -43,7 +53,7 @@ ERR_CHECK int jsonio_array(json_t **out, const json_t *object, const char *key, 
                            struct err *err);
 ERR_CHECK int jsonio_string(const char **out, const json_t *object, const char *key,
                             struct jsonio_at at, struct err *err);
-/* A copy in out[size]; one that does not fit is refused. */
+/* A copy in out[size], of bytes as jsonio_bytes() has them; one that does not fit is refused. */
 ERR_CHECK int jsonio_text(char *out, size_t size, const json_t *object, const char *key,
                           struct jsonio_at at, struct err *err);
 ERR_CHECK int jsonio_size(size_t *out, const json_t *object, const char *key, size_t max,

@@ -170,8 +170,8 @@ static int run(const struct compare_options *o, struct progress *progress,
     if (rc == 0)
         rc = print(compare_result(c), format, a, err);
     if (rc == 0)
-        fprintf(stderr, "moqa: %zu runs computed, %zu were there; they are in %s\n",
-                compare_result(c)->computed, compare_result(c)->kept, o->runs_dir);
+        log_write(LOG_INFO, "%zu runs computed, %zu were there; they are in %s",
+                  compare_result(c)->computed, compare_result(c)->kept, o->runs_dir);
     if (rc == ERR_CANCELLED)
         fprintf(stderr, "moqa: interrupted; the same command goes on\n");
     compare_free(c);

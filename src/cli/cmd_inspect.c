@@ -62,7 +62,7 @@ static int inspect_trace(json_t *out, const char *path, struct err *err)
     if (rc < 0)
         return rc;
     json_object_set_new(out, "kind", json_string("trace"));
-    json_object_set_new(out, "model", json_string(t.model_name));
+    json_object_set_new(out, "model", jsonio_bytes(t.model_name));
     json_object_set_new(out, "model_type", json_string(t.model_type));
     json_object_set_new(out, "dataset", json_string(t.dataset));
     json_object_set_new(out, "creator", json_string(t.creator));
@@ -89,9 +89,9 @@ static int inspect_plan(json_t *out, const char *path, struct err *err)
         return rc;
     json_object_set_new(out, "kind", json_string("plan"));
     json_object_set_new(out, "method", json_string(p.method));
-    json_object_set_new(out, "model", json_string(p.model_name));
+    json_object_set_new(out, "model", jsonio_bytes(p.model_name));
     json_object_set_new(out, "model_type", json_string(p.model_type));
-    json_object_set_new(out, "trace", json_string(p.trace_name));
+    json_object_set_new(out, "trace", jsonio_bytes(p.trace_name));
     json_object_set_new(out, "layers", json_integer((json_int_t)p.layers_count));
     json_object_set_new(out, "experts", json_integer((json_int_t)p.experts));
     json_object_set_new(out, "nominal_bits", json_real(p.summary.nominal_bits));
@@ -122,7 +122,7 @@ static int inspect_losses(json_t *out, const char *path, struct err *err)
     if (rc < 0)
         return rc;
     json_object_set_new(out, "kind", json_string("losses"));
-    json_object_set_new(out, "model", json_string(l.model_name));
+    json_object_set_new(out, "model", jsonio_bytes(l.model_name));
     json_object_set_new(out, "model_type", json_string(l.model_type));
     json_object_set_new(out, "layers", json_integer((json_int_t)l.layers_count));
     json_object_set_new(out, "experts", json_integer((json_int_t)l.experts));

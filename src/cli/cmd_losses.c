@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/base/log.h"
 #include "data/losses.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_device.h"
@@ -116,7 +117,7 @@ int cmd_losses(int argc, char **argv, struct err *err)
         cli_progress_end(&progress);
     }
     if (rc == 0)
-        fprintf(stderr, "moqa: wrote %s\n", a.out);
+        log_write(LOG_INFO, "wrote %s", a.out);
     if (rc == ERR_CANCELLED)
         fprintf(stderr, "moqa: interrupted; the same command with --resume goes on\n");
     cli_list_release(&a.calib);

@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "data/base/log.h"
 #include "src/cli/cli.h"
 #include "src/cli/cli_device.h"
 #include "src/cli/cli_progress.h"
@@ -138,7 +139,7 @@ int cmd_quantize(int argc, char **argv, struct err *err)
         cli_progress_end(&progress);
     }
     if (rc == 0 && !a.dry_run)
-        fprintf(stderr, "moqa: wrote %s\n", a.out);
+        log_write(LOG_INFO, "wrote %s", a.out);
     plan_release(&plan);
     cli_list_release(&a.text);
     cli_list_release(&a.calib);

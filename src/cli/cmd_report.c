@@ -4,6 +4,7 @@
 #include <unistd.h>
 
 #include "analysis/predict.h"
+#include "data/base/log.h"
 #include "src/cli/cli_output.h"
 #include "src/cli/cli_source.h"
 #include "src/command_line.h"
@@ -126,7 +127,7 @@ int cmd_report(int argc, char **argv, struct err *err)
     if (rc == 0)
         rc = write_report(&source, &a, err);
     if (rc == 0)
-        fprintf(stderr, "moqa: wrote %s\n", a.out);
+        log_write(LOG_INFO, "wrote %s", a.out);
     cli_source_release(&source);
     return rc;
 }

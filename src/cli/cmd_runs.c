@@ -1,3 +1,4 @@
+#include <errno.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -6,6 +7,7 @@
 #include <unistd.h>
 
 #include "data/base/jsonio.h"
+#include "data/base/log.h"
 #include "data/base/sanitize.h"
 #include "src/cli/cli.h"
 #include "src/runs/run_record.h"
@@ -67,13 +69,14 @@ static void print_row(struct str *text, const struct run_record *r, pid_t owner)
 static json_t *row_to_json(const struct run_record *r, pid_t owner)
 {
     const struct app_run *run = &r->run;
-    return json_pack("{s:s, s:s, s:s, s:f, s:f, s:f, s:f, s:b, s:I, s:I, s:I, s:s, s:I, s:I}",
-                     "out", run->out, "phase", phase_of(r, owner), "stage", run->stage, "fraction",
-                     percent(run) / 100, "seconds", run->seconds, "seconds_left", run->seconds_left,
-                     "pass_seconds", run->pass_seconds, "evaluating", run->evaluating, "layers",
+    return json_pack("{s:o, s:s, s:o, s:f, s:f, s:f, s:f, s:b, s:I, s:I, s:I, s:o, s:I, s:I}",
+                     "out", jsonio_bytes(run->out), "phase", phase_of(r, owner), "stage",
+                     jsonio_bytes(run->stage), "fraction", percent(run) / 100, "seconds",
+                     run->seconds, "seconds_left", run->seconds_left, "pass_seconds",
+                     run->pass_seconds, "evaluating", run->evaluating, "layers",
                      (json_int_t)run->layers, "layers_done", (json_int_t)run->layers_done,
-                     "fallbacks", (json_int_t)run->fallbacks, "message", run->message, "started",
-                     (json_int_t)r->started, "pid", (json_int_t)owner);
+                     "fallbacks", (json_int_t)run->fallbacks, "message", jsonio_bytes(run->message),
+                     "started", (json_int_t)r->started, "pid", (json_int_t)owner);
 }
 
 static int print_json(json_t *rows, struct err *err)
@@ -137,7 +140,7 @@ static int cancel(const char *out, const char *place, struct err *err)
         return err_set(err, ERR_USAGE, out, "runs on another machine; cancel it there");
     if (kill(owner, SIGINT) < 0)
         return err_set_errno(err, ERR_IO, out, "cannot stop its process");
-    fprintf(stderr, "moqa: %s stops at its next safe point\n", out);
+    log_write(LOG_INFO, "%s stops at its next safe point", out);
     return 0;
 }
 
@@ -146,15 +149,18 @@ static int forget(const char *out, const char *place, struct err *err)
     static const char *const ends[] = {".plan.json", ".log", ".lock", ".json"};
     struct str path = {0};
     bool found = false;
+    int rc = 0;
     if (run_record_owner(place) != 0)
         return err_set(err, ERR_USAGE, out, "runs; cancel it first");
-    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+    for (size_t i = 0; rc == 0 && i < sizeof ends / sizeof *ends; i++) { /* the record comes last */
         str_clear(&path);
         str_appendf(&path, "%s%s", place, ends[i]);
-        found = unlink(str_get(&path)) == 0; /* the record comes last */
+        found = unlink(str_get(&path)) == 0;
+        if (!found && errno != ENOENT)
+            rc = err_set_errno(err, ERR_IO, str_get(&path), "cannot remove");
     }
     str_release(&path);
-    return found ? 0 : err_set(err, ERR_USAGE, out, "no run of it is known");
+    return rc == 0 && !found ? err_set(err, ERR_USAGE, out, "no run of it is known") : rc;
 }
 
 int cmd_runs(int argc, char **argv, struct err *err)

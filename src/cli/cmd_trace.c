@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/base/log.h"
 #include "data/base/str.h"
 #include "data/trace_h5.h"
 #include "src/calibration.h"
@@ -91,8 +92,8 @@ static int run(const struct arguments *a, const struct settings *s, struct progr
         rc = trace_h5_save(&trace, a->out, err);
     }
     if (rc == 0)
-        fprintf(stderr, "moqa: wrote %s: %zu positions in %zu windows, %zu layers, %zu experts\n",
-                a->out, trace.positions, trace.windows, trace.layers, trace.experts);
+        log_write(LOG_INFO, "wrote %s: %zu positions in %zu windows, %zu layers, %zu experts",
+                  a->out, trace.positions, trace.windows, trace.layers, trace.experts);
     trace_release(&trace);
     device_close(&device);
     calibration_release(&windows);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/base/jsonio.h"
+
 enum { VERSION = 1 };
 
 /* --- CSV: a line for each run (RFC 4180) --- */
@@ -212,7 +214,7 @@ static json_t *texts_json(const struct compare_texts *t, bool *failed)
         const struct compare_text *x = &t->text[i];
         json_t *o = json_object(), *files = json_array();
         for (size_t k = 0; k < x->count; k++)
-            append(files, json_string(x->paths[k]), failed);
+            append(files, jsonio_bytes(x->paths[k]), failed);
         set(o, "name", json_string(x->text.name), failed);
         set(o, "files", files, failed);
         set(o, "sha256", json_string(x->text.sha256), failed);
@@ -228,9 +230,9 @@ static json_t *head_json(const struct compare_result *r, bool *failed)
     const struct compare_texts *t = r->options->texts;
     json_t *root = json_pack("{s:s, s:i}", "schema", "moqa.comparison", "schema_version", VERSION);
     json_t *calibration = json_object(), *seeds = json_array(), *tasks = json_array();
-    set(root, "model", json_string(r->model_name), failed);
-    set(root, "trace", json_string(r->options->trace_path), failed);
-    set(root, "runs_folder", json_string(r->options->runs_dir), failed);
+    set(root, "model", jsonio_bytes(r->model_name), failed);
+    set(root, "trace", jsonio_bytes(r->options->trace_path), failed);
+    set(root, "runs_folder", jsonio_bytes(r->options->runs_dir), failed);
     for (size_t i = 0; i < r->draws; i++)
         append(seeds, json_integer((json_int_t)r->seed[i]), failed);
     set(calibration, "windows", json_integer((json_int_t)r->calibration_windows), failed);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "data/base/jsonio.h"
 #include "data/base/unicode.h"
 #include "src/compare/compare_internal.h"
 #include "src/compare/compare_print.h"
@@ -152,7 +153,7 @@ static int print_json(struct str *out, const struct compare *c, struct err *err)
     int failed = 0;
     for (size_t i = 0; i < c->jobs; i++)
         failed |= json_array_append_new(runs, job_json(c, &c->job[i]));
-    failed |= set(root, "runs_folder", json_string(c->o.runs_dir));
+    failed |= set(root, "runs_folder", jsonio_bytes(c->o.runs_dir));
     failed |= set(root, "runs", runs);
     failed |= set(root, "cost", cost_json(c));
     char *text = failed ? NULL : json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(17));

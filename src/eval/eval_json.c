@@ -7,11 +7,11 @@ enum { VERSION = 1, FILE_LIMIT = 1 << 20 };
 int eval_json(json_t **out, const struct perplexity *p, const struct eval_text *text,
               struct err *err)
 {
-    *out = json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:s, s:s}", "schema",
+    *out = json_pack("{s:s, s:i, s:f, s:f, s:I, s:I, s:I, s:I, s:f, s:o, s:s}", "schema",
                      "moqa.eval", "schema_version", VERSION, "perplexity", p->value, "nll", p->nll,
                      "tokens", (json_int_t)p->tokens, "window", (json_int_t)p->window, "windows",
                      (json_int_t)p->windows, "predicted", (json_int_t)p->predicted, "seconds",
-                     p->seconds, "text", text->name, "text_sha256", text->sha256);
+                     p->seconds, "text", jsonio_bytes(text->name), "text_sha256", text->sha256);
     return *out ? 0 : err_set(err, ERR_NOMEM, NULL, "no memory for the result");
 }
 

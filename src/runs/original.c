@@ -72,11 +72,11 @@ int original_save(const struct original *o, const char *dir, struct err *err)
         rc = eval_json(&evaluation, &o->perplexity, &o->text, err);
     if (rc < 0)
         return rc;
-    object = json_pack("{s:s, s:i, s:{s:s, s:s, s:s, s:f, s:I}, s:s, s:o}", "schema",
-                       "moqa.original", "schema_version", VERSION, "model", "name", o->model.name,
-                       "config_sha256", o->model.config_sha256, "checkpoint", o->model.checkpoint,
-                       "bits", o->model.bits, "bytes", (json_int_t)o->model.bytes, "text_sha256",
-                       o->text.sha256, "evaluation", evaluation);
+    object = json_pack(
+        "{s:s, s:i, s:{s:o, s:s, s:s, s:f, s:I}, s:s, s:o}", "schema", "moqa.original",
+        "schema_version", VERSION, "model", "name", jsonio_bytes(o->model.name), "config_sha256",
+        o->model.config_sha256, "checkpoint", o->model.checkpoint, "bits", o->model.bits, "bytes",
+        (json_int_t)o->model.bytes, "text_sha256", o->text.sha256, "evaluation", evaluation);
     path = str_path(dir, name, err);
     if (!object)
         rc = err_set(err, ERR_NOMEM, NULL, "no memory for the result");

@@ -213,7 +213,7 @@ static json_t *texts(const char *first, size_t stride, size_t count)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < count; i++)
-        json_array_append_new(list, json_string(first + i * stride));
+        json_array_append_new(list, jsonio_bytes(first + i * stride));
     return list;
 }
 
@@ -221,7 +221,7 @@ static json_t *arguments_of(const struct run_record *r)
 {
     json_t *list = json_array();
     for (size_t i = 0; i < r->arguments_count; i++)
-        json_array_append_new(list, json_string(r->arguments[i]));
+        json_array_append_new(list, jsonio_bytes(r->arguments[i]));
     return list;
 }
 
@@ -229,14 +229,15 @@ static json_t *to_json(const struct run_record *r)
 {
     const struct app_run *run = &r->run;
     json_t *root = json_pack(
-        "{s:s, s:i, s:s, s:s, s:s, s:s, s:o, s:I, s:s, s:s, s:I, s:I, s:f, s:f, s:I, s:s, s:I, "
+        "{s:s, s:i, s:o, s:s, s:s, s:o, s:o, s:I, s:s, s:o, s:I, s:I, s:f, s:f, s:I, s:o, s:I, "
         "s:I, s:I, s:I, s:I, s:f, s:b, s:o}",
-        "schema", schema, "schema_version", VERSION, "out", run->out, "config_sha256",
-        r->config_sha256, "trace_sha256", r->trace_sha256, "folder", r->folder ? r->folder : "",
-        "arguments", arguments_of(r), "started", (json_int_t)r->started, "phase",
-        phases[run->phase], "stage", run->stage, "steps_done", (json_int_t)run->steps_done,
-        "steps_total", (json_int_t)run->steps_total, "seconds", run->seconds, "seconds_left",
-        run->seconds_left, "memory", (json_int_t)run->memory, "message", run->message, "layers",
+        "schema", schema, "schema_version", VERSION, "out", jsonio_bytes(run->out), "config_sha256",
+        r->config_sha256, "trace_sha256", r->trace_sha256, "folder",
+        jsonio_bytes(r->folder ? r->folder : ""), "arguments", arguments_of(r), "started",
+        (json_int_t)r->started, "phase", phases[run->phase], "stage", jsonio_bytes(run->stage),
+        "steps_done", (json_int_t)run->steps_done, "steps_total", (json_int_t)run->steps_total,
+        "seconds", run->seconds, "seconds_left", run->seconds_left, "memory",
+        (json_int_t)run->memory, "message", jsonio_bytes(run->message), "layers",
         (json_int_t)run->layers, "experts", (json_int_t)run->experts, "layer",
         (json_int_t)run->layer, "layers_done", (json_int_t)run->layers_done, "fallbacks",
         (json_int_t)run->fallbacks, "pass_seconds", run->pass_seconds, "evaluating",
@@ -311,13 +312,8 @@ static double get_real(struct reader *f, const char *key)
 
 static void get_text(struct reader *f, const char *key, char *out, size_t size)
 {
-    const char *value = "";
     if (f->rc == 0)
-        f->rc = jsonio_string(&value, f->root, key, f->at, f->err);
-    if (f->rc == 0 && strlen(value) >= size)
-        f->rc = err_set(f->err, ERR_INPUT, f->at.file, "%s: longer than %zu bytes", key, size - 1);
-    if (f->rc == 0)
-        memcpy(out, value, strlen(value) + 1);
+        f->rc = jsonio_text(out, size, f->root, key, f->at, f->err);
 }
 
 static json_t *get_list(struct reader *f, const char *key)
@@ -376,7 +372,8 @@ static void read_log(struct reader *f, struct app_run *run)
     json_t *list = get_list(f, "log");
     for (size_t i = 0; f->rc == 0 && i < json_array_size(list) && i < APP_LOG_LINES; i++) {
         const char *line = json_string_value(json_array_get(list, i));
-        snprintf(run->log[run->log_count++], APP_LOG_WIDTH, "%s", line ? line : "");
+        snprintf(run->log[run->log_count], APP_LOG_WIDTH, "%s", line ? line : "");
+        jsonio_unescape(run->log[run->log_count++]);
     }
 }
 
@@ -395,7 +392,8 @@ static void read_arguments(struct reader *f, struct run_record *r)
         const char *text = json_string_value(json_array_get(list, i));
         r->arguments[i] = mem_strdup(text ? text : "", f->err);
         f->rc = r->arguments[i] ? 0 : ERR_NOMEM;
-        r->arguments_count += f->rc == 0;
+        if (f->rc == 0)
+            jsonio_unescape(r->arguments[r->arguments_count++]);
     }
 }
 

@@ -83,6 +83,19 @@ check 'and is gone' [ "$("$MOQA" runs | grep -c judged)" = 0 ]
 check 'its folder is not' [ -e judged/config.json ]
 expect 'but only once' 2 'no run of it is known' "$MOQA" runs --forget judged
 
+# Names of older systems: no UTF-8.
+mkdir $'n\xe4mes'
+cp plan.json $'n\xe4mes/pl\xe4n.json'
+cp "${calibration[0]}" $'n\xe4mes/t\xe9xt.txt'
+cd $'n\xe4mes' || exit 1
+expect 'a run with names that are no UTF-8' 0 'wrote \\xF6ut' "$MOQA" quantize $'pl\xe4n.json' --model "$sample_model" \
+    --calib $'t\xe9xt.txt' --samples 4 --window 64 -o $'\xf6ut'
+check 'no byte of them reaches the terminal' iconv -f UTF-8 -t UTF-8 -o /dev/null ../out
+expect 'it is listed' 0 '^done .*/n\\xE4mes/\\xF6ut$' "$MOQA" runs
+expect 'as JSON, too' 0 '"out":"/[^"]*/n\\\\xE4mes/\\\\xF6ut"' "$MOQA" runs --json
+check 'with all its arguments' grep -qF '"t\\xE9xt.txt"' "$XDG_STATE_HOME"/moqa/runs/*.json
+cd ..
+
 for text in '' '{' '[]' '{"schema":"moqa.run","schema_version":2}' \
     '{"schema":"moqa.run","schema_version":1,"out":"\u001b[31m"}'; do
     printf '%s' "$text" >"$XDG_STATE_HOME/moqa/runs/0123456789abcdef.json"

@@ -122,6 +122,32 @@ static void test_a_record_comes_back_as_it_was(void **state)
     free(place);
 }
 
+/* Folders of older systems, and texts that were cut within a character. */
+static void test_names_that_are_not_utf8_are_kept(void **state)
+{
+    (void)state;
+    struct run_record r, back;
+    char *place = place_of("/caf\xe9"), folder[] = "/h\xf6me", argument[] = "t\xe9xt.txt";
+    fill(&r, "/caf\xe9");
+    r.folder = folder;
+    r.arguments[1] = argument;
+    snprintf(r.run.message, sizeof r.run.message, "cut within \xe2\x86");
+    snprintf(r.run.stage, sizeof r.run.stage, "\xe2");
+    snprintf(r.run.log[1], sizeof r.run.log[1], "wrote caf\xe9");
+    assert_int_equal(run_record_save(&r, place, NULL), 0);
+    assert_int_equal(run_record_load(&back, place, NULL), 0);
+    assert_string_equal(back.run.out, "/caf\xe9");
+    assert_string_equal(back.folder, folder);
+    assert_int_equal(back.arguments_count, 4);
+    assert_string_equal(back.arguments[1], argument);
+    assert_string_equal(back.run.message, r.run.message);
+    assert_string_equal(back.run.stage, r.run.stage);
+    assert_string_equal(back.run.log[1], r.run.log[1]);
+    free(r.run.expert);
+    free(place);
+    run_record_release(&back);
+}
+
 static void test_losses_that_are_not_finite_are_still_a_record(void **state)
 {
     (void)state;
@@ -318,6 +344,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_record_comes_back_as_it_was),
+        cmocka_unit_test(test_names_that_are_not_utf8_are_kept),
         cmocka_unit_test(test_losses_that_are_not_finite_are_still_a_record),
         cmocka_unit_test(test_damaged_records_are_refused),
         cmocka_unit_test(test_a_lock_tells_whose_process_lives),
