@@ -1,4 +1,4 @@
-#include "ui/report/report_build.h"
+#include "ui/report/report_parts.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -16,17 +16,8 @@ enum {
     TEXT = 256
 };
 
-static const unsigned widths[] = {2, 3, 4, 8, 16};
-enum { WIDTHS = sizeof widths / sizeof *widths };
-
-struct builder {
-    struct report *r;
-    const struct report_source *s;
-    const struct analysis_result *a;
-    struct err *err;
-};
-
-static int add_figure_of(struct builder *b, const char *name, const struct figure_source *source)
+int report_add_figure_of(struct report_builder *b, const char *name,
+                         const struct figure_source *source)
 {
     struct figure f;
     int rc = figures_make(&f, name, source, b->err);
@@ -35,11 +26,11 @@ static int add_figure_of(struct builder *b, const char *name, const struct figur
     return rc;
 }
 
-static int add_figure(struct builder *b, const char *name, size_t layer)
+int report_add_figure(struct report_builder *b, const char *name, size_t layer)
 {
     struct figure_source source = b->s->figures;
     source.layer = layer;
-    return add_figure_of(b, name, &source);
+    return report_add_figure_of(b, name, &source);
 }
 
 /* Up to `most` layers, evenly spaced from the first to the last; returns their number. */
@@ -51,13 +42,13 @@ static size_t spread_layers(size_t *out, size_t most, size_t layers)
     return n;
 }
 
-static int add_layer_figures(struct builder *b, const char *name, size_t most, size_t across)
+static int add_layer_figures(struct report_builder *b, const char *name, size_t most, size_t across)
 {
     size_t layer[SPREADS_MAX], n = spread_layers(layer, most, b->a->layers);
     int rc = 0;
     report_figures(b->r, across);
     for (size_t i = 0; rc == 0 && i < n; i++)
-        rc = add_figure(b, name, layer[i]);
+        rc = report_add_figure(b, name, layer[i]);
     return rc;
 }
 
@@ -79,7 +70,7 @@ static size_t count_high(const struct analysis_result *a)
     return high;
 }
 
-static void add_summary(struct builder *b)
+static void add_summary(struct report_builder *b)
 {
     const struct analysis_result *a = b->a;
     const struct plan *p = b->s->figures.plan;
@@ -117,13 +108,13 @@ static void add_summary(struct builder *b)
         b->s->predicted_loss);
 }
 
-static void fact(struct builder *b, const char *name, const char *value)
+static void fact(struct report_builder *b, const char *name, const char *value)
 {
     report_cell(b->r, "%s", name);
     report_cell(b->r, "%s", value);
 }
 
-static void add_sources(struct builder *b)
+static void add_sources(struct report_builder *b)
 {
     const struct trace *t = b->s->trace;
     const struct model_config *c = b->s->config;
@@ -158,7 +149,7 @@ static void add_sources(struct builder *b)
     }
 }
 
-static void add_settings(struct builder *b)
+static void add_settings(struct report_builder *b)
 {
     struct settings standard;
     settings_defaults(&standard);
@@ -179,15 +170,15 @@ static void add_settings(struct builder *b)
 
 /* --- From tokens to experts --- */
 
-static int add_tokens(struct builder *b)
+static int add_tokens(struct report_builder *b)
 {
     report_heading(b->r, 1, "Tokens: Zipf's law and re-weighting");
     report_figures(b->r, 2);
-    int rc = add_figure(b, "zipf", 0);
-    return rc == 0 ? add_figure(b, "utilization", 0) : rc;
+    int rc = report_add_figure(b, "zipf", 0);
+    return rc == 0 ? report_add_figure(b, "utilization", 0) : rc;
 }
 
-static size_t in_group(const struct builder *b, const struct analysis_layer *l, size_t group)
+static size_t in_group(const struct report_builder *b, const struct analysis_layer *l, size_t group)
 {
     size_t n = 0;
     for (size_t e = 0; e < b->a->experts; e++)
@@ -195,7 +186,7 @@ static size_t in_group(const struct builder *b, const struct analysis_layer *l, 
     return n;
 }
 
-static void split_cell(struct builder *b, const struct analysis_layer *l)
+static void split_cell(struct report_builder *b, const struct analysis_layer *l)
 {
     char text[TEXT] = "-";
     size_t used = 0;
@@ -207,7 +198,7 @@ static void split_cell(struct builder *b, const struct analysis_layer *l)
     report_cell(b->r, "%s", text);
 }
 
-static void correlation_cell(struct builder *b, size_t layer)
+static void correlation_cell(struct report_builder *b, size_t layer)
 {
     size_t n = b->a->experts;
     double value;
@@ -218,7 +209,7 @@ static void correlation_cell(struct builder *b, size_t layer)
         report_cell(b->r, "-");
 }
 
-static void add_layer_table(struct builder *b)
+static void add_layer_table(struct report_builder *b)
 {
     bool cosine = b->s->figures.cosine != NULL;
     report_table(
@@ -253,7 +244,7 @@ static void add_layer_table(struct builder *b)
     }
 }
 
-static void expert_list(char *out, size_t size, const struct builder *b, const size_t *order,
+static void expert_list(char *out, size_t size, const struct report_builder *b, const size_t *order,
                         const double *s, bool lowest)
 {
     size_t n = b->a->experts < EXPERTS_SHOWN ? b->a->experts : EXPERTS_SHOWN, used = 0;
@@ -264,7 +255,7 @@ static void expert_list(char *out, size_t size, const struct builder *b, const s
     }
 }
 
-static int add_extremes(struct builder *b)
+static int add_extremes(struct report_builder *b)
 {
     size_t *order = mem_array(b->a->experts, sizeof *order, b->err);
     char text[TEXT];
@@ -285,14 +276,14 @@ static int add_extremes(struct builder *b)
     return 0;
 }
 
-static void say_which_layers(struct builder *b, size_t shown)
+static void say_which_layers(struct report_builder *b, size_t shown)
 {
     if (b->a->layers > shown)
         report_text(b->r, REPORT_NOTE, "%zu of %zu layers are drawn, evenly spaced.", shown,
                     b->a->layers);
 }
 
-static int add_experts(struct builder *b)
+static int add_experts(struct report_builder *b)
 {
     report_heading(b->r, 1, "Experts: the ranks they serve");
     say_which_layers(b, LAYERS_SHOWN);
@@ -305,7 +296,7 @@ static int add_experts(struct builder *b)
     return rc == 0 ? add_layer_figures(b, "significance", SPREADS_MAX, 3) : rc;
 }
 
-static int add_similarity(struct builder *b)
+static int add_similarity(struct report_builder *b)
 {
     if (!b->s->figures.cosine)
         return 0;
@@ -315,208 +306,10 @@ static int add_similarity(struct builder *b)
     return rc == 0 ? add_layer_figures(b, "difference", LAYERS_SHOWN, 2) : rc;
 }
 
-/* --- The plan and the runs --- */
-
-/* What has which width in a layer of the plan: experts, or their linears where these may differ. */
-struct width_count {
-    size_t of[WIDTHS], all, bits, pinned, channels;
-};
-
-static struct width_count count_widths(const struct plan *p, const struct plan_layer *layer,
-                                       bool mixed)
-{
-    struct width_count n = {0};
-    for (size_t e = 0; e < p->experts; e++) {
-        const struct plan_expert *x = &layer->experts[e];
-        n.pinned += x->pinned;
-        for (int k = 0; k < PLAN_LINEARS; k++)
-            n.channels += x->channels[k];
-        for (int k = 0; k < (mixed ? PLAN_LINEARS : 1); k++) {
-            unsigned bits = plan_expert_bits(x, (enum plan_linear)k);
-            for (size_t i = 0; i < WIDTHS; i++)
-                n.of[i] += bits == widths[i];
-            n.bits += bits;
-            n.all++;
-        }
-    }
-    return n;
-}
-
-static void add_plan_table(struct builder *b)
-{
-    const struct plan *p = b->s->figures.plan;
-    bool mixed = plan_is_mixed(p);
-    report_table(b->r,
-                 mixed ? "Linears of each width (gate, up and down of every expert), and inputs "
-                         "kept at more bits (channels)."
-                       : "Experts of each width, and inputs kept at more bits (channels).",
-                 "rrrrrrrrr",
-                 "layer\t2 bits\t3 bits\t4 bits\t8 bits\t16 bits\taverage\tpinned\tchannels");
-    for (size_t l = 0; l < p->layers_count; l++) {
-        struct width_count n = count_widths(p, &p->layers[l], mixed);
-        report_cell(b->r, "%zu", p->layers[l].layer);
-        for (size_t i = 0; i < WIDTHS; i++)
-            report_cell(b->r, "%zu", n.of[i]);
-        report_cell(b->r, "%.3f", (double)n.bits / (double)n.all);
-        report_cell(b->r, "%zu", n.pinned);
-        report_cell(b->r, "%zu", n.channels);
-    }
-}
-
-/* Settings of the command line over the plan's: the report is of these, the plan is not. A method
- * but MoQa's has set the channels and the shared experts itself. */
-static void add_other_settings(struct builder *b)
-{
-    const struct plan *p = b->s->figures.plan;
-    bool moqa = strcmp(p->method, "moqa") == 0;
-    struct str others = {0};
-    for (size_t i = 0; i < settings_count(); i++) {
-        const struct setting_info *info = settings_info(i);
-        char plan[64], here[64];
-        settings_get(&p->settings, info, plan, sizeof plan);
-        settings_get(&b->a->settings, info, here, sizeof here);
-        bool own = !moqa && (info->offset == offsetof(struct settings, beta_ch) ||
-                             info->offset == offsetof(struct settings, bits_shared));
-        if (!own && strcmp(plan, here) != 0)
-            str_appendf(&others, "%s%s = %s (here %s)", others.length ? ", " : "", info->name, plan,
-                        here);
-    }
-    if (others.length)
-        report_text(b->r, REPORT_TEXT, "The plan was made with other settings: %s.",
-                    str_get(&others));
-    str_release(&others);
-}
-
-static int add_plan(struct builder *b)
-{
-    const struct plan *p = b->s->figures.plan;
-    char before[32], after[32];
-    if (!p)
-        return 0;
-    str_bytes(before, sizeof before, p->summary.bytes_before);
-    str_bytes(after, sizeof after, p->summary.bytes_after);
-    report_heading(b->r, 1, "Plan");
-    report_table(b->r, "", "lrrrrr",
-                 "method\tnominal bits\teffective bits\tbefore\tafter\tpredicted loss");
-    report_cell(b->r, "%s", p->method);
-    report_cell(b->r, "%.4f", p->summary.nominal_bits);
-    report_cell(b->r, "%.4f", p->summary.effective_bits);
-    report_cell(b->r, "%s", before);
-    report_cell(b->r, "%s", after);
-    report_cell(b->r, "%.4g x INT4's", b->s->predicted_loss);
-    add_other_settings(b);
-    report_figures(b->r, 1);
-    int rc = add_figure(b, "bits", 0);
-    add_plan_table(b);
-    return rc;
-}
-
-/* A dash where there is none. */
-static void number_cell(struct builder *b, double value)
-{
-    if (isfinite(value))
-        report_cell(b->r, "%.4g", value);
-    else
-        report_cell(b->r, "-");
-}
-
-static int add_budgets(struct builder *b)
-{
-    const struct figure_front *front = b->s->figures.front;
-    if (!front)
-        return 0;
-    report_heading(b->r, 1, "Budgets");
-    report_text(b->r, REPORT_TEXT,
-                "What plans lose by the measured losses of every linear layer at every width: the "
-                "predicted rise of the mean negative log-likelihood, beside the least that any "
-                "plan of the same bits loses, and the bits that the best plan of the same loss "
-                "has.");
-    report_table(b->r, "", "lrrrr",
-                 "plan\tbits\tpredicted rise\tleast at these bits\tleast bits for it");
-    for (size_t i = 0; i < front->marks; i++) {
-        const struct figure_mark *m = &front->mark[i];
-        char name[64];
-        figures_mark_name(name, sizeof name, m);
-        report_cell(b->r, "%s", name);
-        report_cell(b->r, "%.4f", m->bits);
-        number_cell(b, m->rise);
-        number_cell(b, budget_front_rise(front->curve, m->bits));
-        number_cell(b, budget_front_bits(front->curve, m->rise));
-    }
-    report_figures(b->r, 1);
-    return add_figure(b, "front", 0);
-}
-
-static void add_run_table(struct builder *b, const struct figure_results *r)
-{
-    char size[32];
-    report_table(b->r, "", "llrrr", "run\tmethod\tnominal bits\teffective bits\tsize");
-    for (size_t i = 0; i < r->runs; i++) {
-        const struct figure_run *run = &r->run[i];
-        report_cell(b->r, "%s", run->name);
-        report_cell(b->r, "%s", run->method ? run->method : "-");
-        report_cell(b->r, "%.4f", run->nominal_bits);
-        report_cell(b->r, "%.4f", run->effective_bits);
-        str_bytes(size, sizeof size, run->bytes);
-        report_cell(b->r, "%s", run->bytes ? size : "-");
-    }
-}
-
-/* The original's perplexity, or 0. */
-static double original_on(const struct figure_results *r)
-{
-    for (size_t i = 0; r->is_known && i < r->runs; i++)
-        if (r->run[i].method && strcmp(r->run[i].method, "original") == 0 &&
-            r->run[i].has_perplexity)
-            return r->run[i].perplexity;
-    return 0;
-}
-
-/* What was measured on a text. */
-static int add_text(struct builder *b, size_t text)
-{
-    const struct figure_results *r = &b->s->figures.results[text];
-    double original = original_on(r);
-    char title[2 * TEXT];
-    snprintf(title, sizeof title, "Perplexity on %s", r->text);
-    report_heading(b->r, 2, title);
-    report_table(b->r, "", "llrrr", "run\tmethod\tnominal bits\tperplexity\tagainst the original");
-    for (size_t i = 0; i < r->runs; i++) {
-        const struct figure_run *run = &r->run[i];
-        if (!run->has_perplexity)
-            continue;
-        report_cell(b->r, "%s", run->name);
-        report_cell(b->r, "%s", run->method ? run->method : "-");
-        report_cell(b->r, "%.4f", run->nominal_bits);
-        report_cell(b->r, "%.4f", run->perplexity);
-        if (original > 0)
-            report_cell(b->r, "%+.2f %%", 100 * (run->perplexity / original - 1));
-        else
-            report_cell(b->r, "-");
-    }
-    report_figures(b->r, 1);
-    struct figure_source source = b->s->figures;
-    source.text = text;
-    return add_figure_of(b, "results", &source);
-}
-
-static int add_runs(struct builder *b)
-{
-    const struct figure_source *f = &b->s->figures;
-    int rc = 0;
-    if (f->texts == 0)
-        return 0;
-    report_heading(b->r, 1, "Runs");
-    add_run_table(b, &f->results[0]);
-    for (size_t t = 0; rc == 0 && t < f->texts && f->results[t].text; t++)
-        rc = add_text(b, t);
-    return rc;
-}
-
 int report_build(struct report *out, const struct report_source *s, struct err *err)
 {
     char title[2 * TEXT], subtitle[2 * TEXT];
-    struct builder b = {out, s, analysis_result(s->figures.analysis), err};
+    struct report_builder b = {out, s, analysis_result(s->figures.analysis), err};
     *out = (struct report){0};
     snprintf(title, sizeof title, "%s: experts and bits",
              s->trace->model_name[0] ? s->trace->model_name : "MoE model");
@@ -530,11 +323,11 @@ int report_build(struct report *out, const struct report_source *s, struct err *
     if (rc == 0)
         rc = add_similarity(&b);
     if (rc == 0)
-        rc = add_plan(&b);
+        rc = report_add_plan(&b);
     if (rc == 0)
-        rc = add_budgets(&b);
+        rc = report_add_budgets(&b);
     if (rc == 0)
-        rc = add_runs(&b);
+        rc = report_add_runs(&b);
     add_sources(&b);
     add_settings(&b);
     if (rc == 0 && out->failed)
