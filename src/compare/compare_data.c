@@ -2,6 +2,7 @@
 
 #include <jansson.h>
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -148,12 +149,21 @@ static json_t *means_by_text(const struct compare_row *row, compare_value value,
     return o;
 }
 
+json_t *compare_seed_json(uint64_t seed)
+{
+    char text[32];
+    if (seed <= INT64_MAX)
+        return json_integer((json_int_t)seed);
+    snprintf(text, sizeof text, "%llu", (unsigned long long)seed);
+    return json_string(text);
+}
+
 static json_t *run_json(const struct compare_row *row, const struct compare_cell *cell,
                         const struct compare_result *r, bool *failed)
 {
     const struct compare_texts *t = r->options->texts;
     json_t *o = json_object(), *acc = json_object(), *norm = json_object();
-    set(o, "seed", row->drawn ? json_integer((json_int_t)cell->seed) : json_null(), failed);
+    set(o, "seed", row->drawn ? compare_seed_json(cell->seed) : json_null(), failed);
     set(o, "folder", json_string(cell->folder), failed);
     set(o, "nominal_bits", json_real(cell->nominal_bits), failed);
     set(o, "effective_bits", json_real(cell->effective_bits), failed);
@@ -234,7 +244,7 @@ static json_t *head_json(const struct compare_result *r, bool *failed)
     set(root, "trace", jsonio_bytes(r->options->trace_path), failed);
     set(root, "runs_folder", jsonio_bytes(r->options->runs_dir), failed);
     for (size_t i = 0; i < r->draws; i++)
-        append(seeds, json_integer((json_int_t)r->seed[i]), failed);
+        append(seeds, compare_seed_json(r->seed[i]), failed);
     set(calibration, "windows", json_integer((json_int_t)r->calibration_windows), failed);
     set(calibration, "window", json_integer((json_int_t)r->calibration_window), failed);
     set(calibration, "seeds", seeds, failed);

@@ -6,6 +6,7 @@
 
 #include "data/base/jsonio.h"
 #include "data/base/unicode.h"
+#include "src/compare/compare_data.h"
 #include "src/compare/compare_internal.h"
 #include "src/compare/compare_print.h"
 
@@ -123,7 +124,7 @@ static json_t *job_json(const struct compare *c, const struct compare_job *j)
     int failed = set(o, "method", json_string(row->name));
     failed |= set(o, "base_method", json_string(row->method->info->name));
     failed |= set(o, "bits", row->bits > 0 ? json_real(row->bits) : json_null());
-    failed |= set(o, "seed", row->drawn ? json_integer((json_int_t)seed_of(c, j)) : json_null());
+    failed |= set(o, "seed", row->drawn ? compare_seed_json(seed_of(c, j)) : json_null());
     failed |= set(o, "state", json_string(names[state_of(c, j)]));
     failed |= set(o, "folder", j->planned ? json_string(row->cell[j->cell].folder) : json_null());
     failed |= set(o, "pass", json_boolean(compare_kept_needs_pass(c, first)));

@@ -292,6 +292,30 @@ static void test_what_no_draw_changes_has_no_seed_and_no_spread(void **state)
     compare_methods_release(&m.methods);
 }
 
+static void test_large_seeds_are_no_negative_numbers(void **state)
+{
+    (void)state;
+    struct made m;
+    make(&m);
+    m.seed[0] = m.cell[2][0].seed = INT64_MAX;
+    m.seed[1] = m.cell[2][1].seed = UINT64_MAX;
+    struct str json = print(&m, COMPARE_JSON);
+    json_t *root = json_loads(json.data, 0, NULL);
+    const json_t *seeds = json_object_get(json_object_get(root, "calibration"), "seeds");
+    const json_t *runs = json_object_get(json_array_get(json_object_get(root, "rows"), 2), "runs");
+    const json_t *of_run[2] = {json_object_get(json_array_get(runs, 0), "seed"),
+                               json_object_get(json_array_get(runs, 1), "seed")};
+    for (int i = 0; i < 2; i++) {
+        const json_t *first = i ? of_run[0] : json_array_get(seeds, 0);
+        const json_t *second = i ? of_run[1] : json_array_get(seeds, 1);
+        assert_true(json_integer_value(first) == INT64_MAX);
+        assert_string_equal(json_string_value(second), "18446744073709551615");
+    }
+    json_decref(root);
+    str_release(&json);
+    compare_methods_release(&m.methods);
+}
+
 static void test_a_mean_is_of_those_that_have_the_value(void **state)
 {
     (void)state;
@@ -314,6 +338,7 @@ int main(void)
         cmocka_unit_test(test_markdown_has_as_many_columns_in_every_line),
         cmocka_unit_test(test_columns_of_the_text_stand_under_each_other),
         cmocka_unit_test(test_divergences_stand_in_all_formats),
+        cmocka_unit_test(test_large_seeds_are_no_negative_numbers),
         cmocka_unit_test(test_what_no_draw_changes_has_no_seed_and_no_spread),
         cmocka_unit_test(test_a_mean_is_of_those_that_have_the_value),
     };
