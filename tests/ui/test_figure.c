@@ -610,6 +610,40 @@ static void test_draws_have_bars_and_room_for_them(void **state)
     t.run[5].deviation = 0;
 }
 
+static void test_no_method_is_too_many(void **state)
+{
+    (void)state;
+    enum { MANY = 60 };
+    static struct figure_run run[MANY];
+    static char name[MANY][16];
+    struct figure_results before = t.results;
+    for (size_t i = 0; i < MANY; i++) {
+        snprintf(name[i], sizeof name[i], "method-%02zu", MANY - 1 - i);
+        run[i] = (struct figure_run){.name = name[i],
+                                     .method = name[i],
+                                     .nominal_bits = 2 + 0.01 * (double)i,
+                                     .has_perplexity = true,
+                                     .perplexity = 30 + (double)i};
+    }
+    t.results.run = run;
+    t.results.runs = MANY;
+    struct figure f = make("results");
+    assert_int_equal(f.xy.count, MANY);
+    for (size_t i = 0; i < MANY; i++) {
+        size_t series;
+        assert_true(figures_method(&series, &t.results, name[i]));
+        assert_int_equal(series, MANY - 1 - i);
+        assert_string_equal(f.xy.series[series].name, name[i]);
+        assert_true(f.xy.series[series].n == 1 && f.xy.series[series].y[0] == 30 + (double)i);
+    }
+    size_t series;
+    assert_false(figures_method(&series, &t.results, "another"));
+    assert_non_null(strstr(f.caption, "60 of 60 runs have both."));
+    assert_non_null(strstr(f.caption, " The legend names 24 of 60 methods."));
+    figure_release(&f);
+    t.results = before;
+}
+
 static void test_results_over_the_bits_in_the_file(void **state)
 {
     (void)state;
@@ -692,6 +726,7 @@ int main(void)
                                reset),
         cmocka_unit_test_setup(test_a_method_keeps_its_sign_in_any_order_of_the_runs, reset),
         cmocka_unit_test_setup(test_draws_have_bars_and_room_for_them, reset),
+        cmocka_unit_test_setup(test_no_method_is_too_many, reset),
         cmocka_unit_test_setup(test_results_over_the_bits_in_the_file, reset),
         cmocka_unit_test_setup(test_one_result_stands_in_the_middle_of_its_axes, reset),
         cmocka_unit_test_setup(test_every_figure_is_drawn_at_any_size_and_zoom, reset),

@@ -29,6 +29,9 @@ struct chart_axis {
 double chart_place(const struct chart_axis *axis, double value);
 double chart_value(const struct chart_axis *axis, double place);
 
+/* Series that a legend names; all are drawn. */
+enum { CHART_LEGEND_MAX = 24 };
+
 enum { CHART_TICK_TEXT = 24, CHART_TICKS_MAX = 64 };
 
 struct chart_tick {

@@ -3,7 +3,7 @@
 
 #include "ui/chart/chart_draw.h"
 
-enum { LEGEND_MAX = 24, HEADER_SHARE = 6 };
+enum { HEADER_SHARE = 6 };
 
 double chart_series_x(const struct chart_series *s, size_t i)
 {
@@ -118,11 +118,11 @@ static void draw_series(const struct chart_frame *f, const struct chart_series *
     }
 }
 
-static size_t fill_legend(struct chart_legend_item legend[LEGEND_MAX], const struct chart_xy *chart,
-                          const struct style_look *look)
+static size_t fill_legend(struct chart_legend_item legend[CHART_LEGEND_MAX],
+                          const struct chart_xy *chart, const struct style_look *look)
 {
     size_t items = 0;
-    for (size_t k = 0; k < chart->count && items < LEGEND_MAX && !chart->no_legend; k++) {
+    for (size_t k = 0; k < chart->count && items < CHART_LEGEND_MAX && !chart->no_legend; k++) {
         const struct chart_series *s = &chart->series[k];
         bool points = s->mark == CHART_POINTS, big = points && s->big;
         if (s->name)
@@ -147,7 +147,7 @@ void chart_xy(struct cells *c, struct rect r, const struct style_look *look,
               const struct chart_xy *chart, struct chart_map *map)
 {
     struct chart_frame f = {.c = c, .look = look, .all = r};
-    struct chart_legend_item legend[LEGEND_MAX];
+    struct chart_legend_item legend[CHART_LEGEND_MAX];
     size_t shown, hidden = chart_xy_fit(&f.x, &f.y, chart, &shown),
                   items = fill_legend(legend, chart, look);
     chart_frame_layout(

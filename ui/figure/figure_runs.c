@@ -6,7 +6,7 @@
 
 #include "ui/figure/figure_parts.h"
 
-enum { ORIGINAL_BITS = 16, METHODS_MAX = 24 };
+enum { ORIGINAL_BITS = 16 };
 
 /* Gate, up and down where they differ; a letter stands for those that are not quantized. */
 static void fill_parts(struct chart_tile *t, const struct plan_expert *x)
@@ -126,20 +126,26 @@ static int by_name(const void *a, const void *b)
     return strcmp(*(const char *const *)a, *(const char *const *)b);
 }
 
+/* The first run of its method among all that are no originals. */
+static bool is_first(const struct figure_results *r, size_t run)
+{
+    const char *method = method_of(&r->run[run]);
+    if (is_original(&r->run[run]))
+        return false;
+    for (size_t i = 0; i < run; i++)
+        if (!is_original(&r->run[i]) && strcmp(method_of(&r->run[i]), method) == 0)
+            return false;
+    return true;
+}
+
 /* The methods of the runs by name, measured or not: what stands for a method depends neither on
- * the order of the runs nor on the text. */
-static size_t list_methods(const char *out[METHODS_MAX], const struct figure_results *r)
+ * the order of the runs nor on the text. out: [runs] */
+static size_t list_methods(const char **out, const struct figure_results *r)
 {
     size_t n = 0;
-    for (size_t i = 0; i < r->runs && n < METHODS_MAX; i++) {
-        size_t k = 0;
-        if (is_original(&r->run[i]))
-            continue;
-        while (k < n && strcmp(out[k], method_of(&r->run[i])) != 0)
-            k++;
-        if (k == n)
+    for (size_t i = 0; i < r->runs; i++)
+        if (is_first(r, i))
             out[n++] = method_of(&r->run[i]);
-    }
     if (n)
         qsort(out, n, sizeof *out, by_name);
     return n;
@@ -147,20 +153,21 @@ static size_t list_methods(const char *out[METHODS_MAX], const struct figure_res
 
 bool figures_method(size_t *series, const struct figure_results *r, const char *method)
 {
-    const char *known[METHODS_MAX];
-    size_t n = list_methods(known, r);
-    for (*series = 0; *series < n; ++*series)
-        if (strcmp(known[*series], method) == 0)
-            return true;
-    return false;
+    bool known = false;
+    *series = 0;
+    for (size_t i = 0; i < r->runs; i++) {
+        int order = is_first(r, i) ? strcmp(method_of(&r->run[i]), method) : 1;
+        known = known || order == 0;
+        *series += order < 0;
+    }
+    return known;
 }
 
-/* point: three arrays of as many values as there are runs. */
+/* All arrays have as many places as there are runs; `method` is for the work alone. */
 static size_t fill_series(struct figure *f, const struct figure_source *s,
-                          struct chart_series *series, double *const point[3])
+                          struct chart_series *series, const char **method, double *const point[3])
 {
     const struct figure_results *r = &s->results[s->text];
-    const char *method[METHODS_MAX];
     size_t methods = list_methods(method, r), used = 0;
     for (size_t k = 0; k < methods; k++) {
         size_t begin = used;
@@ -222,6 +229,16 @@ static const char *base_name(const char *path)
     return slash && slash[1] ? slash + 1 : path ? path : "";
 }
 
+/* Where the legend has not the room of the chart. */
+static void say_legend(struct figure *f)
+{
+    size_t named = 0;
+    for (size_t k = 0; k < f->xy.count; k++)
+        named += f->xy.series[k].name != NULL;
+    if (named > CHART_LEGEND_MAX)
+        figure_say(f, " The legend names %d of %zu methods.", CHART_LEGEND_MAX, named);
+}
+
 static void say_results(struct figure *f, const struct figure_results *all)
 {
     const struct figure_run *best = NULL;
@@ -252,17 +269,18 @@ int figure_make_results(struct figure *f, const struct figure_source *s, struct 
 {
     const struct figure_results *all = &s->results[s->text];
     size_t n = all->runs;
-    struct chart_series *series = figure_array(f, METHODS_MAX, sizeof *series, err);
+    struct chart_series *series = figure_array(f, n, sizeof *series, err);
+    const char **method = figure_array(f, n, sizeof *method, err);
     struct chart_marker *marker = figure_array(f, n, sizeof *marker, err);
     double *values = figure_array(f, 3 * n, sizeof *values, err);
-    if (!series || !marker || !values)
+    if (!series || !method || !marker || !values)
         return ERR_NOMEM;
     double *const point[3] = {values, values + n, values + 2 * n};
     f->kind = FIGURE_XY;
     f->xy = (struct chart_xy){.x = {.title = s->file_bits ? "bits in the file" : "nominal bits"},
                               .y = {.log = !s->linear, .title = "perplexity"},
                               .series = series,
-                              .count = fill_series(f, s, series, point),
+                              .count = fill_series(f, s, series, method, point),
                               .markers = marker};
     for (size_t i = 0; i < n; i++)
         if (is_original(&all->run[i]) && is_measured(&all->run[i]))
@@ -279,5 +297,6 @@ int figure_make_results(struct figure *f, const struct figure_source *s, struct 
     }
     fit_axes(f, s);
     say_results(f, all);
+    say_legend(f);
     return 0;
 }

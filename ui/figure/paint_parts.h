@@ -12,7 +12,7 @@
 #define PAINT_AXIS 0.6
 #define PAINT_LINE 1.2
 
-enum { PAINT_LEGEND_MAX = 24, PAINT_MARKERS_MAX = 24 };
+enum { PAINT_LEGEND_MAX = CHART_LEGEND_MAX, PAINT_MARKERS_MAX = 24 };
 
 /* A sign and its words. */
 enum paint_sign { PAINT_SIGN_LINE, PAINT_SIGN_MARK, PAINT_SIGN_AREA };
