@@ -439,6 +439,39 @@ static void test_the_session_brings_the_budget_back(void **state)
     assert_shows("its budget has no losses");
 }
 
+/* A session that is opened and saved where the losses are missing leaves its snapshots alone. */
+static void test_a_snapshot_within_a_budget_waits_for_its_losses(void **state)
+{
+    (void)state;
+    fixture_type(&f, "5b");
+    budget_is("2.35");
+    fixture_type(&f, "Abs");
+    f.has_measured = false;
+    fixture_restart(&f);
+    assert_shows("snapshot A waits for measured losses");
+    assert_shows("needs measured losses");
+    assert_false(f.app->snapshot[0].taken || f.app->document.budget.on);
+    fixture_type(&f, "c");
+    assert_shows("nothing to compare with: snapshot A waits");
+    fixture_type(&f, "Bca");
+    assert_shows("snapshot A waits for measured losses");
+    fixture_key(&f, TERM_KEY_ESC);
+    fixture_type(&f, "s");
+    fixture_restart(&f);
+    assert_shows("snapshot A waits");
+    f.measuring.phase = APP_LOSSES_RUNNING; /* they come while the screen is open */
+    fixture_frame(&f, 80, 24);
+    f.has_measured = true;
+    f.measuring.phase = APP_LOSSES_DONE;
+    fixture_frame(&f, 80, 24);
+    const struct app_snapshot *s = f.app->snapshot;
+    assert_true(s[0].taken && s[0].document.budget.on && s[0].document.budget.bits == 2.35);
+    assert_true(fabs(s[0].nominal_bits - 2.35) < 0.01 && isfinite(s[0].rise));
+    assert_false(f.app->document.budget.on);
+    assert_string_equal(f.app->plan.method, "moqa");
+    assert_true(s[1].taken && !s[1].document.budget.on);
+}
+
 /* --- Out of the screen --- */
 
 static void test_w_writes_the_best_plan_and_open_starts_from_it(void **state)
@@ -768,6 +801,7 @@ int main(void)
         WITH(open_measured, test_snapshots_hold_budgets_and_compare_says_so),
         WITH(open_measured, test_plans_that_spread_their_bits_otherwise_differ),
         WITH(open_measured, test_the_session_brings_the_budget_back),
+        WITH(open_measured, test_a_snapshot_within_a_budget_waits_for_its_losses),
         WITH(open_measured, test_w_writes_the_best_plan_and_open_starts_from_it),
         WITH(open_measured, test_y_tells_the_budget_and_x_runs_its_plan),
         WITH(open_measured, test_a_run_within_a_budget_comes_back_with_it),

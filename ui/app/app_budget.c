@@ -360,6 +360,7 @@ static void tell_end(struct app *a)
     const struct app_losses *m = &a->measuring;
     if (m->phase == APP_LOSSES_DONE) {
         app_recompute(a);
+        app_retry_snapshots(a);
         app_say(a, STYLE_GOOD, "losses are measured: %s; on Plan, b plans within a budget",
                 m->path);
     } else if (m->phase == APP_LOSSES_FAILED) {

@@ -425,7 +425,11 @@ static void jump(struct app *a, bool back)
 static void take_over(struct app *a, size_t which)
 {
     if (!a->snapshot[which].taken) {
-        app_say(a, STYLE_WARN, "there is no snapshot %s", side_names[which]);
+        if (a->snapshot[which].waits)
+            app_say(a, STYLE_WARN, "snapshot %s waits for %s", side_names[which],
+                    a->snapshot[which].waits);
+        else
+            app_say(a, STYLE_WARN, "there is no snapshot %s", side_names[which]);
         return;
     }
     if (app_document_equal(&a->snapshot[which].document, &a->document, a))
@@ -451,7 +455,8 @@ static void next_pair(struct app *a)
 void app_compare_begin(struct app *a)
 {
     if (!a->snapshot[0].taken && !a->snapshot[1].taken) {
-        app_say(a, STYLE_WARN, "nothing to compare with: A and B take snapshots of the plan");
+        if (!app_tell_waiting(a, "nothing to compare with: "))
+            app_say(a, STYLE_WARN, "nothing to compare with: A and B take snapshots of the plan");
         return;
     }
     bool both = a->snapshot[0].taken && a->snapshot[1].taken;

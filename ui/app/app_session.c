@@ -127,7 +127,7 @@ static int add_snapshots(json_t *root, const struct app *a, struct err *err)
     json_t *snapshots = json_object();
     int rc = 0;
     for (size_t i = 0; rc == 0 && i < 2; i++) {
-        if (!a->snapshot[i].taken)
+        if (!a->snapshot[i].taken && !a->snapshot[i].waits)
             continue;
         json_t *one = json_object();
         rc = add_document(one, &a->snapshot[i].document, a, err);
@@ -294,7 +294,6 @@ static int read_looks(struct app *a, const json_t *root, const char *file, struc
     return rc;
 }
 
-/* A snapshot is taken again from its settings and pins; the document comes back afterwards. */
 static int read_snapshots(struct app *a, const json_t *root, const char *file, struct err *err)
 {
     const json_t *snapshots = json_object_get(root, "snapshots");
@@ -305,14 +304,11 @@ static int read_snapshots(struct app *a, const json_t *root, const char *file, s
         if (!one)
             continue;
         rc = read_document(&d, a, one, file, err);
-        if (rc == 0) {
-            app_budget_keep(a, &d);
-            app_document_copy(&a->document, &d, a);
-            if (app_recompute(a))
-                app_take_snapshot(a, i);
-        }
+        if (rc == 0)
+            rc = app_keep_snapshot(a, i, &d, err);
         free(d.pins);
     }
+    app_retry_snapshots(a);
     return rc;
 }
 
@@ -320,18 +316,10 @@ static int read_snapshots(struct app *a, const json_t *root, const char *file, s
 static int take_session(struct app *a, const json_t *root, const struct app_document *d,
                         const char *file, struct err *err)
 {
-    struct app_document before;
-    int rc = app_document_init(&before, a, err);
-    if (rc < 0)
-        return rc;
-    app_document_copy(&before, &a->document, a);
-    rc = read_snapshots(a, root, file, err);
-    app_document_copy(&a->document, &before, a);
-    free(before.pins);
+    int rc = read_snapshots(a, root, file, err);
     a->message[0] = '\0';
     if (rc == 0)
         rc = read_looks(a, root, file, err);
-    app_recompute(a);
     if (rc == 0 && !app_document_equal(d, &a->document, a)) {
         if (app_commit(a, d)) /* u goes back to what the command line said */
             app_say(a, STYLE_TEXT_DIM, "session restored; u goes back to the defaults");
@@ -366,6 +354,8 @@ static int read_session(struct app *a, json_t *root, const char *file, struct er
         rc = take_session(a, root, &d, file, err);
         if (rc == 0 && !kept)
             app_say(a, STYLE_WARN, "session restored with MoQa's plan: its budget has no losses");
+        else if (rc == 0)
+            app_tell_waiting(a, "session restored; ");
     }
     free(d.pins);
     return rc;

@@ -29,6 +29,8 @@ struct app_document {
 
 struct app_snapshot {
     bool taken;
+    /* NULL, or what its plan cannot be made without: of a session, whose document alone is known */
+    const char *waits;
     struct app_document document;
     double nominal_bits, effective_bits, loss; /* loss: predicted, as app.loss */
     double rise;                               /* by measured losses; NaN: not known */
@@ -189,12 +191,24 @@ double app_plan_mean_bits(const struct app *a, size_t i);
 bool app_bits_differ(double left, double right); /* by more than rounding */
 /* Widths of gate, up and down of expert i of all layers'. */
 void app_plan_linears(uint8_t out[PLAN_LINEARS], const struct app *a, size_t i);
-/* Whether expert i has other widths in a snapshot than in the plan on the screen. */
-bool app_snapshot_differs(const struct app_snapshot *s, const struct app *a, size_t i);
-void app_take_snapshot(struct app *a, size_t which);
 /* Next pin of the selected expert: none, 2, 3, 4, 8, 16. */
 void app_cycle_pin(struct app *a);
 uint8_t app_pin(const struct app *a, size_t layer, size_t expert);
+
+/* --- Snapshots (app_snapshot.c) --- */
+
+/* Whether expert i has other widths in a snapshot than in the plan on the screen. */
+bool app_snapshot_differs(const struct app_snapshot *s, const struct app *a, size_t i);
+void app_take_snapshot(struct app *a, size_t which);
+/* The document of a session's snapshot, which waits for its plan. */
+ERR_CHECK int app_keep_snapshot(struct app *a, size_t which, const struct app_document *d,
+                                struct err *err);
+/* Takes what waits, where its plan can be made now. The document on the screen stays. */
+void app_retry_snapshots(struct app *a);
+/* Says that one waits, and for what; false: none does. */
+bool app_tell_waiting(struct app *a, const char *before);
+
+/* --- Sliders (app_slider.c) --- */
 
 /* Names of the sliders of the screen, NULL-terminated: with a budget the Plan screen has others. */
 const char *const *app_sliders(const struct app *a);
@@ -208,6 +222,8 @@ void app_reset_slider(struct app *a);
 bool app_set(struct app *a, const char *name, const char *value);
 /* Selected layer's rule: auto, threshold, jenks, none of its own. */
 void app_cycle_rule(struct app *a);
+
+/* --- How the charts are looked at, commands and sessions (app_edit.c, app_session.c) --- */
 
 /* Logarithmic or linear axes, and a zoom by a step: on screens whose charts have them; elsewhere
  * they say so. */

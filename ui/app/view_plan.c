@@ -184,6 +184,18 @@ static void snapshot_facts(struct view_facts *f, size_t which)
               n);
 }
 
+static void waiting_fact(struct view_facts *f, size_t which)
+{
+    char name[32];
+    snprintf(name, sizeof name, "against %c", "AB"[which]);
+    view_fact(f, name, STYLE_WARN, "needs %s", f->a->snapshot[which].waits);
+}
+
+static bool has_snapshot(const struct app *a, size_t which)
+{
+    return a->snapshot[which].taken || a->snapshot[which].waits;
+}
+
 static void expert_facts(struct view_facts *f)
 {
     const struct plan_layer *l = &f->a->plan.layers[f->a->layer];
@@ -227,7 +239,9 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     for (size_t i = 0; i < 2; i++)
         if (a->snapshot[i].taken)
             snapshot_facts(&f, i);
-    if (!a->snapshot[0].taken && !a->snapshot[1].taken)
+        else if (a->snapshot[i].waits)
+            waiting_fact(&f, i);
+    if (!has_snapshot(a, 0) && !has_snapshot(a, 1))
         view_fact(&f, "compare", STYLE_TEXT_DIM, "by A, B, then c");
     expert_facts(&f);
     view_front_marks(&f);
