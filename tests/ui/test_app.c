@@ -372,6 +372,34 @@ static void test_settings_without_a_plan_are_taken_back(void **state)
     plan_release(&after);
 }
 
+static void test_a_refused_change_leaves_undo_and_redo_alone(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "5");
+    fixture_key(f, TERM_KEY_RIGHT); /* bits_high */
+    fixture_key(f, TERM_KEY_RIGHT);
+    struct plan after = written(f), p;
+    fixture_type(f, "u");
+    struct plan before = written(f);
+    fixture_type(f, "\t\t\t\t");
+    fixture_key(f, TERM_KEY_RIGHT); /* bits_channel */
+    assert_shows(f, "bits_channel: found 16");
+    fixture_type(f, "U");
+    assert_shows(f, "redo: 0 more");
+    p = written(f);
+    assert_true(settings_equal(&p.settings, &after.settings));
+    plan_release(&p);
+    fixture_key(f, TERM_KEY_RIGHT);
+    assert_shows(f, "bits_channel: found 16");
+    fixture_type(f, "u");
+    assert_shows(f, "undo: 1 more");
+    p = written(f);
+    assert_true(settings_equal(&p.settings, &before.settings));
+    plan_release(&p);
+    plan_release(&before);
+    plan_release(&after);
+}
+
 static void test_a_run_starts_only_on_yes(void **state)
 {
     struct fixture *f = *state;
@@ -869,6 +897,7 @@ int main(void)
         WITH(open_olmoe, test_a_plan_that_cannot_be_written_stays_unwritten),
         WITH(open_olmoe, test_a_plan_of_others_is_replaced_only_on_yes),
         WITH(open_olmoe, test_settings_without_a_plan_are_taken_back),
+        WITH(open_olmoe, test_a_refused_change_leaves_undo_and_redo_alone),
         WITH(open_olmoe, test_a_run_starts_only_on_yes),
         WITH(open_olmoe, test_nobody_agrees_to_a_dry_run_that_is_not_there_yet),
         WITH(open_olmoe, test_a_dry_run_that_fails_says_why),

@@ -132,11 +132,15 @@ static void push(struct app *a, struct app_document *stack, size_t *count,
     (*count)++;
 }
 
-/* Before a change: the document as it is goes onto the undo stack. */
-static void remember(struct app *a)
+/* After a change: the document as it was goes onto the undo stack, unless a drag has put it there
+ * already. */
+static void remember(struct app *a, const struct app_document *before)
 {
-    push(a, a->undo, &a->undo_count, &a->document);
-    a->redo_count = 0;
+    if (!a->dragging || !a->drag_changed) {
+        push(a, a->undo, &a->undo_count, before);
+        a->redo_count = 0;
+    }
+    a->drag_changed = a->dragging;
 }
 
 static void travel(struct app *a, struct app_document *from, size_t *from_count,
@@ -227,43 +231,51 @@ void app_cycle_pin(struct app *a)
                 (size_t)a->result->layer[a->layer].layer, a->expert);
 }
 
-/* The last step, as if it had not been; the message stays. */
-static void take_back(struct app *a)
+/* The document as it was before a change; the message stays. */
+static void take_back(struct app *a, const struct app_document *before)
 {
     char message[APP_TEXT_MAX];
     memcpy(message, a->message, sizeof message);
-    if (a->undo_count)
-        app_document_copy(&a->document, &a->undo[--a->undo_count], a);
+    app_document_copy(&a->document, before, a);
     app_recompute(a);
     memcpy(a->message, message, sizeof message);
+}
+
+/* Puts another document on the screen; false where its plan cannot be made. */
+static bool change(struct app *a, const struct app_document *next)
+{
+    if (next->pins != a->document.pins)
+        memcpy(a->document.pins, next->pins, pin_count(a));
+    a->document.settings = next->settings;
+    a->document.budget = next->budget;
+    a->message[0] = '\0';
+    return app_recompute(a);
 }
 
 bool app_commit(struct app *a, const struct app_document *next)
 {
     struct err err = {0};
+    struct app_document before = {0};
     bool was_sound = a->sound;
     if (app_document_equal(next, &a->document, a))
         return false;
     int rc = settings_check(&next->settings, &err);
     if (rc == 0 && next->budget.on)
         rc = app_budget_check(a, next, &err);
+    if (rc == 0)
+        rc = app_document_init(&before, a, &err);
     if (rc < 0) {
         app_say_err(a, "", &err);
         return false;
     }
-    if (!a->dragging || !a->drag_changed)
-        remember(a);
-    a->drag_changed = a->dragging;
-    if (next->pins != a->document.pins)
-        memcpy(a->document.pins, next->pins, pin_count(a));
-    a->document.settings = next->settings;
-    a->document.budget = next->budget;
-    a->message[0] = '\0';
-    if (app_recompute(a))
-        return true;
-    if (was_sound) /* else nobody could get out of what is wrong by more than one step */
-        take_back(a);
-    return false;
+    app_document_copy(&before, &a->document, a);
+    bool made = change(a, next);
+    if (made || !was_sound) /* else nobody could get out of what is wrong by more than one step */
+        remember(a, &before);
+    else
+        take_back(a, &before);
+    free(before.pins);
+    return made;
 }
 
 /* --- How the charts are looked at --- */
