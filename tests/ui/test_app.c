@@ -826,6 +826,92 @@ static void test_the_mouse_chooses_screens_and_sliders(void **state)
     plan_release(&p);
 }
 
+/* --- What one layer has of its own --- */
+
+static void test_the_threshold_slider_moves_the_layers_own(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "3\t\t\t\t\t\t\t\n0:0.2\n");
+    assert_shows(f, "0:0.2");
+    fixture_key(f, TERM_KEY_RIGHT);
+    fixture_key(f, TERM_KEY_RIGHT);
+    struct plan p = written(f);
+    assert_true(p.settings.layer[0].has_threshold && !p.settings.threshold.given);
+    assert_true(p.settings.layer[0].threshold > 0.2);
+    plan_release(&p);
+    assert_hides(f, "0.20000");
+    fixture_key(f, TERM_KEY_RIGHT);
+    assert_hides(f, "keeps its own");
+    fixture_type(f, "\n0.3\n"); /* of all layers */
+    assert_shows(f, "layer 0 keeps its own threshold; type 0:auto");
+    fixture_type(f, "u0"); /* gives it up */
+    p = written(f);
+    assert_false(p.settings.layer[0].has_threshold || p.settings.threshold.given);
+    plan_release(&p);
+    fixture_type(f, "]\n1:0\n");
+    fixture_key(f, TERM_KEY_LEFT);
+    assert_shows(f, "threshold ends here");
+}
+
+static void test_o_goes_through_all_rules_of_a_layer(void **state)
+{
+    struct fixture *f = *state;
+    assert_int_equal(settings_set(&f->options.settings, "rule", "0:auto", NULL), 0);
+    fixture_restart(f);
+    fixture_type(f, "3o");
+    assert_shows(f, "layer 0: threshold, whatever `rule` says");
+    fixture_type(f, "o");
+    assert_shows(f, "layer 0: Jenks, whatever `rule` says");
+    fixture_type(f, "\t\t\t\t\t");
+    fixture_key(f, TERM_KEY_RIGHT); /* rule, of all layers */
+    assert_shows(f, "layer 0 keeps its own rule");
+    fixture_type(f, "o");
+    assert_shows(f, "layer 0 follows `rule` again");
+}
+
+/* A trace of many layers: the first one's first window again and again. */
+static void deepen(struct fixture *f, size_t layers)
+{
+    struct trace *t = &f->trace;
+    size_t positions = t->windows > 1 ? t->window_starts[1] : t->positions;
+    size_t slots = positions * t->top_k, run = layers * t->experts;
+    uint16_t *routed = calloc(layers * slots, sizeof *routed);
+    uint16_t *index = calloc(layers, sizeof *index);
+    struct app_run_expert *expert = calloc(run, sizeof *expert);
+    assert_true(routed && index && expert);
+    for (size_t l = 0; l < layers; l++) {
+        memcpy(routed + l * slots, t->routed, slots * sizeof *routed);
+        index[l] = (uint16_t)l;
+    }
+    free(t->routed);
+    free(t->layer_index);
+    free(t->gates);
+    free(f->expert);
+    t->routed = routed;
+    t->layer_index = index;
+    t->gates = NULL;
+    t->layers = layers;
+    t->positions = positions;
+    t->windows = 1;
+    f->expert = expert;
+    fixture_restart(f);
+}
+
+static void test_o_says_where_no_layer_can_have_a_rule(void **state)
+{
+    struct fixture *f = *state;
+    app_free(f->app);
+    f->app = NULL;
+    deepen(f, SETTINGS_LAYERS_MAX + 4);
+    fixture_type(f, "3");
+    for (int i = 0; i < SETTINGS_LAYERS_MAX; i++)
+        fixture_type(f, "]");
+    fixture_type(f, "o");
+    assert_shows(f, "only the first 256 layers can have rules of their own");
+    fixture_type(f, "[o");
+    assert_shows(f, "layer 255: threshold, whatever `rule` says");
+}
+
 /* Keys, mouse and sizes at random: nothing crashes, all stays inside the frame. */
 static uint32_t random_key(uint64_t *seed)
 {
@@ -923,6 +1009,9 @@ int main(void)
         WITH(open_olmoe, test_tiny_screens_say_what_they_need_and_can_be_left),
         WITH(open_olmoe, test_ascii_glyphs_leave_nothing_else_on_the_screen),
         WITH(open_olmoe, test_the_mouse_chooses_screens_and_sliders),
+        WITH(open_olmoe, test_the_threshold_slider_moves_the_layers_own),
+        WITH(open_olmoe, test_o_goes_through_all_rules_of_a_layer),
+        WITH(open_without_model, test_o_says_where_no_layer_can_have_a_rule),
         WITH(open_olmoe, test_random_keys_and_sizes_never_break_it),
         WITH(open_qwen, test_random_keys_and_sizes_never_break_it),
         WITH(open_without_model, test_random_keys_and_sizes_never_break_it),

@@ -8,13 +8,12 @@
 /* Where a slider's knob stands, 0..1; false where a line makes no sense. */
 static bool slider_fraction(const struct app *a, const struct setting_info *info, double *out)
 {
-    const struct settings *s = &a->document.settings;
     double value, max = info->max;
     if (app_budget_owns(info)) {
         *out = app_budget_fraction(a, info);
         return true;
     }
-    if (!settings_number(s, info, &value) || info->kind == SETTING_SEED)
+    if (!app_slider_number(a, info, &value) || info->kind == SETTING_SEED)
         return false;
     if (info->kind == SETTING_BITS) { /* 2, 3, 4, 8, 16 as steps of one size */
         *out = value <= 4 ? (value - 2) / 4 : value == 8 ? 0.75 : 1;

@@ -99,7 +99,7 @@ bool app_tell_waiting(struct app *a, const char *before)
     for (size_t i = 0; i < 2; i++)
         if (a->snapshot[i].waits) {
             app_say(a, STYLE_WARN, "%ssnapshot %c waits for %s", before, "AB"[i],
-                    a->snapshot[i].waits);
+                    a -> snapshot[i].waits);
             return true;
         }
     return false;

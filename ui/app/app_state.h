@@ -216,6 +216,10 @@ const struct setting_info *app_slider(const struct app *a); /* NULL: the view ha
 /* A setting or a slider of the budget. */
 const struct setting_info *app_slider_find(const char *name);
 void app_slider_text(const struct app *a, const struct setting_info *info, char *out, size_t size);
+/* As settings_number(). */
+bool app_slider_number(const struct app *a, const struct setting_info *info, double *out);
+/* The selected layer has a threshold of its own, which is what the slider moves there. */
+bool app_own_threshold(const struct app *a);
 void app_step_slider(struct app *a, int steps);
 void app_reset_slider(struct app *a);
 /* Sets a setting by name as if typed; undoable. False with a message if it is refused. */

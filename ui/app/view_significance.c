@@ -93,9 +93,8 @@ static int facts(struct app *a, struct cells *c, struct rect r)
 static void set_threshold(struct app *a, double value)
 {
     char text[64];
-    bool own = a->layer < SETTINGS_LAYERS_MAX && a->document.settings.layer[a->layer].has_threshold;
     value = fmin(fmax(value, 0), 1);
-    if (own)
+    if (app_own_threshold(a))
         snprintf(text, sizeof text, "%zu:%.5f", a->layer, value);
     else
         snprintf(text, sizeof text, "%.5f", value);
