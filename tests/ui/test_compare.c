@@ -132,6 +132,49 @@ static void test_tab_goes_through_the_pairs(void **state)
     assert_shows(f, "83:3");
 }
 
+/* What one layer has of its own is told apart, and rows beyond the table's room can be reached. */
+static void test_layers_of_their_own_are_told_apart(void **state)
+{
+    struct fixture *f = *state;
+    int x, y;
+    fixture_type(f, "3oA]\t\t\t\t\t\t\t\n0:0.21\n[o");
+    fixture_type(f, "c");
+    fixture_frame(f, 100, 40);
+    assert_true(fixture_find(f, "layer 0, rule     threshold       jenks", &x, &y));
+    assert_true(fixture_find(f, "layer 0, T        as all          0.21", &x, &y));
+    fixture_key(f, TERM_KEY_ESC);
+    fixture_type(f, "oB"); /* rule: as all again */
+    fixture_type(f, "\n0:auto\n\n0:0.21\nc\t\t");
+    assert_shows(f, "settings          the same");
+}
+
+static void test_all_settings_that_differ_can_be_seen(void **state)
+{
+    static const char *const set[][2] = {
+        {"fit", "ols"},         {"beta", "1.1"},     {"reweight", "steep"}, {"alpha", "0.7"},
+        {"min_count", "2"},     {"norm", "sum"},     {"order", "natural"},  {"grid", "symmetric"},
+        {"scale_search", "on"}, {"damping", "0.02"}, {"refine", "1"},       {"seed", "7"}};
+    struct fixture *f = *state;
+    fixture_type(f, "5As");
+    for (size_t i = 0; i < sizeof set / sizeof *set; i++)
+        assert_int_equal(settings_set(&f->options.settings, set[i][0], set[i][1], NULL), 0);
+    fixture_restart(f);
+    fixture_type(f, "uc");
+    size_t seen = 0;
+    assert_false(fixture_shows(f, "seed"));
+    assert_shows(f, "PgUp PgDn: more");
+    for (size_t i = 0; i < sizeof set / sizeof *set; seen++) {
+        assert_true(seen < 20);
+        while (i < sizeof set / sizeof *set && fixture_shows(f, set[i][0]))
+            i++;
+        fixture_key(f, TERM_KEY_PAGE_DOWN);
+    }
+    assert_false(fixture_shows(f, "nominal bits"));
+    for (size_t i = 0; i < 20; i++)
+        fixture_key(f, TERM_KEY_PAGE_UP);
+    assert_shows(f, "nominal bits");
+}
+
 static void test_every_size_is_drawn_within_itself(void **state)
 {
     struct fixture *f = *state;
@@ -157,6 +200,8 @@ int main(void)
         WITH(test_arrows_choose_the_expert_in_the_grid),
         WITH(test_a_snapshot_is_taken_back_as_one_step),
         WITH(test_tab_goes_through_the_pairs),
+        WITH(test_layers_of_their_own_are_told_apart),
+        WITH(test_all_settings_that_differ_can_be_seen),
         WITH(test_every_size_is_drawn_within_itself),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,12 +3,12 @@
  * predicted loss, widths, and where the experts' widths differ.
  */
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/base/mem.h"
+#include "ui/app/compare_table.h"
 #include "ui/app/view_parts.h"
 
 enum { SIDES = 3, NOW = 2, LABEL = 24, WINDOW_WIDTH = 100 };
@@ -116,73 +116,33 @@ static bool pair_init(struct pair *p, struct app *a)
 
 /* --- The table --- */
 
-struct table {
-    struct cells *c;
-    struct rect r;
-    int row;
-    int name, value; /* widths of the columns; the differences have the rest */
-};
-
-static struct table table_of(struct cells *c, struct rect r)
-{
-    bool wide = r.w >= 66;
-    int name = wide ? 18 : 15;
-    return (struct table){c, r, 0, name, wide ? 16 : (r.w - name) / 2};
-}
-
-static void head(struct table *t, const char *left, const char *right)
-{
-    int x = t->r.x + t->name, y = t->r.y + t->row++;
-    cells_text(t->c, x, y, t->value - 1, left, STYLE(STYLE_TITLE));
-    cells_text(t->c, x + t->value, y, t->value - 1, right, STYLE(STYLE_TITLE));
-}
-
-__attribute__((format(printf, 5, 6))) static void
-row(struct table *t, const char *name, const char *left, const char *right, const char *format, ...)
-{
-    char difference[64];
-    va_list args;
-    bool same = strcmp(left, right) == 0;
-    if (t->row >= t->r.h)
-        return;
-    va_start(args, format);
-    vsnprintf(difference, sizeof difference, format, args);
-    va_end(args);
-    int y = t->r.y + t->row++, x = t->r.x;
-    uint16_t colour = same ? STYLE_TEXT_DIM : STYLE_DEFAULT;
-    cells_text(t->c, x, y, t->name - 1, name, STYLE(colour));
-    cells_text(t->c, x + t->name, y, t->value - 1, left, STYLE(colour));
-    cells_text(t->c, x + t->name + t->value, y, t->value - 1, right, STYLE(colour));
-    x += t->name + 2 * t->value;
-    if (t->r.x + t->r.w - x >= t->value)
-        cells_text(t->c, x, y, t->r.x + t->r.w - x, difference, STYLE(STYLE_ACCENT));
-}
-
-static void number_row(struct table *t, const char *name, double left, double right, int digits)
+static void number_row(struct compare_table *t, const char *name, double left, double right,
+                       int digits)
 {
     char x[32], y[32];
     snprintf(x, sizeof x, "%.*f", digits, left);
     snprintf(y, sizeof y, "%.*f", digits, right);
     if (strcmp(x, y) == 0)
-        row(t, name, x, y, "%s", "");
+        compare_table_row(t, name, x, y, "%s", "");
     else if (left > 0)
-        row(t, name, x, y, "%+.*f (%+.1f %%)", digits, right - left, 100 * (right - left) / left);
+        compare_table_row(t, name, x, y, "%+.*f (%+.1f %%)", digits, right - left,
+                          100 * (right - left) / left);
     else
-        row(t, name, x, y, "%+.*f", digits, right - left);
+        compare_table_row(t, name, x, y, "%+.*f", digits, right - left);
 }
 
-static void size_row(struct table *t, const struct pair *p)
+static void size_row(struct compare_table *t, const struct pair *p)
 {
     char left[32], right[32], change[32];
     double difference = (double)p->right.bytes - (double)p->left.bytes;
     str_bytes(left, sizeof left, p->left.bytes);
     str_bytes(right, sizeof right, p->right.bytes);
     str_bytes(change, sizeof change, (uint64_t)fabs(difference));
-    row(t, "experts alone", left, right, "%s%s",
-        difference < 0   ? "-"
-        : difference > 0 ? "+"
-                         : "",
-        difference == 0 ? "" : change); /* no sign in front of nothing */
+    compare_table_row(t, "experts alone", left, right, "%s%s",
+                      difference < 0   ? "-"
+                      : difference > 0 ? "+"
+                                       : "",
+                      difference == 0 ? "" : change); /* no sign in front of nothing */
 }
 
 static size_t count_bits(const unsigned char *bits, size_t n, unsigned width)
@@ -207,13 +167,13 @@ static void widths_text(char *out, size_t size, const unsigned char *bits, size_
 }
 
 /* Experts by width: in one row, or where that is too long, in one for each width. */
-static void width_rows(struct table *t, const struct pair *p, size_t n, size_t differ)
+static void width_rows(struct compare_table *t, const struct pair *p, size_t n, size_t differ)
 {
     char left[64], right[64];
     widths_text(left, sizeof left, p->left.bits, n);
     widths_text(right, sizeof right, p->right.bits, n);
     if ((int)strlen(left) < t->value && (int)strlen(right) < t->value) {
-        row(t, "experts:bits", left, right, "%zu of %zu differ", differ, n);
+        compare_table_row(t, "experts:bits", left, right, "%zu of %zu differ", differ, n);
         return;
     }
     bool first = true;
@@ -227,9 +187,9 @@ static void width_rows(struct table *t, const struct pair *p, size_t n, size_t d
         snprintf(left, sizeof left, "%zu", x);
         snprintf(right, sizeof right, "%zu", y);
         if (first)
-            row(t, name, left, right, "%zu of %zu differ", differ, n);
+            compare_table_row(t, name, left, right, "%zu of %zu differ", differ, n);
         else
-            row(t, name, left, right, "%s", "");
+            compare_table_row(t, name, left, right, "%s", "");
         first = false;
     }
 }
@@ -242,14 +202,14 @@ static size_t count_pins(const struct side *s, size_t n)
     return count;
 }
 
-static void plan_rows(struct table *t, const struct pair *p)
+static void plan_rows(struct compare_table *t, const struct pair *p)
 {
     const struct plan *plan = &p->a->plan;
     size_t n = plan->layers_count * plan->experts, differ = 0;
     char left[32], right[32];
     app_budget_text(left, sizeof left, &p->left.document->budget);
     app_budget_text(right, sizeof right, &p->right.document->budget);
-    row(t, "method", left, right, "%s", "");
+    compare_table_row(t, "method", left, right, "%s", "");
     number_row(t, "nominal bits", p->left.nominal_bits, p->right.nominal_bits, 4);
     number_row(t, "effective bits", p->left.effective_bits, p->right.effective_bits, 4);
     size_row(t, p);
@@ -262,12 +222,47 @@ static void plan_rows(struct table *t, const struct pair *p)
     width_rows(t, p, n, differ);
     snprintf(left, sizeof left, "%zu", count_pins(&p->left, n));
     snprintf(right, sizeof right, "%zu", count_pins(&p->right, n));
-    row(t, "pins", left, right, "%s", "");
+    compare_table_row(t, "pins", left, right, "%s", "");
 }
 
-static void setting_rows(struct table *t, const struct pair *p)
+static void own_rule(char *out, size_t size, const struct settings *s, size_t layer)
 {
-    size_t differ = 0;
+    const struct setting_info *rule = settings_find("rule");
+    snprintf(out, size, "%s",
+             s->layer[layer].has_rule ? rule->choices[s->layer[layer].rule] : "as all");
+}
+
+static void own_threshold(char *out, size_t size, const struct settings *s, size_t layer)
+{
+    if (s->layer[layer].has_threshold)
+        snprintf(out, size, "%.6g", s->layer[layer].threshold);
+    else
+        snprintf(out, size, "as all");
+}
+
+/* What the layers have of their own, where that differs. */
+static void layer_rows(struct compare_table *t, const struct pair *p)
+{
+    static const struct {
+        const char *name;
+        void (*text)(char *out, size_t size, const struct settings *s, size_t layer);
+    } own[] = {{"rule", own_rule}, {"T", own_threshold}};
+    const struct analysis_result *r = p->a->result;
+    for (size_t l = 0; l < SETTINGS_LAYERS_MAX && l < r->layers; l++)
+        for (size_t i = 0; i < sizeof own / sizeof *own; i++) {
+            char name[32], left[64], right[64];
+            own[i].text(left, sizeof left, &p->left.document->settings, l);
+            own[i].text(right, sizeof right, &p->right.document->settings, l);
+            if (strcmp(left, right) == 0)
+                continue;
+            snprintf(name, sizeof name, "layer %zu, %s", (size_t)r->layer[l].layer, own[i].name);
+            compare_table_row(t, name, left, right, "%s", "");
+        }
+}
+
+static void setting_rows(struct compare_table *t, const struct pair *p)
+{
+    size_t before = t->lines;
     for (size_t i = 0; i < settings_count(); i++) {
         const struct setting_info *info = settings_info(i);
         char left[64], right[64];
@@ -275,22 +270,11 @@ static void setting_rows(struct table *t, const struct pair *p)
         settings_get(&p->right.document->settings, info, right, sizeof right);
         if (strcmp(left, right) == 0)
             continue;
-        row(t, info->name, left, right, "%s", "");
-        differ++;
+        compare_table_row(t, info->name, left, right, "%s", "");
     }
-    const struct settings *x = &p->left.document->settings, *y = &p->right.document->settings;
-    for (size_t l = 0; l < SETTINGS_LAYERS_MAX; l++) {
-        char name[32];
-        if (memcmp(&x->layer[l], &y->layer[l], sizeof x->layer[l]) == 0)
-            continue;
-        snprintf(name, sizeof name, "layer %zu", l);
-        row(t, name, x->layer[l].has_rule || x->layer[l].has_threshold ? "its own" : "as all",
-            y->layer[l].has_rule || y->layer[l].has_threshold ? "its own" : "as all", "%s",
-            "rule, threshold");
-        differ++;
-    }
-    if (differ == 0)
-        row(t, "settings", "the same", "the same", "%s", "");
+    layer_rows(t, p);
+    if (t->lines == before)
+        compare_table_row(t, "settings", "the same", "the same", "%s", "");
 }
 
 /* --- The grid --- */
@@ -370,32 +354,49 @@ static void draw_legend(const struct app *a, struct cells *c, int x, int y, int 
         cells_text(c, x + 2, y, end - x - 2, "= as many, otherwise spread", STYLE(STYLE_ACCENT));
 }
 
+/* Table and grid; a long table leaves the grid some rows only. */
+static void draw_pair(struct pair *p, struct cells *c, struct rect r, const struct compare_table *t)
+{
+    enum { TABLE_MIN = 10, GRID_HEAD = 2, GRID_MIN = 5, AROUND = 2 }; /* a gap and the legend */
+    struct app *a = p->a;
+    int grid = a->has_plan ? (int)a->plan.layers_count + GRID_HEAD : 0;
+    int most = r.h - TABLE_MIN - 1, left = r.h - (int)t->lines - 1 - AROUND;
+    grid = grid > most ? most : grid;
+    if (grid > left && grid >= GRID_MIN)
+        grid = left > GRID_MIN ? left : GRID_MIN;
+    bool drawn = a->has_plan && grid >= GRID_MIN;
+    int rows = compare_table_draw(t, a, c, rect_inset(r, 0, 0, 0, drawn ? grid + AROUND : 0));
+    if (drawn) {
+        int y = r.y + rows + 1;
+        draw_grid(p, c, (struct rect){r.x, y, r.w, grid});
+        draw_legend(a, c, r.x, y + grid, r.x + r.w);
+    }
+}
+
 void app_compare_draw(struct app *a, struct cells *c)
 {
-    enum { FOOT = 2, TABLE_MIN = 10, GRID_HEAD = 2 };
+    enum { FOOT = 2 };
     struct pair p;
+    struct compare_table t;
     struct rect r = app_window(a, c, WINDOW_WIDTH, c->h - (c->h > 30 ? 4 : 0), "Compare plans");
-    if (!pair_init(&p, a)) {
+    bool ready = pair_init(&p, a);
+    if (ready && compare_table_init(&t, r.w, side_names[p.names[0]], side_names[p.names[1]]) < 0) {
+        pair_release(&p);
+        ready = false;
+    }
+    if (!ready) {
         cells_text(c, r.x, r.y, r.w, "no memory to compare", STYLE(STYLE_ERROR));
         return;
     }
-    int grid = a->has_plan ? (int)a->plan.layers_count + GRID_HEAD : 0;
-    int most = r.h - FOOT - TABLE_MIN - 1; /* a row for the legend */
-    grid = grid > most ? most : grid;
-    struct table t = table_of(c, rect_inset(r, 0, 0, 0, FOOT + (grid > 4 ? grid + 2 : 0)));
-    head(&t, side_names[p.names[0]], side_names[p.names[1]]);
     if (a->has_plan)
         plan_rows(&t, &p);
     setting_rows(&t, &p);
-    if (a->has_plan && grid > 4) {
-        int y = r.y + t.row + 1;
-        draw_grid(&p, c, (struct rect){r.x, y, r.w, grid});
-        draw_legend(a, c, r.x, y + grid, r.x + r.w);
-    }
+    draw_pair(&p, c, rect_inset(r, 0, 0, 0, FOOT), &t);
     cells_text(c, r.x, r.y + r.h - FOOT, r.w, a->message, STYLE(a->message_colour));
     cells_text(c, r.x, r.y + r.h - 1, r.w,
                "Tab other pair  n N differences  a b take over  arrows  Esc closes",
                STYLE(STYLE_TEXT_DIM));
+    compare_table_release(&t);
     pair_release(&p);
 }
 
@@ -464,6 +465,14 @@ void app_compare_begin(struct app *a)
     app_prompt_begin(a, APP_COMPARE, "");
 }
 
+/* As many rows as the smallest screen shows; drawing stops it at the end. */
+static void scroll(struct app *a, bool back)
+{
+    enum { ROWS = 4 };
+    size_t at = a->prompt_scroll;
+    a->prompt_scroll = !back ? at + ROWS : at > ROWS ? at - ROWS : 0;
+}
+
 void app_compare_event(struct app *a, uint32_t key)
 {
     size_t n = a->result->experts;
@@ -481,6 +490,8 @@ void app_compare_event(struct app *a, uint32_t key)
     else if (key == TERM_KEY_UP || key == TERM_KEY_DOWN)
         a->layer =
             app_keys_move(a->layer, a->result->layers, key == TERM_KEY_UP ? APP_BACK : APP_ON, 1);
+    else if (key == TERM_KEY_PAGE_UP || key == TERM_KEY_PAGE_DOWN)
+        scroll(a, key == TERM_KEY_PAGE_UP);
     else if (key != TERM_KEY_MOUSE)
         a->mode = APP_NORMAL;
 }
