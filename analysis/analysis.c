@@ -234,6 +234,14 @@ uint64_t analysis_count(const struct analysis *a, size_t layer, size_t expert, s
     return counts_at(&a->counts, layer * a->result.experts + expert, rank - 1);
 }
 
+size_t analysis_members(const struct analysis *a, size_t layer, size_t expert)
+{
+    size_t members = 0, column = layer * a->result.experts + expert;
+    for (size_t b = 0; a->members_now && b < a->counts.blocks; b++)
+        members += (size_t)__builtin_popcount(a->members_now[b * a->counts.width + column]);
+    return members;
+}
+
 /* Puts `item` into a list by falling count, behind those of the same; place `at` is free. */
 static void insert(size_t *items, uint64_t *counts, size_t at, size_t item, uint64_t count)
 {

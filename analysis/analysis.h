@@ -81,6 +81,8 @@ const struct analysis_result *analysis_result(const struct analysis *a); /* borr
 size_t analysis_rank(const struct analysis *a, uint32_t id);
 /* Times that the type at `rank` was routed to an expert of a layer. */
 uint64_t analysis_count(const struct analysis *a, size_t layer, size_t expert, size_t rank);
+/* Types that are the expert's own by the mapping and min_count of the last update. */
+size_t analysis_members(const struct analysis *a, size_t layer, size_t expert);
 /* The expert's commonest types: up to `max` ranks, most occurrences first; number written. */
 size_t analysis_commonest(const struct analysis *a, size_t layer, size_t expert, size_t max,
                           size_t *ranks, uint64_t *counts);

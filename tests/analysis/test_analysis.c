@@ -102,7 +102,7 @@ static double direct_significance(const struct direct *d, size_t expert)
     return part / whole;
 }
 
-static void check_interval(const struct direct *d, size_t expert,
+static void check_interval(const struct direct *d, size_t layer, size_t expert,
                            const struct analysis_interval *found)
 {
     size_t *ranks = calloc(d->result->types, sizeof *ranks), n = 0;
@@ -110,6 +110,7 @@ static void check_interval(const struct direct *d, size_t expert,
     for (size_t t = 0; t < d->result->types; t++)
         if (is_member(d, expert, t))
             ranks[n++] = t + 1;
+    assert_int_equal(analysis_members(d->analysis, layer, expert), n);
     assert_int_equal(found->valid, n > 0);
     if (n > 0) {
         assert_int_equal(found->lowest, ranks[0]);
@@ -147,7 +148,7 @@ static void check_result(const struct trace *t, const struct analysis *a)
         check_counts(&d, l);
         for (size_t e = 0; e < t->experts; e++) {
             assert_near(layer->significance[e], direct_significance(&d, e), 1e-12);
-            check_interval(&d, e, &layer->interval[e]);
+            check_interval(&d, l, e, &layer->interval[e]);
         }
     }
     free(d.count);

@@ -826,6 +826,25 @@ static void test_the_mouse_chooses_screens_and_sliders(void **state)
     plan_release(&p);
 }
 
+/* The number of types is that of the ranks: what the settings count. */
+static void test_mapping_counts_what_its_settings_count(void **state)
+{
+    struct fixture *f = *state;
+    size_t at[3], types;
+    static const char *const keys[] = {"2", "\t\n3\n", "\n500\n"};
+    for (size_t i = 0; i < 3; i++) {
+        fixture_type(f, keys[i]);
+        const char *row = strstr(fixture_frame(f, 80, 24), "types  ");
+        while (row && sscanf(row, "types %zu of %zu", &at[i], &types) != 2)
+            row = strstr(row + 1, "types  ");
+        if (!row)
+            fail_msg("%s", fixture_frame(f, 80, 24));
+    }
+    assert_true(at[0] > at[1] && at[1] > 0 && at[2] == 0);
+    assert_shows(f, "none often enough to count");
+    assert_hides(f, "no type is routed here");
+}
+
 /* --- What one layer has of its own --- */
 
 static void test_the_threshold_slider_moves_the_layers_own(void **state)
@@ -1009,6 +1028,7 @@ int main(void)
         WITH(open_olmoe, test_tiny_screens_say_what_they_need_and_can_be_left),
         WITH(open_olmoe, test_ascii_glyphs_leave_nothing_else_on_the_screen),
         WITH(open_olmoe, test_the_mouse_chooses_screens_and_sliders),
+        WITH(open_olmoe, test_mapping_counts_what_its_settings_count),
         WITH(open_olmoe, test_the_threshold_slider_moves_the_layers_own),
         WITH(open_olmoe, test_o_goes_through_all_rules_of_a_layer),
         WITH(open_without_model, test_o_says_where_no_layer_can_have_a_rule),

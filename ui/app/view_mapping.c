@@ -19,12 +19,11 @@ static void draw(struct app *a, struct cells *c, struct rect r)
     figure_release(&f);
 }
 
-static size_t types_of(const struct app *a)
+static bool is_used(const struct app *a)
 {
-    size_t n = 0;
-    for (size_t rank = 1; rank <= a->result->types; rank++)
-        n += analysis_count(a->analysis, a->layer, a->expert, rank) > 0;
-    return n;
+    size_t rank;
+    uint64_t count;
+    return analysis_commonest(a->analysis, a->layer, a->expert, 1, &rank, &count) > 0;
 }
 
 static void token_facts(struct view_facts *f)
@@ -53,13 +52,15 @@ static int facts(struct app *a, struct cells *c, struct rect r)
     const struct analysis_interval *v = &view_layer(a)->interval[a->expert];
     struct view_facts f = {a, c, r, 0};
     view_expert_facts(&f);
-    view_fact(&f, "types", STYLE_DEFAULT, "%zu of %zu", types_of(a), a->result->types);
+    view_fact(&f, "types", STYLE_DEFAULT, "%zu of %zu",
+              analysis_members(a->analysis, a->layer, a->expert), a->result->types);
     if (v->valid) {
         view_fact(&f, "ranks", STYLE_DEFAULT, "%zu to %zu", v->lowest, v->highest);
         view_fact(&f, "10 %, half, 90 %", STYLE_DEFAULT, "%zu, %zu, %zu", v->tenth, v->median,
                   v->ninetieth);
     } else {
-        view_fact(&f, "ranks", STYLE_WARN, "no type is routed here");
+        view_fact(&f, "ranks", STYLE_WARN,
+                  is_used(a) ? "none often enough to count" : "no type is routed here");
     }
     if (a->token_rank)
         view_fact(
