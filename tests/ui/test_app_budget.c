@@ -523,6 +523,10 @@ static void test_a_run_within_a_budget_comes_back_with_it(void **state)
     fixture_type(&f, "o");
     assert_true(f.app->document.budget.on && f.app->document.budget.bits == bits);
     assert_true(same_widths(&f.app->plan, &f.run_plan));
+    fixture_type(&f, "o");
+    assert_shows("the sliders stand as in 001");
+    const struct settings *s = &f.app->document.settings;
+    assert_true(s->beta_ch > 0 && settings_equal(&f.app->result->settings, s));
 }
 
 /* --- Solving --- */

@@ -227,7 +227,8 @@ size_t app_settings_changes(char *out, size_t size, const struct settings *from,
     return changes;
 }
 
-/* A run of this trace's layers and experts, whose settings the analysis can follow. */
+/* A run of this trace's layers and experts, whose settings the analysis can follow; afterwards it
+ * is that of the screen again. */
 static bool fits(struct app *a, const struct plan *p, struct err *err)
 {
     const struct trace *t = a->options->trace;
@@ -241,7 +242,7 @@ static bool fits(struct app *a, const struct plan *p, struct err *err)
         rc = settings_check(&p->settings, err);
     if (rc == 0)
         rc = analysis_update(a->analysis, &p->settings, err);
-    if (rc < 0 && analysis_update(a->analysis, &a->document.settings, NULL) == 0)
+    if (analysis_update(a->analysis, &a->document.settings, NULL) == 0)
         a->result = analysis_result(a->analysis);
     return rc == 0;
 }
