@@ -1,3 +1,4 @@
+#include <dirent.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -489,6 +490,20 @@ static void test_best_rounding_is_one_step_to_and_fro(void **state)
     plan_release(&before);
 }
 
+static void test_without_best_rounding_it_is_what_it_was(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "6\t\t\t\n5\n"); /* refine */
+    struct plan before = written(f), p;
+    assert_int_equal(before.settings.refine, 5);
+    fixture_type(f, "bb");
+    assert_shows(f, "best rounding is off");
+    p = written(f);
+    assert_true(settings_equal(&p.settings, &before.settings));
+    plan_release(&p);
+    plan_release(&before);
+}
+
 static void test_ctrl_c_cancels_the_run_and_r_resumes(void **state)
 {
     struct fixture *f = *state;
@@ -826,111 +841,6 @@ static void test_the_mouse_chooses_screens_and_sliders(void **state)
     plan_release(&p);
 }
 
-/* The number of types is that of the ranks: what the settings count. */
-static void test_mapping_counts_what_its_settings_count(void **state)
-{
-    struct fixture *f = *state;
-    size_t at[3], types;
-    static const char *const keys[] = {"2", "\t\n3\n", "\n500\n"};
-    for (size_t i = 0; i < 3; i++) {
-        fixture_type(f, keys[i]);
-        const char *row = strstr(fixture_frame(f, 80, 24), "types  ");
-        while (row && sscanf(row, "types %zu of %zu", &at[i], &types) != 2)
-            row = strstr(row + 1, "types  ");
-        if (!row)
-            fail_msg("%s", fixture_frame(f, 80, 24));
-    }
-    assert_true(at[0] > at[1] && at[1] > 0 && at[2] == 0);
-    assert_shows(f, "none often enough to count");
-    assert_hides(f, "no type is routed here");
-}
-
-/* --- What one layer has of its own --- */
-
-static void test_the_threshold_slider_moves_the_layers_own(void **state)
-{
-    struct fixture *f = *state;
-    fixture_type(f, "3\t\t\t\t\t\t\t\n0:0.2\n");
-    assert_shows(f, "0:0.2");
-    fixture_key(f, TERM_KEY_RIGHT);
-    fixture_key(f, TERM_KEY_RIGHT);
-    struct plan p = written(f);
-    assert_true(p.settings.layer[0].has_threshold && !p.settings.threshold.given);
-    assert_true(p.settings.layer[0].threshold > 0.2);
-    plan_release(&p);
-    assert_hides(f, "0.20000");
-    fixture_key(f, TERM_KEY_RIGHT);
-    assert_hides(f, "keeps its own");
-    fixture_type(f, "\n0.3\n"); /* of all layers */
-    assert_shows(f, "layer 0 keeps its own threshold; type 0:auto");
-    fixture_type(f, "u0"); /* gives it up */
-    p = written(f);
-    assert_false(p.settings.layer[0].has_threshold || p.settings.threshold.given);
-    plan_release(&p);
-    fixture_type(f, "]\n1:0\n");
-    fixture_key(f, TERM_KEY_LEFT);
-    assert_shows(f, "threshold ends here");
-}
-
-static void test_o_goes_through_all_rules_of_a_layer(void **state)
-{
-    struct fixture *f = *state;
-    assert_int_equal(settings_set(&f->options.settings, "rule", "0:auto", NULL), 0);
-    fixture_restart(f);
-    fixture_type(f, "3o");
-    assert_shows(f, "layer 0: threshold, whatever `rule` says");
-    fixture_type(f, "o");
-    assert_shows(f, "layer 0: Jenks, whatever `rule` says");
-    fixture_type(f, "\t\t\t\t\t");
-    fixture_key(f, TERM_KEY_RIGHT); /* rule, of all layers */
-    assert_shows(f, "layer 0 keeps its own rule");
-    fixture_type(f, "o");
-    assert_shows(f, "layer 0 follows `rule` again");
-}
-
-/* A trace of many layers: the first one's first window again and again. */
-static void deepen(struct fixture *f, size_t layers)
-{
-    struct trace *t = &f->trace;
-    size_t positions = t->windows > 1 ? t->window_starts[1] : t->positions;
-    size_t slots = positions * t->top_k, run = layers * t->experts;
-    uint16_t *routed = calloc(layers * slots, sizeof *routed);
-    uint16_t *index = calloc(layers, sizeof *index);
-    struct app_run_expert *expert = calloc(run, sizeof *expert);
-    assert_true(routed && index && expert);
-    for (size_t l = 0; l < layers; l++) {
-        memcpy(routed + l * slots, t->routed, slots * sizeof *routed);
-        index[l] = (uint16_t)l;
-    }
-    free(t->routed);
-    free(t->layer_index);
-    free(t->gates);
-    free(f->expert);
-    t->routed = routed;
-    t->layer_index = index;
-    t->gates = NULL;
-    t->layers = layers;
-    t->positions = positions;
-    t->windows = 1;
-    f->expert = expert;
-    fixture_restart(f);
-}
-
-static void test_o_says_where_no_layer_can_have_a_rule(void **state)
-{
-    struct fixture *f = *state;
-    app_free(f->app);
-    f->app = NULL;
-    deepen(f, SETTINGS_LAYERS_MAX + 4);
-    fixture_type(f, "3");
-    for (int i = 0; i < SETTINGS_LAYERS_MAX; i++)
-        fixture_type(f, "]");
-    fixture_type(f, "o");
-    assert_shows(f, "only the first 256 layers can have rules of their own");
-    fixture_type(f, "[o");
-    assert_shows(f, "layer 255: threshold, whatever `rule` says");
-}
-
 /* Keys, mouse and sizes at random: nothing crashes, all stays inside the frame. */
 static uint32_t random_key(uint64_t *seed)
 {
@@ -982,6 +892,33 @@ static void test_random_keys_and_sizes_never_break_it(void **state)
     }
 }
 
+/* --- A folder of its own, since random keys write pictures into the current one --- */
+
+static struct {
+    char before[1024], folder[64];
+} work;
+
+static int enter_folder(void **state)
+{
+    (void)state;
+    snprintf(work.folder, sizeof work.folder, "/tmp/moqa-keys-XXXXXX");
+    assert_non_null(getcwd(work.before, sizeof work.before));
+    assert_non_null(mkdtemp(work.folder));
+    return chdir(work.folder);
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    DIR *files = opendir(".");
+    assert_non_null(files);
+    for (struct dirent *e; (e = readdir(files));)
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            unlink(e->d_name);
+    closedir(files);
+    return chdir(work.before) < 0 || rmdir(work.folder) < 0 ? -1 : 0;
+}
+
 #define WITH(open, name) cmocka_unit_test_setup_teardown(name, open, close_fixture)
 
 int main(void)
@@ -1008,6 +945,7 @@ int main(void)
         WITH(open_olmoe, test_a_dry_run_that_fails_says_why),
         WITH(open_olmoe, test_a_long_dry_run_scrolls_up_to_its_last_line),
         WITH(open_olmoe, test_best_rounding_is_one_step_to_and_fro),
+        WITH(open_olmoe, test_without_best_rounding_it_is_what_it_was),
         WITH(open_olmoe, test_ctrl_c_cancels_the_run_and_r_resumes),
         WITH(open_olmoe, test_leaving_leaves_the_run_alone),
         WITH(open_olmoe, test_a_run_that_is_found_again_is_told),
@@ -1028,13 +966,9 @@ int main(void)
         WITH(open_olmoe, test_tiny_screens_say_what_they_need_and_can_be_left),
         WITH(open_olmoe, test_ascii_glyphs_leave_nothing_else_on_the_screen),
         WITH(open_olmoe, test_the_mouse_chooses_screens_and_sliders),
-        WITH(open_olmoe, test_mapping_counts_what_its_settings_count),
-        WITH(open_olmoe, test_the_threshold_slider_moves_the_layers_own),
-        WITH(open_olmoe, test_o_goes_through_all_rules_of_a_layer),
-        WITH(open_without_model, test_o_says_where_no_layer_can_have_a_rule),
         WITH(open_olmoe, test_random_keys_and_sizes_never_break_it),
         WITH(open_qwen, test_random_keys_and_sizes_never_break_it),
         WITH(open_without_model, test_random_keys_and_sizes_never_break_it),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, enter_folder, remove_folder);
 }

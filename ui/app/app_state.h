@@ -102,9 +102,11 @@ struct app {
     bool leaving;             /* the user has quit */
     struct app_find find;
     bool expanded, mouse, linear_axis, all_experts, file_bits;
-    bool other_chart[APP_VIEWS]; /* the second chart of each, where only one of two fits */
-    bool charts_together;        /* both have room in the last frame */
-    size_t log_back;             /* lines of the run's log below those in sight */
+    bool other_chart[APP_VIEWS];     /* the second chart of each, where only one of two fits */
+    bool charts_together;            /* both have room in the last frame */
+    struct settings rounding_before; /* when best rounding was switched on last: */
+    bool has_rounding_before;        /* it was, in this session */
+    size_t log_back;                 /* lines of the run's log below those in sight */
     int zoom;
     size_t scroll;          /* first row of a list, kept in sight by the views */
     size_t result_selected; /* in the order of the screen; app_result.c keeps it */

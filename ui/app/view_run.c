@@ -494,15 +494,15 @@ static void scroll_log(struct app *a, int by)
         a->log_back -= a->log_back < step ? a->log_back : step;
 }
 
-/* The settings of best rounding, all on, or all back at their defaults. */
-static struct settings best_rounding(const struct settings *from, bool on)
+/* The settings of best rounding in `from`: all on, or as they are in `before`. */
+static struct settings best_rounding(const struct settings *from, const struct settings *before)
 {
     char value[APP_TEXT_MAX];
-    struct settings s = *from, defaults;
-    settings_defaults(&defaults);
+    struct settings s = *from;
     for (const struct setting_value *v = settings_best_rounding; v->name; v++) {
-        settings_get(&defaults, settings_find(v->name), value, sizeof value);
-        (void)!settings_set(&s, v->name, on ? v->value : value, NULL); /* legal by a test */
+        if (before)
+            settings_get(before, settings_find(v->name), value, sizeof value);
+        (void)!settings_set(&s, v->name, before ? value : v->value, NULL); /* legal by a test */
     }
     return s;
 }
@@ -511,14 +511,22 @@ static void switch_best_rounding(struct app *a, int argument)
 {
     (void)argument;
     struct app_document next = a->document;
-    next.settings = best_rounding(&a->document.settings, true);
-    bool on = !settings_equal(&next.settings, &a->document.settings);
+    struct settings before = a->document.settings, defaults;
+    settings_defaults(&defaults);
+    next.settings = best_rounding(&before, NULL);
+    bool on = !settings_equal(&next.settings, &before);
     if (!on)
-        next.settings = best_rounding(&a->document.settings, false);
-    if (app_commit(a, &next))
-        app_say(a, STYLE_TEXT_DIM,
-                on ? "best rounding: scale_search, shift and refine; the pass takes longer"
-                   : "best rounding is off");
+        next.settings =
+            best_rounding(&before, a->has_rounding_before ? &a->rounding_before : &defaults);
+    if (!app_commit(a, &next))
+        return;
+    if (on) {
+        a->rounding_before = before;
+        a->has_rounding_before = true;
+    }
+    app_say(a, STYLE_TEXT_DIM,
+            on ? "best rounding: scale_search, shift and refine; the pass takes longer"
+               : "best rounding is off");
 }
 
 static const struct app_key keys[] = {

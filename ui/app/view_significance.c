@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "analysis/gaussian.h"
 #include "data/base/mem.h"
 #include "ui/app/view_parts.h"
 
@@ -84,7 +85,8 @@ static int facts(struct app *a, struct cells *c, struct rect r)
         view_fact(&f, "Gaussian? A*, p", STYLE_DEFAULT, "%.3f, %.3g", l->anderson_darling,
                   l->anderson_darling_p);
     else
-        view_fact(&f, "Gaussian? A*, p", STYLE_TEXT_DIM, "too few values");
+        view_fact(&f, "Gaussian? A*, p", STYLE_TEXT_DIM, "%s",
+                  a->result->experts < GAUSSIAN_AD_MIN ? "too few values" : "all equal");
     view_expert_facts(&f);
     return f.row;
 }
