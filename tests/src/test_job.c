@@ -14,6 +14,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "data/base/str.h"
 #include "quant_run.h"
 #include "src/eval/eval_json.h"
 #include "src/job.h"
@@ -112,6 +113,16 @@ static void test_a_run_that_was_stopped_is_listed_as_unfinished(void **state)
     assert_true(plan_equal(&plan, &r.plan));
     plan_release(&plan);
     runs_free(list, count);
+    struct str far = {0}; /* the name of a folder may be long */
+    str_appendf(&far, "%s", r.folder);
+    for (int i = 0; i < 200; i++)
+        str_appendf(&far, "/.");
+    assert_int_equal(runs_list(&list, &count, far.data, r.plan.config_sha256, NULL, &err), 0);
+    assert_int_equal(count, 1);
+    assert_int_equal(runs_plan(&plan, list[0].name, &err), 0);
+    plan_release(&plan);
+    runs_free(list, count);
+    str_release(&far);
     quant_run_close(&r);
 }
 

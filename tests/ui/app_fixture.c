@@ -35,7 +35,7 @@ static enum app_cosine_phase host_cosine(void *context, const double **cosine, d
 
 static enum app_ask host_dry_run(void *context, const struct plan *plan, const char **text)
 {
-    static char answer[1024];
+    static char answer[2048];
     struct fixture *f = context;
     int used = 0;
     if (plan)
@@ -43,6 +43,8 @@ static enum app_ask host_dry_run(void *context, const struct plan *plan, const c
                         plan->layers_count, plan->experts);
     for (int i = 0; plan && i < f->dry_run_lines; i++)
         used += snprintf(answer + used, sizeof answer - (size_t)used, "line    %d\n", i);
+    if (plan && f->dry_run_note)
+        snprintf(answer + used, sizeof answer - (size_t)used, "%s\n", f->dry_run_note);
     *text = f->dry_run_phase == APP_ASK_FAILED ? "no tokenizer.json" : answer;
     return f->dry_run_phase;
 }

@@ -27,10 +27,11 @@ struct fixture {
     /* What the host says and has seen. */
     enum app_cosine_phase cosine_phase;
     enum app_ask dry_run_phase;
-    int dry_run_lines; /* at most 50, behind the first two */
+    int dry_run_lines;        /* at most 50, behind the first two */
+    const char *dry_run_note; /* a line behind them, or NULL */
     struct app_run run;
     size_t starts, cancels, results, loads, measures, measure_cancels;
-    char loaded[256];            /* name of the last run whose plan was asked for */
+    char loaded[APP_PATH_MAX];   /* name of the last run whose plan was asked for */
     struct losses measured;      /* of the config, for group size `measured.settings` */
     bool has_measured;           /* the host knows them */
     bool differs;                /* they are of another calibration */

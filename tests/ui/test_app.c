@@ -466,6 +466,19 @@ static void test_a_long_dry_run_scrolls_up_to_its_last_line(void **state)
     assert_int_equal(f->starts, 1);
 }
 
+static void test_a_long_line_of_a_dry_run_is_whole(void **state)
+{
+    struct fixture *f = *state;
+    char note[600];
+    int used = snprintf(note, sizeof note, "calibration texts  ");
+    for (int i = 0; i < 40; i++)
+        used += snprintf(note + used, sizeof note - (size_t)used, "texts/%03d.txt ", i);
+    f->dry_run_note = note;
+    fixture_type(f, "x");
+    fixture_key(f, TERM_KEY_END);
+    assert_shows(f, "texts/039.txt");
+}
+
 static void test_best_rounding_is_one_step_to_and_fro(void **state)
 {
     struct fixture *f = *state;
@@ -944,6 +957,7 @@ int main(void)
         WITH(open_olmoe, test_nobody_agrees_to_a_dry_run_that_is_not_there_yet),
         WITH(open_olmoe, test_a_dry_run_that_fails_says_why),
         WITH(open_olmoe, test_a_long_dry_run_scrolls_up_to_its_last_line),
+        WITH(open_olmoe, test_a_long_line_of_a_dry_run_is_whole),
         WITH(open_olmoe, test_best_rounding_is_one_step_to_and_fro),
         WITH(open_olmoe, test_without_best_rounding_it_is_what_it_was),
         WITH(open_olmoe, test_ctrl_c_cancels_the_run_and_r_resumes),

@@ -89,8 +89,10 @@ struct app_evaluation {
     bool wanted; /* of the texts of this session */
 };
 
+enum { APP_PATH_MAX = 4096 };
+
 struct app_result {
-    char name[256]; /* output folder, or the original model's name */
+    char name[APP_PATH_MAX]; /* output folder, or the original model's name */
     char method[64];
     bool original;                       /* the model that the runs were made from */
     bool unfinished;                     /* a run that can be gone on with */

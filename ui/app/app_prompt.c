@@ -156,13 +156,15 @@ static int draw_dry_lines(struct cells *c, struct rect r, const char *text)
 {
     enum { TALL = 999 };
     int y = r.y;
+    struct str line = {0};
     for (const char *at = text; *at;) {
-        char line[APP_TEXT_MAX];
         size_t length = strcspn(at, "\n");
-        snprintf(line, sizeof line, "%.*s", (int)length, at);
-        y += draw_dry_line(c, (struct rect){r.x, y, r.w, TALL}, line);
+        str_clear(&line);
+        str_append_bytes(&line, at, length);
+        y += draw_dry_line(c, (struct rect){r.x, y, r.w, TALL}, str_get(&line));
         at += length + (at[length] == '\n');
     }
+    str_release(&line);
     return y - r.y;
 }
 
