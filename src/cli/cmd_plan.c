@@ -298,6 +298,8 @@ static int check_method(const struct arguments *a, struct err *err)
                        name);
     if (a->bytes.given && !budget)
         return err_set(err, ERR_USAGE, NULL, "--bytes belongs to --method budget, found %s", name);
+    if (a->pins.count && method->quantizer == PLAN_NONE)
+        return err_set(err, ERR_USAGE, NULL, "--pin: method %s quantizes no expert", name);
     if (more && !budget && !a->front)
         return err_set(err, ERR_USAGE, NULL, "--%s belongs to --method budget, or --front", more);
     return 0;

@@ -27,6 +27,8 @@ expect 'bad pin' 2 'expected LAYER.EXPERT=BITS' "$MOQA" plan "$trace" --model "$
 plan() { "$MOQA" plan "$trace" --model "$sample_model" "$@" --dry-run; }
 expect 'an average for a method without' 2 '--bits: method moqa takes no average' plan --bits 2.5
 expect 'or with bits in its name' 2 '--bits: method gptq-3 takes no average' plan --method gptq-3 --bits 3
+expect 'pins where nothing is quantized' 2 '--pin: method fp16 quantizes no expert' \
+    plan --method fp16 --pin 0.1=4
 expect 'bytes' 2 '--bytes belongs to --method budget, found moeptq-r' plan --method moeptq-r --bits 3 --bytes 1000
 for option in 'grain expert' 'sensitivity 0.75' 'significance 0'; do
     # shellcheck disable=SC2086
