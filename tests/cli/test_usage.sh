@@ -46,9 +46,14 @@ expect 'open without a terminal has the settings of a plan' 0 '^same$' bash -c \
     '$MOQA' analyze '$trace' | cmp -s - '$work/a' && exit 1; cmp '$work/a' '$work/b' && echo same"
 expect 'a plan that is not there' 3 'none.json' "$MOQA" open "$trace" --plan "$work/none.json"
 for option in losses text calib runs; do
-    expect "--$option without a terminal" 2 "--$option needs the screen: a terminal, or --keys or --picture" \
+    expect "--$option without a terminal" 0 "this is the report; --$option is for the screen" \
         "$MOQA" open "$trace" --model "$sample_model" --$option x
 done
+root=$TEST_SAMPLE/../..
+start=$(sed -n '/exec .*moqa open/,/[^\\]$/p' "$root/run")
+expect 'what ./run starts prints the report without a terminal' 0 'Zipf' bash -c \
+    "cd '$root' && ${start/build\/release\/moqa/$MOQA}"
+check 'and all of it' grep -q 'layer 5' "$work/out"
 for option in 'size 100x40' 'look mono' session; do
     # shellcheck disable=SC2086
     expect "--$option without keys" 2 "--${option% *} belongs to --keys or --picture" "$MOQA" open "$trace" --$option
