@@ -31,19 +31,12 @@ struct parse {
     struct cli_list *open_list; /* that takes the next plain argument */
 };
 
-static bool setting_given[64];
-
 /* All that the command line named, in its order: single layers' values are lost in a table. */
 static struct named {
     size_t index;
     const char *text;
 } * named;
 static size_t named_count, named_capacity;
-
-const bool *cli_settings_given(void)
-{
-    return setting_given;
-}
 
 static int list_add(struct cli_list *list, const char *item, struct err *err)
 {
@@ -148,7 +141,6 @@ static int set_setting(struct parse *p, size_t index, const char *text)
     if (rc < 0)
         return rc;
     named[named_count++] = (struct named){index, text};
-    setting_given[index] = true;
     return settings_set(p->settings, settings_info(index)->name, text, p->err);
 }
 

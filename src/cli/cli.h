@@ -75,11 +75,8 @@ ERR_CHECK int cli_parse(const struct cli_spec *spec, int argc, char **argv, void
                         struct settings *settings, struct err *err);
 void cli_list_release(struct cli_list *list);
 
-/* [settings_count()] Which settings the command line itself named, not a file or the environment.
- */
-const bool *cli_settings_given(void);
-
-/* What the command line itself named, over settings from elsewhere, such as a plan's. */
+/* What the command line itself named, not a file or the environment, over settings from elsewhere,
+ * such as a plan's. */
 ERR_CHECK int cli_settings_over(struct settings *s, struct err *err);
 
 /* --threads, else MOQA_THREADS, else 0 (all). */

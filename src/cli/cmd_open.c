@@ -163,7 +163,7 @@ static int run_workbench(const struct arguments *a, const struct settings *setti
         .plan_path = a->plan ? a->plan : "moqa.plan.json",
         .start_from_plan = a->plan && access(a->plan, F_OK) == 0,
         .settings = *settings,
-        .given = cli_settings_given(),
+        .settings_over = cli_settings_over,
         .no_session = is_walk(a) && !a->session,
     };
     int rc = cli_output_check(a->picture,

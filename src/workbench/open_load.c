@@ -112,7 +112,7 @@ static int load(struct open_load *l, struct err *err)
         .plan = r->start_from_plan ? &l->plan : NULL,
         .plan_path = r->plan_path,
         .settings = r->settings,
-        .given = r->given,
+        .settings_over = r->settings_over,
         .no_session = r->no_session,
     };
     open_host_callbacks(l->host, &l->options.host);

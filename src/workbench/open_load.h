@@ -9,10 +9,10 @@
 
 struct open_request {
     struct open_host_options host;
-    const char *plan_path;    /* where `w` writes */
-    bool start_from_plan;     /* it exists: start from it */
-    struct settings settings; /* to start with */
-    const bool *given;        /* see struct app_options */
+    const char *plan_path;                                     /* where `w` writes */
+    bool start_from_plan;                                      /* it exists: start from it */
+    struct settings settings;                                  /* to start with */
+    int (*settings_over)(struct settings *s, struct err *err); /* see struct app_options */
     bool no_session;
 };
 

@@ -44,6 +44,9 @@ expect 'windows of a task' 2 '--samples belongs to --text' \
 expect 'open without a terminal has the settings of a plan' 0 '^same$' bash -c \
     "'$MOQA' open '$trace' --plan '$work/alpha.json' >'$work/a'; '$MOQA' analyze '$trace' --alpha 1.5 >'$work/b'
     '$MOQA' analyze '$trace' | cmp -s - '$work/a' && exit 1; cmp '$work/a' '$work/b' && echo same"
+"$MOQA" plan "$trace" --model "$sample_model" --alpha 1.5 --rule threshold --rule 1:jenks -o "$work/rules.json" >/dev/null
+expect "a layer's rule stands above a plan, whose others stay" 0 '--rule threshold --rule 1:jenks --rule 3:jenks -o' \
+    "$MOQA" open "$trace" --model "$sample_model" --plan "$work/rules.json" --rule 3:jenks --keys y --size 200x30
 expect 'a plan that is not there' 3 'none.json' "$MOQA" open "$trace" --plan "$work/none.json"
 for option in losses text calib runs; do
     expect "--$option without a terminal" 0 "this is the report; --$option is for the screen" \

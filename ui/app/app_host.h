@@ -192,9 +192,10 @@ struct app_options {
     const struct plan *plan;           /* start from this one, or NULL */
     const char *plan_path;             /* where `w` writes */
     struct settings settings;          /* to start with */
-    const bool *given; /* [settings_count()] named on the command line: a saved session does not
-                          change them; NULL: none */
-    bool no_session;   /* the saved state of this trace is neither read nor written */
+    /* Sets what the command line named: that stands above a plan and a saved session. NULL: it
+     * named nothing. */
+    int (*settings_over)(struct settings *s, struct err *err);
+    bool no_session; /* the saved state of this trace is neither read nor written */
     struct app_host host;
 };
 

@@ -225,15 +225,7 @@ static int read_budget(struct app_budget *b, const json_t *object, const char *f
 
 int app_keep_given(struct settings *s, const struct app *a, struct err *err)
 {
-    for (size_t i = 0; a->options->given && i < settings_count(); i++) {
-        char value[128];
-        const struct setting_info *info = settings_info(i);
-        settings_get(&a->options->settings, info, value, sizeof value);
-        int rc = a->options->given[i] ? settings_set(s, info->name, value, err) : 0;
-        if (rc < 0)
-            return rc;
-    }
-    return 0;
+    return a->options->settings_over ? a->options->settings_over(s, err) : 0;
 }
 
 /* Settings and pins of `object` into a new document. */
