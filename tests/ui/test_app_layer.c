@@ -97,6 +97,14 @@ static void test_significance_says_why_nothing_is_known_of_the_distribution(void
 
 /* --- What one layer has of its own --- */
 
+static void test_the_prompt_of_a_value_tells_all_of_its_help(void **state)
+{
+    struct fixture *f = *state;
+    fixture_type(f, "3\t\t\t\t\t\t\t\n");
+    assert_shows(f, "absolute threshold T;");
+    assert_shows(f, " from 0\n threshold: "); /* not cut */
+}
+
 static void test_the_threshold_slider_moves_the_layers_own(void **state)
 {
     struct fixture *f = *state;
@@ -188,6 +196,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         WITH(open_olmoe, test_mapping_counts_what_its_settings_count),
         WITH(open_olmoe, test_significance_says_why_nothing_is_known_of_the_distribution),
+        WITH(open_olmoe, test_the_prompt_of_a_value_tells_all_of_its_help),
         WITH(open_olmoe, test_the_threshold_slider_moves_the_layers_own),
         WITH(open_olmoe, test_o_goes_through_all_rules_of_a_layer),
         WITH(open_without_model, test_o_says_where_no_layer_can_have_a_rule),

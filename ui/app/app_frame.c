@@ -167,10 +167,8 @@ static void draw_too_small(const struct app *a, struct cells *c)
 static void draw_message(struct app *a, struct cells *c, struct rect r)
 {
     enum { ROWS_MAX = 3 };
-    struct rect clip = c->clip, at = {r.x + 1, r.y, r.w - 2, ROWS_MAX};
-    c->clip = (struct rect){0}; /* only measures */
-    int rows = a->message[0] ? cells_paragraph(c, at, a->message, STYLE(STYLE_DEFAULT)) : 0;
-    c->clip = clip;
+    struct rect at = {r.x + 1, r.y, r.w - 2, ROWS_MAX};
+    int rows = a->message[0] ? cells_paragraph_rows(c, at.w, at.h, a->message) : 0;
     int above = rows > 1 && r.y - (rows - 1) > 1 ? rows - 1 : 0;
     cells_fill(c, (struct rect){r.x, r.y - above, r.w, 1 + above}, " ", STYLE(STYLE_DEFAULT));
     at.y -= above;

@@ -223,16 +223,26 @@ static void draw_copied(struct app *a, struct cells *c)
 {
     enum { WIDTH = 100, TALL = 99, AROUND = 6 };
     const char *text = str_get(&a->copy);
-    struct rect clip = c->clip;
     int width = c->w < WIDTH ? c->w : WIDTH;
-    c->clip = (struct rect){0}; /* only measures */
-    int rows = cells_paragraph(c, (struct rect){0, 0, width - 4, TALL}, text, STYLE(STYLE_DEFAULT));
-    c->clip = clip;
+    int rows = cells_paragraph_rows(c, width - 4, TALL, text);
     struct rect r = app_window(a, c, width, rows + AROUND, "The same as a command");
     cells_paragraph(c, (struct rect){r.x, r.y, r.w, r.h - 3}, text, STYLE(STYLE_DEFAULT));
     cells_text(c, r.x, r.y + r.h - 2, r.w, "copied, where the terminal takes it (OSC 52)",
                STYLE(STYLE_GOOD));
     cells_text(c, r.x, r.y + r.h - 1, r.w, "any key closes", STYLE(STYLE_ACCENT));
+}
+
+/* Beside what is typed, or where it is longer than that, in rows above. */
+static void draw_hint(struct app *a, struct cells *c, struct rect r, const char *hint)
+{
+    enum { ROWS_MAX = 3 };
+    if (cells_width(hint) <= r.w || c->h < 12) {
+        cells_label(c, r, CELLS_LEFT, hint, &a->look, STYLE(STYLE_TEXT_DIM));
+        return;
+    }
+    int rows = cells_paragraph_rows(c, c->w - 2, ROWS_MAX, hint);
+    cells_fill(c, (struct rect){0, r.y - rows, c->w, rows}, " ", STYLE(STYLE_DEFAULT));
+    cells_paragraph(c, (struct rect){1, r.y - rows, c->w - 2, rows}, hint, STYLE(STYLE_TEXT_DIM));
 }
 
 /* One row in place of the message: a question and what was typed. */
@@ -254,8 +264,7 @@ static void draw_entry(struct app *a, struct cells *c)
                        : a->mode == APP_VALUE && info ? info->help
                                                       : found;
     if (x + 4 < c->w)
-        cells_label(c, (struct rect){x + 2, r.y, c->w - x - 2, 1}, CELLS_LEFT, hint, &a->look,
-                    STYLE(STYLE_TEXT_DIM));
+        draw_hint(a, c, (struct rect){x + 2, r.y, c->w - x - 2, 1}, hint);
 }
 
 void app_prompt_draw(struct app *a, struct cells *c)

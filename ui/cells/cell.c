@@ -260,6 +260,15 @@ int cells_paragraph(struct cells *c, struct rect r, const char *text, struct sty
     return row;
 }
 
+int cells_paragraph_rows(struct cells *c, int width, int most, const char *text)
+{
+    struct rect clip = c->clip;
+    c->clip = (struct rect){0};
+    int rows = cells_paragraph(c, (struct rect){0, 0, width, most}, text, STYLE(STYLE_DEFAULT));
+    c->clip = clip;
+    return rows;
+}
+
 struct rect cells_box(struct cells *c, struct rect r, const char *title,
                       const struct style_look *look, struct style border, struct style text)
 {

@@ -56,6 +56,8 @@ void cells_ends(struct cells *c, struct rect r, const char *text, const struct s
                 struct style s);
 /* Words wrapped into `r`; returns the rows used. */
 int cells_paragraph(struct cells *c, struct rect r, const char *text, struct style s);
+/* Rows that it would use, at most `most`; draws nothing. */
+int cells_paragraph_rows(struct cells *c, int width, int most, const char *text);
 
 /* A frame with a title in its upper edge (NULL: none); returns the area inside. */
 struct rect cells_box(struct cells *c, struct rect r, const char *title,
