@@ -2,7 +2,6 @@
 
 #include <langinfo.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -11,6 +10,7 @@
 #include "analysis/planner.h"
 #include "data/base/log.h"
 #include "data/base/str.h"
+#include "data/base/thread.h"
 #include "data/trace_h5.h"
 #include "src/cli/cli.h"
 #include "ui/report/report_text.h"
@@ -86,12 +86,8 @@ static void tell_and_hash(void *context, enum watch_step step, uint64_t done, ui
 {
     struct hashing *h = context;
     if (step == WATCH_READ && !h->tried) {
-        sigset_t all, before;
         h->tried = true;
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        h->started = pthread_create(&h->thread, NULL, hash_main, h) == 0;
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        h->started = thread_start(&h->thread, hash_main, h) == 0;
     }
     watch_tell(h->watch, step, done, total);
 }

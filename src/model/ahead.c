@@ -1,10 +1,10 @@
 #include "src/model/ahead.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 #include "src/model/weights.h"
 
 enum { BUFFERS = 16 };
@@ -59,14 +59,9 @@ static void *run(void *context)
 
 static int start(struct ahead *a)
 {
-    sigset_t all, before;
     pthread_mutex_init(&a->lock, NULL);
     pthread_cond_init(&a->changed, NULL);
-    /* Signals are for the thread that waits for them. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&a->thread, NULL, run, a);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&a->thread, run, a);
     if (failed) {
         pthread_cond_destroy(&a->changed);
         pthread_mutex_destroy(&a->lock);

@@ -1,7 +1,7 @@
 #include "src/model/prefetch.h"
+#include "data/base/thread.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -73,17 +73,12 @@ static void *run(void *context)
 struct prefetch *prefetch_new(const struct checkpoint *c)
 {
     struct prefetch *p = calloc(1, sizeof *p);
-    sigset_t all, before;
     if (!p)
         return NULL;
     p->checkpoint = c;
     pthread_mutex_init(&p->lock, NULL);
     pthread_cond_init(&p->changed, NULL);
-    /* Signals are for the thread that waits for them. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&p->thread, NULL, run, p);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&p->thread, run, p);
     if (!failed)
         return p;
     pthread_cond_destroy(&p->changed);

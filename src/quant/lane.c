@@ -1,11 +1,11 @@
 #include "src/quant/lane.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdlib.h>
 
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 
 struct lane {
     pthread_t thread;
@@ -44,18 +44,13 @@ static void *run(void *context)
 
 int lane_new(struct lane **out, struct err *err)
 {
-    sigset_t all, before;
     struct lane *l = mem_array(1, sizeof *l, err);
     *out = l;
     if (!l)
         return ERR_NOMEM;
     pthread_mutex_init(&l->lock, NULL);
     pthread_cond_init(&l->changed, NULL);
-    /* Signals are for the thread that waits for them. */
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    l->threaded = pthread_create(&l->thread, NULL, run, l) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    l->threaded = thread_start(&l->thread, run, l) == 0;
     return 0;
 }
 

@@ -15,6 +15,7 @@
 
 #include "data/base/clock.h"
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 
 enum { INTERVAL_MS = 150, LOG_TAIL = 4096 };
 
@@ -329,7 +330,6 @@ int detached_new(struct detached **out, const char *program, const char *config_
     *out = d;
     if (!d)
         return ERR_NOMEM;
-    sigset_t all, before;
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->wake, NULL);
     snprintf(d->config_sha256, sizeof d->config_sha256, "%s", config_sha256);
@@ -338,10 +338,7 @@ int detached_new(struct detached **out, const char *program, const char *config_
     adopt(d);
     if (d->place)
         look(d);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    d->started = d->program && pthread_create(&d->thread, NULL, watch, d) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    d->started = d->program && thread_start(&d->thread, watch, d) == 0;
     if (d->started)
         return 0;
     detached_free(d);

@@ -2,12 +2,12 @@
 
 #include <math.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 #include "data/trace_h5.h"
 #include "src/runs/original.h"
 #include "src/runs/runs_watch.h"
@@ -133,16 +133,12 @@ static void fail(struct results *r, const struct err *err)
 
 static void start(struct results *r, bool only_look)
 {
-    sigset_t all, before;
     struct err err = {0};
     r->finished = false;
     r->paused = false;
     r->only_look = only_look;
     atomic_store(&r->progress.cancel, false);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&r->thread, NULL, measure_main, r);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&r->thread, measure_main, r);
     r->started = !failed;
     r->measure = only_look ? APP_MEASURE_WAITING : APP_MEASURE_WORKING;
     if (failed && err_set(&err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed)) < 0)

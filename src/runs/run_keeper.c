@@ -1,7 +1,6 @@
 #include "src/runs/run_keeper.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "data/base/clock.h"
 #include "data/base/log.h"
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 
 enum { INTERVAL_MS = 300 };
 
@@ -195,12 +195,8 @@ void run_keeper_watch(struct run_keeper *k, struct job *job)
 {
     if (!k)
         return;
-    sigset_t all, before;
     k->job = job;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    k->started = pthread_create(&k->thread, NULL, keep, k) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    k->started = thread_start(&k->thread, keep, k) == 0;
 }
 
 static void tell_end(struct run_keeper *k, int rc, const struct err *err)

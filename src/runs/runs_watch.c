@@ -3,7 +3,6 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,7 @@
 #include "data/base/clock.h"
 #include "data/base/mem.h"
 #include "data/base/str.h"
+#include "data/base/thread.h"
 #include "src/eval/eval_json.h"
 #include "src/quant/journal.h"
 #include "src/runs/original.h"
@@ -148,7 +148,6 @@ static void *watch_main(void *argument)
 int runs_watch_new(struct runs_watch **out, const char *dir, const char *model_dir,
                    const char *config_sha256, struct err *err)
 {
-    sigset_t all, before;
     struct runs_watch *w = mem_array(1, sizeof *w, err);
     *out = w;
     if (!w)
@@ -159,10 +158,7 @@ int runs_watch_new(struct runs_watch **out, const char *dir, const char *model_d
     w->wanted = true;
     pthread_mutex_init(&w->lock, NULL);
     pthread_cond_init(&w->wake, NULL);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&w->thread, NULL, watch_main, w);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&w->thread, watch_main, w);
     w->started = !failed;
     if (!failed)
         return 0;

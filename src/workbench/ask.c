@@ -1,11 +1,11 @@
 #include "src/workbench/ask.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 
 struct ask {
     ask_answer answer;
@@ -98,11 +98,7 @@ void ask_free(struct ask *a)
 
 static bool start(struct ask *a)
 {
-    sigset_t all, before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    a->started = pthread_create(&a->thread, NULL, ask_main, a) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    a->started = thread_start(&a->thread, ask_main, a) == 0;
     return a->started;
 }
 

@@ -2,7 +2,6 @@
 
 #include <dirent.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -11,6 +10,7 @@
 #include "data/base/log.h"
 #include "data/base/mem.h"
 #include "data/base/str.h"
+#include "data/base/thread.h"
 #include "src/losses_run.h"
 #include "src/runs/original.h"
 
@@ -361,7 +361,6 @@ static void *measure_main(void *argument)
 
 int losses_shelf_start(struct losses_shelf *s, const struct settings *settings, struct err *err)
 {
-    sigset_t all, before;
     if (losses_shelf_active(s))
         return err_set(err, ERR_USAGE, NULL, "losses are being measured already");
     join(s);
@@ -371,10 +370,7 @@ int losses_shelf_start(struct losses_shelf *s, const struct settings *settings, 
     pthread_mutex_lock(&s->lock);
     s->phase = APP_LOSSES_RUNNING;
     pthread_mutex_unlock(&s->lock);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&s->thread, NULL, measure_main, s);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&s->thread, measure_main, s);
     if (failed) {
         pthread_mutex_lock(&s->lock);
         s->phase = APP_LOSSES_IDLE;

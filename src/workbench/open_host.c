@@ -1,7 +1,6 @@
 #include "src/workbench/open_host.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +9,7 @@
 
 #include "data/base/log.h"
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 #include "src/command_line.h"
 #include "src/job.h"
 #include "src/runs/detached.h"
@@ -49,15 +49,11 @@ struct open_host {
 
 static int start(struct worker *w, void *(*run)(void *), struct open_host *h, struct err *err)
 {
-    sigset_t all, before;
     w->finished = false;
     w->rc = 0;
     w->err = (struct err){0};
     atomic_store(&w->progress.cancel, false);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&w->thread, NULL, run, h);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&w->thread, run, h);
     if (failed)
         return err_set(err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed));
     w->started = true;

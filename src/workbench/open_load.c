@@ -1,12 +1,12 @@
 #include "src/workbench/open_load.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/base/clock.h"
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 
 enum { FORK_SECONDS = 2 };
 
@@ -165,12 +165,8 @@ static void wait_for_fork(struct open_load *l)
 
 int open_load_start(struct open_load *l, struct app_loader *out, struct err *err)
 {
-    sigset_t all, before;
     *out = (struct app_loader){l, l->request.host.trace_path, poll_load, finish_load};
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int failed = pthread_create(&l->thread, NULL, load_main, l);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    int failed = thread_start(&l->thread, load_main, l);
     if (failed)
         return err_set(err, ERR_NOMEM, NULL, "cannot start a thread: %s", strerror(failed));
     l->started = true;

@@ -1,12 +1,12 @@
 #include "ui/app/file_writer.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "data/base/atomic_file.h"
 #include "data/base/mem.h"
+#include "data/base/thread.h"
 
 struct job {
     struct job *next;
@@ -96,13 +96,9 @@ void file_writer_free(struct file_writer *w)
 /* With the first file: most sessions write none while they are looked at. */
 static int start(struct file_writer *w, struct err *err)
 {
-    sigset_t all, before;
     if (w->started)
         return 0;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    w->started = pthread_create(&w->thread, NULL, write_all, w) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    w->started = thread_start(&w->thread, write_all, w) == 0;
     return w->started ? 0 : err_set(err, ERR_NOMEM, NULL, "cannot start a thread to write");
 }
 
