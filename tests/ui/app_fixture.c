@@ -396,6 +396,35 @@ bool fixture_shows(struct fixture *f, const char *text)
     return strstr(fixture_frame(f, 80, 24), text) != NULL;
 }
 
+void fixture_assert_shows_at(struct fixture *f, int w, int h, const char *text)
+{
+    const char *frame = fixture_frame(f, w, h);
+    if (!strstr(frame, text))
+        fail_msg("\"%s\" is not on the screen:\n%s", text, frame);
+}
+
+void fixture_assert_shows(struct fixture *f, const char *text)
+{
+    fixture_assert_shows_at(f, 80, 24, text);
+}
+
+void fixture_assert_hides(struct fixture *f, const char *text)
+{
+    if (fixture_shows(f, text))
+        fail_msg("\"%s\" is on the screen:\n%s", text, fixture_frame(f, 80, 24));
+}
+
+struct plan fixture_written(struct fixture *f)
+{
+    struct plan p = {0};
+    struct err err = {0};
+    fixture_type(f, "w");
+    if (fixture_shows(f, "There is a file"))
+        fixture_type(f, "y");
+    check(plan_load(&p, f->plan_path, &err), &err);
+    return p;
+}
+
 bool fixture_find(const struct fixture *f, const char *text, int *x, int *y)
 {
     size_t length = strlen(text);

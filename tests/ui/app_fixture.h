@@ -59,6 +59,12 @@ void fixture_mouse(struct fixture *f, enum term_mouse what, int x, int y, int wh
 /* Draws a frame of this size; the text is valid until the next call. */
 const char *fixture_frame(struct fixture *f, int w, int h);
 bool fixture_shows(struct fixture *f, const char *text); /* at 80x24 */
+/* Fails, with the frame, unless the text is in it; at 80x24, or of that size. */
+void fixture_assert_shows(struct fixture *f, const char *text);
+void fixture_assert_shows_at(struct fixture *f, int w, int h, const char *text);
+void fixture_assert_hides(struct fixture *f, const char *text);
+/* The plan that `w` writes, over one of a session before this one, too. */
+struct plan fixture_written(struct fixture *f);
 /* Place of a text in the last frame. */
 bool fixture_find(const struct fixture *f, const char *text, int *x, int *y);
 

@@ -54,31 +54,6 @@ static char *copy_frame(struct fixture *f, int w, int h)
     return copy;
 }
 
-static void assert_shows(struct fixture *f, const char *text)
-{
-    if (!fixture_shows(f, text))
-        fail_msg("\"%s\" is not on the screen:\n%s", text, fixture_frame(f, 80, 24));
-}
-
-static void assert_hides(struct fixture *f, const char *text)
-{
-    if (fixture_shows(f, text))
-        fail_msg("\"%s\" is on the screen:\n%s", text, fixture_frame(f, 80, 24));
-}
-
-/* What the plan file says about an expert after `w`. */
-static struct plan written(struct fixture *f)
-{
-    struct plan p = {0};
-    struct err err = {0};
-    fixture_type(f, "w");
-    if (fixture_shows(f, "There is a file")) /* of a session before this one */
-        fixture_type(f, "y");
-    if (plan_load(&p, f->plan_path, &err) < 0)
-        fail_msg("%s", err.message);
-    return p;
-}
-
 static void test_hints_end_with_help_on_every_screen(void **state)
 {
     struct fixture *f = *state;
@@ -135,27 +110,27 @@ static void test_v_says_what_it_did_whether_one_chart_has_room_or_both(void **st
     fixture_type(f, "3");
     fixture_frame(f, 80, 24);
     fixture_type(f, "v");
-    assert_shows(f, "the second chart; v changes between them");
+    fixture_assert_shows(f, "the second chart; v changes between them");
     fixture_type(f, "v");
-    assert_shows(f, "the first chart; v changes between them");
+    fixture_assert_shows(f, "the first chart; v changes between them");
     fixture_frame(f, 160, 50);
     fixture_type(f, "v");
-    assert_shows(f, "both charts have room; W writes the second");
+    fixture_assert_shows(f, "both charts have room; W writes the second");
 }
 
 static void test_another_config_than_the_traces_is_told(void **state)
 {
     struct fixture *f = *state;
-    assert_hides(f, "not the trace's own");
+    fixture_assert_hides(f, "not the trace's own");
     memset(f->trace.config_sha256, 'f', HASH_HEX_SIZE - 1);
     f->trace.config_sha256[HASH_HEX_SIZE - 1] = '\0';
     fixture_restart(f);
-    assert_shows(f, "the trace was made with another config.json than this model's");
+    fixture_assert_shows(f, "the trace was made with another config.json than this model's");
     fixture_type(f, "2");
-    assert_hides(f, "another config.json");
+    fixture_assert_hides(f, "another config.json");
     fixture_type(f, "1");
-    assert_shows(f, "config.json  "); /* for good */
-    assert_shows(f, "not the trace's own");
+    fixture_assert_shows(f, "config.json  "); /* for good */
+    fixture_assert_shows(f, "not the trace's own");
 }
 
 static void test_a_step_changes_numbers_in_the_same_frame(void **state)
@@ -166,7 +141,7 @@ static void test_a_step_changes_numbers_in_the_same_frame(void **state)
     fixture_key(f, TERM_KEY_RIGHT);
     fixture_key(f, TERM_KEY_RIGHT);
     assert_string_not_equal(fixture_frame(f, 80, 24), before);
-    assert_shows(f, "plan not written");
+    fixture_assert_shows(f, "plan not written");
     free(before);
 }
 
@@ -178,10 +153,10 @@ static void test_undo_and_redo_restore_exactly(void **state)
     struct plan at[EDITS + 1];
     memset(at, 0, sizeof at);
     for (size_t i = 0; i < EDITS; i++) {
-        at[i] = written(f);
+        at[i] = fixture_written(f);
         fixture_type(f, edits[i]);
     }
-    at[EDITS] = written(f);
+    at[EDITS] = fixture_written(f);
     for (int way = 0; way < 2; way++) {
         struct plan p;
         int steps = 0;
@@ -189,7 +164,7 @@ static void test_undo_and_redo_restore_exactly(void **state)
             const struct plan *want = &at[way ? k : EDITS - k];
             bool same = false;
             for (int tries = 0; tries < 4 && !same; tries++) {
-                p = written(f);
+                p = fixture_written(f);
                 same = settings_equal(&p.settings, &want->settings);
                 for (size_t l = 0; l < p.layers_count; l++)
                     for (size_t e = 0; e < p.experts; e++)
@@ -214,26 +189,26 @@ static void test_undo_says_when_nothing_is_left(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "u");
-    assert_shows(f, "nothing to undo");
+    fixture_assert_shows(f, "nothing to undo");
     fixture_type(f, "U");
-    assert_shows(f, "nothing to redo");
+    fixture_assert_shows(f, "nothing to redo");
 }
 
 static void test_pins_survive_recomputation(void **state)
 {
     struct fixture *f = *state;
-    struct plan p = written(f);
+    struct plan p = fixture_written(f);
     unsigned free_bits = p.layers[1].experts[0].bits;
     plan_release(&p);
     fixture_type(f, "5]ppppp"); /* 2, 3, 4, 8, 16 */
     fixture_type(f, "3\n2\n1LLLL");
-    p = written(f);
+    p = fixture_written(f);
     assert_true(p.layers[1].experts[0].pinned);
     assert_int_equal(p.layers[1].experts[0].bits, 16);
     assert_int_not_equal(free_bits, 16);
     plan_release(&p);
     fixture_type(f, "5p");
-    p = written(f);
+    p = fixture_written(f);
     assert_false(p.layers[1].experts[0].pinned);
     plan_release(&p);
 }
@@ -248,15 +223,15 @@ static void test_typed_values_are_taken_or_refused_with_a_message(void **state)
         fixture_key(f, TERM_KEY_TAB);
     }
     fixture_type(f, "0.625\n");
-    p = written(f);
+    p = fixture_written(f);
     assert_float_equal(p.settings.alpha, 0.625, 0);
     plan_release(&p);
     fixture_type(f, "\n-1e9\n");
-    assert_shows(f, "alpha");
-    assert_shows(f, "-1e9");
+    fixture_assert_shows(f, "alpha");
+    fixture_assert_shows(f, "-1e9");
     fixture_type(f, "\nbanana\n");
-    assert_shows(f, "banana");
-    p = written(f);
+    fixture_assert_shows(f, "banana");
+    p = fixture_written(f);
     assert_float_equal(p.settings.alpha, 0.625, 0);
     plan_release(&p);
     fixture_type(f, "\n0.9");
@@ -264,7 +239,7 @@ static void test_typed_values_are_taken_or_refused_with_a_message(void **state)
     fixture_type(f, "1");
     fixture_key(f, TERM_KEY_ESC);
     fixture_type(f, "0");
-    p = written(f);
+    p = fixture_written(f);
     assert_float_equal(p.settings.alpha, 0.3, 0);
     plan_release(&p);
 }
@@ -284,19 +259,19 @@ static void test_typed_text_is_edited_at_its_cursor(void **state)
         21, 0xe9, 0x20ac, 0x1f600, 'x', TERM_KEY_LEFT, TERM_KEY_LEFT, TERM_KEY_BACKSPACE, 0};
     fixture_type(f, "3\n0.325");
     press_all(f, inside); /* 0.|25 -> 0.725 */
-    assert_shows(f, "alpha: 0.725");
+    fixture_assert_shows(f, "alpha: 0.725");
     press_all(f, ends);
-    assert_shows(f, "alpha: 1.7254");
+    fixture_assert_shows(f, "alpha: 1.7254");
     fixture_type(f, "\n");
-    assert_shows(f, "1.7254");
+    fixture_assert_shows(f, "1.7254");
     fixture_type(f, "/");
     fixture_type(f, "one two/three");
     fixture_key(f, 23);
-    assert_shows(f, "find: one two/_");
+    fixture_assert_shows(f, "find: one two/_");
     fixture_key(f, 23);
-    assert_shows(f, "find: one _");
+    fixture_assert_shows(f, "find: one _");
     press_all(f, clear);
-    assert_shows(f, "find: \u00e9\U0001f600x"); /* without the euro */
+    fixture_assert_shows(f, "find: \u00e9\U0001f600x"); /* without the euro */
     for (int i = 0; i < 300; i++)
         fixture_key(f, i % 3 ? 'w' : TERM_KEY_HOME);
     fixture_frame(f, 40, 10);
@@ -308,16 +283,16 @@ static void test_leaving_with_unwritten_changes_asks(void **state)
     assert_false(fixture_key(f, 'q'));
     fixture_type(f, "5p");
     assert_true(fixture_key(f, 'q'));
-    assert_shows(f, "Quit?");
+    fixture_assert_shows(f, "Quit?");
     assert_true(fixture_key(f, 'n'));
-    assert_hides(f, "Quit?");
+    fixture_assert_hides(f, "Quit?");
     assert_true(fixture_key(f, 'q'));
     assert_true(fixture_key(f, TERM_KEY_ENTER));
     assert_true(fixture_key(f, 'q'));
     assert_false(fixture_key(f, 'y'));
     assert_true(fixture_key(f, 'n'));
     fixture_type(f, "w");
-    assert_shows(f, f->plan_path);
+    fixture_assert_shows(f, f->plan_path);
     assert_false(fixture_key(f, 'q'));
 }
 
@@ -326,11 +301,11 @@ static void test_a_plan_that_cannot_be_written_stays_unwritten(void **state)
     struct fixture *f = *state;
     f->options.plan_path = "/proc/none/x.plan.json";
     fixture_type(f, "5pw");
-    assert_shows(f, "not written");
-    assert_shows(f, "plan not written");
+    fixture_assert_shows(f, "not written");
+    fixture_assert_shows(f, "plan not written");
     assert_true(fixture_key(f, 'q'));
     assert_true(fixture_key(f, 'w'));
-    assert_shows(f, "not written");
+    fixture_assert_shows(f, "not written");
 }
 
 static void test_a_plan_of_others_is_replaced_only_on_yes(void **state)
@@ -342,31 +317,31 @@ static void test_a_plan_of_others_is_replaced_only_on_yes(void **state)
     fputs("notes", file);
     fclose(file);
     fixture_type(f, "3L5w");
-    assert_shows(f, "There is a file");
+    fixture_assert_shows(f, "There is a file");
     fixture_type(f, "n");
-    assert_shows(f, "not written");
+    fixture_assert_shows(f, "not written");
     file = fopen(f->plan_path, "r");
     assert_non_null(fgets(text, sizeof text, file));
     assert_string_equal(text, "notes");
     fclose(file);
     fixture_type(f, "q");
     fixture_type(f, "w"); /* asks, too */
-    assert_shows(f, "There is a file");
+    fixture_assert_shows(f, "There is a file");
     fixture_type(f, "y");
-    assert_shows(f, "plan written");
+    fixture_assert_shows(f, "plan written");
     fixture_type(f, "3L5w"); /* it is this session's now */
-    assert_shows(f, "plan written");
+    fixture_assert_shows(f, "plan written");
 }
 
 /* Settings of which no plan can be made are taken back: what `w` writes is what the sliders say. */
 static void test_settings_without_a_plan_are_taken_back(void **state)
 {
     struct fixture *f = *state;
-    struct plan before = written(f), after;
+    struct plan before = fixture_written(f), after;
     fixture_type(f, "5\t\t\t\t\n16\n");
-    assert_shows(f, "bits_channel: found 16");
+    fixture_assert_shows(f, "bits_channel: found 16");
     fixture_type(f, "\t\t\njenks\n");
-    after = written(f);
+    after = fixture_written(f);
     assert_int_equal(after.settings.rule, RULE_JENKS);
     assert_int_equal(after.settings.bits_channel, before.settings.bits_channel);
     plan_release(&before);
@@ -379,22 +354,22 @@ static void test_a_refused_change_leaves_undo_and_redo_alone(void **state)
     fixture_type(f, "5");
     fixture_key(f, TERM_KEY_RIGHT); /* bits_high */
     fixture_key(f, TERM_KEY_RIGHT);
-    struct plan after = written(f), p;
+    struct plan after = fixture_written(f), p;
     fixture_type(f, "u");
-    struct plan before = written(f);
+    struct plan before = fixture_written(f);
     fixture_type(f, "\t\t\t\t");
     fixture_key(f, TERM_KEY_RIGHT); /* bits_channel */
-    assert_shows(f, "bits_channel: found 16");
+    fixture_assert_shows(f, "bits_channel: found 16");
     fixture_type(f, "U");
-    assert_shows(f, "redo: 0 more");
-    p = written(f);
+    fixture_assert_shows(f, "redo: 0 more");
+    p = fixture_written(f);
     assert_true(settings_equal(&p.settings, &after.settings));
     plan_release(&p);
     fixture_key(f, TERM_KEY_RIGHT);
-    assert_shows(f, "bits_channel: found 16");
+    fixture_assert_shows(f, "bits_channel: found 16");
     fixture_type(f, "u");
-    assert_shows(f, "undo: 1 more");
-    p = written(f);
+    fixture_assert_shows(f, "undo: 1 more");
+    p = fixture_written(f);
     assert_true(settings_equal(&p.settings, &before.settings));
     plan_release(&p);
     plan_release(&before);
@@ -406,7 +381,7 @@ static void test_a_run_starts_only_on_yes(void **state)
     struct fixture *f = *state;
     fixture_type(f, "5pppp"); /* 8 bits */
     fixture_type(f, "x");
-    assert_shows(f, "writes to runs/001");
+    fixture_assert_shows(f, "writes to runs/001");
     fixture_key(f, TERM_KEY_ENTER);
     assert_int_equal(f->starts, 0);
     fixture_type(f, "xn");
@@ -424,12 +399,12 @@ static void test_nobody_agrees_to_a_dry_run_that_is_not_there_yet(void **state)
     struct fixture *f = *state;
     f->dry_run_phase = APP_ASK_WORKING;
     fixture_type(f, "x");
-    assert_shows(f, "Working out");
+    fixture_assert_shows(f, "Working out");
     assert_true(app_busy(f->app));
     fixture_type(f, "y");
     assert_int_equal(f->starts, 0);
     f->dry_run_phase = APP_ASK_READY;
-    assert_shows(f, "writes to runs/001");
+    fixture_assert_shows(f, "writes to runs/001");
     fixture_type(f, "y");
     assert_int_equal(f->starts, 1);
 }
@@ -440,7 +415,7 @@ static void test_a_dry_run_that_fails_says_why(void **state)
     f->dry_run_phase = APP_ASK_WORKING;
     fixture_type(f, "x");
     f->dry_run_phase = APP_ASK_FAILED;
-    assert_shows(f, "cannot run: no tokenizer.json");
+    fixture_assert_shows(f, "cannot run: no tokenizer.json");
     fixture_type(f, "y");
     assert_int_equal(f->starts, 0);
 }
@@ -450,18 +425,18 @@ static void test_a_long_dry_run_scrolls_up_to_its_last_line(void **state)
     struct fixture *f = *state;
     f->dry_run_lines = 40;
     fixture_type(f, "x");
-    assert_shows(f, "writes to runs/001");
-    assert_shows(f, "Up Down: more");
+    fixture_assert_shows(f, "writes to runs/001");
+    fixture_assert_shows(f, "Up Down: more");
     assert_int_equal(f->starts, 0);
     fixture_key(f, TERM_KEY_DOWN);
     fixture_key(f, TERM_KEY_DOWN);
-    assert_hides(f, "writes to runs/001");
+    fixture_assert_hides(f, "writes to runs/001");
     fixture_key(f, TERM_KEY_END);
-    assert_shows(f, "39");
+    fixture_assert_shows(f, "39");
     fixture_key(f, TERM_KEY_UP); /* at once, not from beyond the end */
-    assert_hides(f, "39");
+    fixture_assert_hides(f, "39");
     fixture_key(f, TERM_KEY_HOME);
-    assert_shows(f, "writes to runs/001");
+    fixture_assert_shows(f, "writes to runs/001");
     fixture_type(f, "y");
     assert_int_equal(f->starts, 1);
 }
@@ -476,16 +451,16 @@ static void test_a_long_line_of_a_dry_run_is_whole(void **state)
     f->dry_run_note = note;
     fixture_type(f, "x");
     fixture_key(f, TERM_KEY_END);
-    assert_shows(f, "texts/039.txt");
+    fixture_assert_shows(f, "texts/039.txt");
 }
 
 static void test_best_rounding_is_one_step_to_and_fro(void **state)
 {
     struct fixture *f = *state;
-    struct plan before = written(f), p;
+    struct plan before = fixture_written(f), p;
     fixture_type(f, "6b");
-    assert_shows(f, "best rounding");
-    p = written(f);
+    fixture_assert_shows(f, "best rounding");
+    p = fixture_written(f);
     for (const struct setting_value *v = settings_best_rounding; v->name; v++) {
         char value[64];
         settings_get(&p.settings, settings_find(v->name), value, sizeof value);
@@ -493,11 +468,11 @@ static void test_best_rounding_is_one_step_to_and_fro(void **state)
     }
     plan_release(&p);
     fixture_type(f, "b");
-    p = written(f);
+    p = fixture_written(f);
     assert_true(settings_equal(&p.settings, &before.settings));
     plan_release(&p);
     fixture_type(f, "bu");
-    p = written(f);
+    p = fixture_written(f);
     assert_true(settings_equal(&p.settings, &before.settings));
     plan_release(&p);
     plan_release(&before);
@@ -507,11 +482,11 @@ static void test_without_best_rounding_it_is_what_it_was(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "6\t\t\t\n5\n"); /* refine */
-    struct plan before = written(f), p;
+    struct plan before = fixture_written(f), p;
     assert_int_equal(before.settings.refine, 5);
     fixture_type(f, "bb");
-    assert_shows(f, "best rounding is off");
-    p = written(f);
+    fixture_assert_shows(f, "best rounding is off");
+    p = fixture_written(f);
     assert_true(settings_equal(&p.settings, &before.settings));
     plan_release(&p);
     plan_release(&before);
@@ -527,7 +502,7 @@ static void test_ctrl_c_cancels_the_run_and_r_resumes(void **state)
     assert_int_equal(f->cancels, 1);
     f->run.phase = APP_RUN_CANCELLED;
     app_tick(f->app);
-    assert_shows(f, "cancelled");
+    fixture_assert_shows(f, "cancelled");
     assert_false(app_busy(f->app));
     fixture_type(f, "6r");
     assert_int_equal(f->starts, 2);
@@ -535,7 +510,7 @@ static void test_ctrl_c_cancels_the_run_and_r_resumes(void **state)
     f->run.phase = APP_RUN_FAILED;
     snprintf(f->run.message, sizeof f->run.message, "no space left on \x1b[31mdevice");
     app_tick(f->app);
-    assert_shows(f, "no space left");
+    fixture_assert_shows(f, "no space left");
     assert_null(strchr(fixture_frame(f, 80, 24), '\x1b'));
 }
 
@@ -546,7 +521,7 @@ static void test_leaving_leaves_the_run_alone(void **state)
     assert_false(fixture_key(f, 'q'));
     fixture_type(f, "p");
     assert_true(fixture_key(f, 'q'));
-    assert_shows(f, "the next session finds it again");
+    fixture_assert_shows(f, "the next session finds it again");
     assert_false(fixture_key(f, 'y'));
     assert_int_equal(f->cancels, 0);
 }
@@ -556,7 +531,7 @@ static void test_a_run_that_is_found_again_is_told(void **state)
     struct fixture *f = *state;
     f->run.phase = APP_RUN_RUNNING;
     app_tick(f->app);
-    assert_shows(f, "a run is under way, found again");
+    fixture_assert_shows(f, "a run is under way, found again");
     assert_true(app_busy(f->app));
 }
 
@@ -565,7 +540,7 @@ static void test_a_run_that_was_cut_can_be_resumed(void **state)
     struct fixture *f = *state;
     f->run.phase = APP_RUN_FAILED;
     app_tick(f->app);
-    assert_shows(f, "the last run is not finished");
+    fixture_assert_shows(f, "the last run is not finished");
     fixture_type(f, "6r");
     assert_int_equal(f->starts, 1);
     assert_true(f->resumed);
@@ -575,16 +550,16 @@ static void test_without_a_model_it_says_what_to_pass(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "4");
-    assert_shows(f, "--model");
+    fixture_assert_shows(f, "--model");
     fixture_type(f, "5");
-    assert_shows(f, "--model");
+    fixture_assert_shows(f, "--model");
     fixture_type(f, "6");
-    assert_shows(f, "--model");
+    fixture_assert_shows(f, "--model");
     fixture_type(f, "1x");
-    assert_shows(f, "--model");
+    fixture_assert_shows(f, "--model");
     assert_int_equal(f->starts, 0);
     fixture_type(f, "w");
-    assert_shows(f, "--model");
+    fixture_assert_shows(f, "--model");
     assert_int_not_equal(access(f->plan_path, F_OK), 0);
 }
 
@@ -594,10 +569,10 @@ static void test_without_a_model_the_plan_screen_shows_what_the_rule_gives(void 
     fixture_type(f, "5");
     picture_assert("plan-without-model-80x24", fixture_frame(f, 80, 24));
     picture_assert("plan-without-model-160x50", fixture_frame(f, 160, 50));
-    assert_shows(f, "trace.h5 --model DIR");
+    fixture_assert_shows(f, "trace.h5 --model DIR");
     fixture_type(f, "ppppp"); /* 16 bits */
-    assert_shows(f, "layer 0, expert 0: 16 bits, pinned");
-    assert_shows(f, "2.9375"); /* 108 at 2, 83 at 4 and one at 16 bits */
+    fixture_assert_shows(f, "layer 0, expert 0: 16 bits, pinned");
+    fixture_assert_shows(f, "2.9375"); /* 108 at 2, 83 at 4 and one at 16 bits */
     fixture_type(f, "v");
     fixture_frame(f, 46, 14);
     assert_true(fixture_find(f, "2  4  4  2  4", &(int){0}, &(int){0}));
@@ -608,44 +583,44 @@ static void test_similarity_shows_progress_and_failure(void **state)
     struct fixture *f = *state;
     f->cosine_phase = APP_COSINE_RUNNING;
     fixture_type(f, "4");
-    assert_shows(f, "37 %");
+    fixture_assert_shows(f, "37 %");
     assert_true(app_busy(f->app));
     f->cosine_phase = APP_COSINE_FAILED;
-    assert_shows(f, "cut short");
+    fixture_assert_shows(f, "cut short");
 }
 
 static void test_help_searches(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "?");
-    assert_shows(f, "Help");
+    fixture_assert_shows(f, "Help");
     fixture_type(f, "snapshot");
-    assert_shows(f, "A B");
-    assert_hides(f, "Ctrl-L");
+    fixture_assert_shows(f, "A B");
+    fixture_assert_hides(f, "Ctrl-L");
     fixture_type(f, "zzz");
-    assert_shows(f, "nothing matches");
+    fixture_assert_shows(f, "nothing matches");
     fixture_key(f, TERM_KEY_ESC);
-    assert_hides(f, "nothing matches");
+    fixture_assert_hides(f, "nothing matches");
 }
 
 static void test_search_finds_experts_and_tokens(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "2/1.5\n");
-    assert_shows(f, "expert 5 of layer 1");
+    fixture_assert_shows(f, "expert 5 of layer 1");
     fixture_type(f, "/99.5\n");
-    assert_shows(f, "no layer 99");
+    fixture_assert_shows(f, "no layer 99");
     fixture_type(f, "/qqqq\n");
-    assert_shows(f, "no expert and no token");
+    fixture_assert_shows(f, "no expert and no token");
     fixture_type(f, "/the\n");
-    assert_shows(f, "rank");
+    fixture_assert_shows(f, "rank");
 }
 
 static void test_snapshots_compare_plans(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "5A");
-    assert_shows(f, "snapshot A");
+    fixture_assert_shows(f, "snapshot A");
     char *before = copy_frame(f, 80, 24);
     fixture_type(f, "ppppp");
     assert_string_not_equal(fixture_frame(f, 80, 24), before);
@@ -669,18 +644,18 @@ static void test_a_saved_session_comes_back(void **state)
     struct fixture *f = *state;
     fixture_type(f, "5]pp3\n1.5\nL");
     fixture_type(f, "s");
-    assert_shows(f, "session saved");
-    struct plan before = written(f);
+    fixture_assert_shows(f, "session saved");
+    struct plan before = fixture_written(f);
     fixture_restart(f);
-    assert_shows(f, "session restored");
-    struct plan after = written(f);
+    fixture_assert_shows(f, "session restored");
+    struct plan after = fixture_written(f);
     assert_true(settings_equal(&before.settings, &after.settings));
     assert_true(after.layers[1].experts[0].pinned);
     assert_int_equal(after.layers[1].experts[0].bits, 3);
     plan_release(&before);
     plan_release(&after);
     fixture_type(f, "u"); /* the options' own settings */
-    after = written(f);
+    after = fixture_written(f);
     assert_true(settings_equal(&f->options.settings, &after.settings));
     assert_false(after.layers[1].experts[0].pinned);
     plan_release(&after);
@@ -701,10 +676,10 @@ static void test_a_saved_session_brings_back_screens_looks_and_snapshots(void **
         before[i] = strdup(fixture_frame(f, 120, 40));
     }
     fixture_type(f, "c");
-    assert_shows(f, "Compare plans");
+    fixture_assert_shows(f, "Compare plans");
     char *compared = strdup(fixture_frame(f, 120, 40));
     fixture_type(f, "qs");
-    assert_shows(f, "session saved");
+    fixture_assert_shows(f, "session saved");
     fixture_restart(f);
     fixture_type(f, settled);
     for (size_t i = 0; screens[i]; i++) {
@@ -713,7 +688,7 @@ static void test_a_saved_session_brings_back_screens_looks_and_snapshots(void **
         free(before[i]);
     }
     fixture_type(f, "c");
-    assert_shows(f, "Compare plans");
+    fixture_assert_shows(f, "Compare plans");
     assert_string_equal(fixture_frame(f, 120, 40), compared);
     free(compared);
 }
@@ -787,7 +762,7 @@ static void test_a_broken_session_is_passed_over(void **state)
         "{\"schema\": \"moqa.session\", \"schema_version\": 1, \"view\": 99}";
     assert_int_equal(atomic_file_save(path, text, sizeof text - 1, &err), 0);
     fixture_restart(f);
-    assert_shows(f, "session was not taken");
+    fixture_assert_shows(f, "session was not taken");
     assert_false(fixture_key(f, 'q'));
 }
 
@@ -797,7 +772,7 @@ static void test_sigterm_saves_the_session_and_leaves(void **state)
     fixture_type(f, "5p?");
     assert_false(fixture_key(f, TERM_KEY_QUIT));
     fixture_restart(f);
-    struct plan p = written(f);
+    struct plan p = fixture_written(f);
     assert_true(p.layers[0].experts[0].pinned);
     plan_release(&p);
 }
@@ -849,7 +824,7 @@ static void test_the_mouse_chooses_screens_and_sliders(void **state)
     fixture_frame(f, 160, 50);
     assert_true(fixture_find(f, "threshold_sigmas", &x, &y));
     fixture_mouse(f, TERM_MOUSE_WHEEL, x, y, -1);
-    struct plan p = written(f);
+    struct plan p = fixture_written(f);
     assert_true(p.settings.threshold_sigmas > 0);
     plan_release(&p);
 }

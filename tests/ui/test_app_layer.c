@@ -35,31 +35,6 @@ static int close_fixture(void **state)
     return 0;
 }
 
-static void assert_shows(struct fixture *f, const char *text)
-{
-    if (!fixture_shows(f, text))
-        fail_msg("\"%s\" is not on the screen:\n%s", text, fixture_frame(f, 80, 24));
-}
-
-static void assert_hides(struct fixture *f, const char *text)
-{
-    if (fixture_shows(f, text))
-        fail_msg("\"%s\" is on the screen:\n%s", text, fixture_frame(f, 80, 24));
-}
-
-/* What the plan file says after `w`. */
-static struct plan written(struct fixture *f)
-{
-    struct plan p = {0};
-    struct err err = {0};
-    fixture_type(f, "w");
-    if (fixture_shows(f, "There is a file")) /* of a session before this one */
-        fixture_type(f, "y");
-    if (plan_load(&p, f->plan_path, &err) < 0)
-        fail_msg("%s", err.message);
-    return p;
-}
-
 /* The number of types is that of the ranks: what the settings count. */
 static void test_mapping_counts_what_its_settings_count(void **state)
 {
@@ -75,8 +50,8 @@ static void test_mapping_counts_what_its_settings_count(void **state)
             fail_msg("%s", fixture_frame(f, 80, 24));
     }
     assert_true(at[0] > at[1] && at[1] > 0 && at[2] == 0);
-    assert_shows(f, "none often enough to count");
-    assert_hides(f, "no type is routed here");
+    fixture_assert_shows(f, "none often enough to count");
+    fixture_assert_hides(f, "no type is routed here");
 }
 
 static void test_significance_says_why_nothing_is_known_of_the_distribution(void **state)
@@ -101,33 +76,33 @@ static void test_the_prompt_of_a_value_tells_all_of_its_help(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "3\t\t\t\t\t\t\t\n");
-    assert_shows(f, "absolute threshold T;");
-    assert_shows(f, " from 0\n threshold: "); /* not cut */
+    fixture_assert_shows(f, "absolute threshold T;");
+    fixture_assert_shows(f, " from 0\n threshold: "); /* not cut */
 }
 
 static void test_the_threshold_slider_moves_the_layers_own(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "3\t\t\t\t\t\t\t\n0:0.2\n");
-    assert_shows(f, "0:0.2");
+    fixture_assert_shows(f, "0:0.2");
     fixture_key(f, TERM_KEY_RIGHT);
     fixture_key(f, TERM_KEY_RIGHT);
-    struct plan p = written(f);
+    struct plan p = fixture_written(f);
     assert_true(p.settings.layer[0].has_threshold && !p.settings.threshold.given);
     assert_true(p.settings.layer[0].threshold > 0.2);
     plan_release(&p);
-    assert_hides(f, "0.20000");
+    fixture_assert_hides(f, "0.20000");
     fixture_key(f, TERM_KEY_RIGHT);
-    assert_hides(f, "keeps its own");
+    fixture_assert_hides(f, "keeps its own");
     fixture_type(f, "\n0.3\n"); /* of all layers */
-    assert_shows(f, "layer 0 keeps its own threshold; type 0:auto");
+    fixture_assert_shows(f, "layer 0 keeps its own threshold; type 0:auto");
     fixture_type(f, "u0"); /* gives it up */
-    p = written(f);
+    p = fixture_written(f);
     assert_false(p.settings.layer[0].has_threshold || p.settings.threshold.given);
     plan_release(&p);
     fixture_type(f, "]\n1:0\n");
     fixture_key(f, TERM_KEY_LEFT);
-    assert_shows(f, "threshold ends here");
+    fixture_assert_shows(f, "threshold ends here");
 }
 
 static void test_o_goes_through_all_rules_of_a_layer(void **state)
@@ -136,14 +111,14 @@ static void test_o_goes_through_all_rules_of_a_layer(void **state)
     assert_int_equal(settings_set(&f->options.settings, "rule", "0:auto", NULL), 0);
     fixture_restart(f);
     fixture_type(f, "3o");
-    assert_shows(f, "layer 0: threshold, whatever `rule` says");
+    fixture_assert_shows(f, "layer 0: threshold, whatever `rule` says");
     fixture_type(f, "o");
-    assert_shows(f, "layer 0: Jenks, whatever `rule` says");
+    fixture_assert_shows(f, "layer 0: Jenks, whatever `rule` says");
     fixture_type(f, "\t\t\t\t\t");
     fixture_key(f, TERM_KEY_RIGHT); /* rule, of all layers */
-    assert_shows(f, "layer 0 keeps its own rule");
+    fixture_assert_shows(f, "layer 0 keeps its own rule");
     fixture_type(f, "o");
-    assert_shows(f, "layer 0 follows `rule` again");
+    fixture_assert_shows(f, "layer 0 follows `rule` again");
 }
 
 /* A trace of many layers: the first one's first window again and again. */
@@ -184,9 +159,9 @@ static void test_o_says_where_no_layer_can_have_a_rule(void **state)
     for (int i = 0; i < SETTINGS_LAYERS_MAX; i++)
         fixture_type(f, "]");
     fixture_type(f, "o");
-    assert_shows(f, "only the first 256 layers can have rules of their own");
+    fixture_assert_shows(f, "only the first 256 layers can have rules of their own");
     fixture_type(f, "[o");
-    assert_shows(f, "layer 255: threshold, whatever `rule` says");
+    fixture_assert_shows(f, "layer 255: threshold, whatever `rule` says");
 }
 
 #define WITH(open, name) cmocka_unit_test_setup_teardown(name, open, close_fixture)

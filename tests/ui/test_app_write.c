@@ -51,12 +51,6 @@ static void press(struct fixture *f, const char *keys)
     }
 }
 
-static void assert_shows(struct fixture *f, const char *text)
-{
-    if (!fixture_shows(f, text))
-        fail_msg("\"%s\" is not in\n%s", text, fixture_frame(f, 80, 24));
-}
-
 static void test_keys_do_not_wait_for_the_disk(void **state)
 {
     (void)state;
@@ -65,9 +59,9 @@ static void test_keys_do_not_wait_for_the_disk(void **state)
     stop_disk();
     press(&f, "3w");
     assert_true(app_writing(f.app));
-    assert_shows(&f, "writing ");
+    fixture_assert_shows(&f, "writing ");
     press(&f, "s1");
-    assert_shows(&f, "Zipf");
+    fixture_assert_shows(&f, "Zipf");
     press(&f, "3");
     assert_true(app_writing(f.app));
     assert_int_not_equal(access(f.plan_path, F_OK), 0);
@@ -75,7 +69,7 @@ static void test_keys_do_not_wait_for_the_disk(void **state)
     app_write_finish(f.app);
     assert_false(app_writing(f.app));
     assert_int_equal(access(f.plan_path, F_OK), 0);
-    assert_shows(&f, "session saved");
+    fixture_assert_shows(&f, "session saved");
     fixture_close(&f);
 }
 
@@ -90,14 +84,14 @@ static void test_the_plan_that_was_written_counts_as_saved(void **state)
     press(&f, "w");
     start_disk(false);
     app_write_finish(f.app);
-    assert_shows(&f, "plan written to");
+    fixture_assert_shows(&f, "plan written to");
     assert_false(app_event(f.app, &(struct term_event){.key = 'q'}));
     press(&f, "p");
     stop_disk();
     press(&f, "wp");
     start_disk(false);
     assert_true(app_event(f.app, &(struct term_event){.key = 'q'}));
-    assert_shows(&f, "Quit?"); /* the question before what is lost is left */
+    fixture_assert_shows(&f, "Quit?"); /* the question before what is lost is left */
     fixture_close(&f);
 }
 
@@ -111,7 +105,7 @@ static void test_a_disk_that_fails_is_told_and_nothing_counts_as_saved(void **st
     press(&f, "w");
     start_disk(true);
     app_write_finish(f.app);
-    assert_shows(&f, "not written: ");
+    fixture_assert_shows(&f, "not written: ");
     assert_int_not_equal(access(f.plan_path, F_OK), 0);
     assert_true(app_event(f.app, &(struct term_event){.key = 'q'}));
     disk_fails = false;
@@ -128,7 +122,7 @@ static void test_who_leaves_is_told_of_a_file_that_was_not_written(void **state)
     press(&f, "s");
     start_disk(true);
     assert_true(app_event(f.app, &quit));
-    assert_shows(&f, "session not saved: ");
+    fixture_assert_shows(&f, "session not saved: ");
     assert_false(app_event(f.app, &quit));
     disk_fails = false;
     fixture_close(&f);

@@ -26,17 +26,11 @@ static int close_fixture(void **state)
     return 0;
 }
 
-static void assert_shows(struct fixture *f, const char *text)
-{
-    if (!fixture_shows(f, text))
-        fail_msg("\"%s\" is not shown:\n%s", text, fixture_frame(f, 80, 24));
-}
-
 static void test_without_a_snapshot_it_says_how_to_take_one(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "c");
-    assert_shows(f, "A and B take snapshots");
+    fixture_assert_shows(f, "A and B take snapshots");
     assert_false(fixture_shows(f, "Compare plans"));
 }
 
@@ -45,17 +39,17 @@ static void test_it_shows_what_a_change_costs(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "5Ac");
-    assert_shows(f, "Compare plans");
-    assert_shows(f, "0 of 192 differ");
-    assert_shows(f, "the same");
+    fixture_assert_shows(f, "Compare plans");
+    fixture_assert_shows(f, "0 of 192 differ");
+    fixture_assert_shows(f, "the same");
     fixture_type(f, "q"); /* any other key closes */
     assert_false(fixture_shows(f, "Compare plans"));
     fixture_type(f, "\n8\nc"); /* bits_high */
-    assert_shows(f, "bits_high");
-    assert_shows(f, "83 of 192 differ");
-    assert_shows(f, "109:2 83:4");
-    assert_shows(f, "109:2 83:8");
-    assert_shows(f, "predicted loss");
+    fixture_assert_shows(f, "bits_high");
+    fixture_assert_shows(f, "83 of 192 differ");
+    fixture_assert_shows(f, "109:2 83:4");
+    fixture_assert_shows(f, "109:2 83:8");
+    fixture_assert_shows(f, "predicted loss");
 }
 
 /* The widths stay; more of the high experts' channels get the channel bits. */
@@ -63,21 +57,21 @@ static void test_experts_whose_channels_change_differ(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "5A\t\t\t\n0.3\nc"); /* beta_ch */
-    assert_shows(f, "beta_ch");
-    assert_shows(f, "83 of 192 differ");
+    fixture_assert_shows(f, "beta_ch");
+    fixture_assert_shows(f, "83 of 192 differ");
     fixture_type(f, "n");
-    assert_shows(f, "layer 0, expert 3: 4.1");
+    fixture_assert_shows(f, "layer 0, expert 3: 4.1");
     fixture_type(f, "q");
-    assert_shows(f, "83 of 192 experts differ");
+    fixture_assert_shows(f, "83 of 192 experts differ");
 }
 
 static void test_what_the_last_change_costs_is_readable_at_80x24(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "5\n3\n"); /* bits_high */
-    assert_shows(f, "10.5 x INT4, +2.4");
+    fixture_assert_shows(f, "10.5 x INT4, +2.4");
     fixture_type(f, "u");
-    assert_shows(f, "8.05 x INT4, -2.4");
+    fixture_assert_shows(f, "8.05 x INT4, -2.4");
 }
 
 static void test_n_goes_from_difference_to_difference(void **state)
@@ -85,13 +79,13 @@ static void test_n_goes_from_difference_to_difference(void **state)
     struct fixture *f = *state;
     fixture_type(f, "5A]]>>>ppp"); /* layer 2, expert 3: pinned to 4 bits */
     fixture_type(f, "[[>>>>>ppc"); /* layer 0, expert 8: to 3 */
-    assert_shows(f, "layer 0, expert 8");
+    fixture_assert_shows(f, "layer 0, expert 8");
     fixture_type(f, "n");
     bool first = fixture_shows(f, "layer 2, expert 3");
     fixture_type(f, "n");
     assert_true(first || fixture_shows(f, "layer 0, expert 8"));
     fixture_type(f, "N");
-    assert_shows(f, first ? "layer 2, expert 3" : "layer 0, expert 8");
+    fixture_assert_shows(f, first ? "layer 2, expert 3" : "layer 0, expert 8");
 }
 
 static void test_arrows_choose_the_expert_in_the_grid(void **state)
@@ -101,35 +95,35 @@ static void test_arrows_choose_the_expert_in_the_grid(void **state)
     fixture_key(f, TERM_KEY_DOWN);
     fixture_key(f, TERM_KEY_RIGHT);
     fixture_key(f, TERM_KEY_RIGHT);
-    assert_shows(f, "layer 1, expert 2");
+    fixture_assert_shows(f, "layer 1, expert 2");
 }
 
 static void test_a_snapshot_is_taken_back_as_one_step(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "5A\n8\n>>ppca");
-    assert_shows(f, "0 of 192 differ");
-    assert_shows(f, "u takes that back");
+    fixture_assert_shows(f, "0 of 192 differ");
+    fixture_assert_shows(f, "u takes that back");
     fixture_type(f, "u");
-    assert_shows(f, "108:2 1:3 83:8");
+    fixture_assert_shows(f, "108:2 1:3 83:8");
     fixture_type(f, "b");
-    assert_shows(f, "there is no snapshot B");
+    fixture_assert_shows(f, "there is no snapshot B");
 }
 
 static void test_tab_goes_through_the_pairs(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "5Ac\t");
-    assert_shows(f, "there is no other pair yet");
+    fixture_assert_shows(f, "there is no other pair yet");
     fixture_type(f, "q\n8\nB\n3\nc"); /* A: 4, B: 8, screen: 3 */
-    assert_shows(f, "83:4");
-    assert_shows(f, "83:8");
+    fixture_assert_shows(f, "83:4");
+    fixture_assert_shows(f, "83:8");
     fixture_type(f, "\t");
-    assert_shows(f, "83:4");
-    assert_shows(f, "83:3");
+    fixture_assert_shows(f, "83:4");
+    fixture_assert_shows(f, "83:3");
     fixture_type(f, "\t");
-    assert_shows(f, "83:8");
-    assert_shows(f, "83:3");
+    fixture_assert_shows(f, "83:8");
+    fixture_assert_shows(f, "83:3");
 }
 
 /* What one layer has of its own is told apart, and rows beyond the table's room can be reached. */
@@ -145,7 +139,7 @@ static void test_layers_of_their_own_are_told_apart(void **state)
     fixture_key(f, TERM_KEY_ESC);
     fixture_type(f, "oB"); /* rule: as all again */
     fixture_type(f, "\n0:auto\n\n0:0.21\nc\t\t");
-    assert_shows(f, "settings          the same");
+    fixture_assert_shows(f, "settings          the same");
 }
 
 static void test_all_settings_that_differ_can_be_seen(void **state)
@@ -162,7 +156,7 @@ static void test_all_settings_that_differ_can_be_seen(void **state)
     fixture_type(f, "uc");
     size_t seen = 0;
     assert_false(fixture_shows(f, "seed"));
-    assert_shows(f, "PgUp PgDn: more");
+    fixture_assert_shows(f, "PgUp PgDn: more");
     for (size_t i = 0; i < sizeof set / sizeof *set; seen++) {
         assert_true(seen < 20);
         while (i < sizeof set / sizeof *set && fixture_shows(f, set[i][0]))
@@ -172,7 +166,7 @@ static void test_all_settings_that_differ_can_be_seen(void **state)
     assert_false(fixture_shows(f, "nominal bits"));
     for (size_t i = 0; i < 20; i++)
         fixture_key(f, TERM_KEY_PAGE_UP);
-    assert_shows(f, "nominal bits");
+    fixture_assert_shows(f, "nominal bits");
 }
 
 static void test_every_size_is_drawn_within_itself(void **state)

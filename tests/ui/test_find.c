@@ -36,18 +36,6 @@ static int close_fixture(void **state)
     return 0;
 }
 
-static void assert_shows_at(struct fixture *f, int w, int h, const char *text)
-{
-    const char *frame = fixture_frame(f, w, h);
-    if (!strstr(frame, text))
-        fail_msg("\"%s\" is not on the screen:\n%s", text, frame);
-}
-
-static void assert_shows(struct fixture *f, const char *text)
-{
-    assert_shows_at(f, 80, 24, text);
-}
-
 static bool is_open(struct fixture *f)
 {
     return strstr(fixture_frame(f, 80, 24), "Esc") != NULL;
@@ -197,20 +185,20 @@ static void test_several_tokens_are_a_list_to_choose_from(void **state)
     find(&found, f, "the");
     fixture_type(f, "1/the\n");
     snprintf(text, sizeof text, "%zu tokens with \"the\"", found.count);
-    assert_shows(f, text);
+    fixture_assert_shows(f, text);
     fixture_key(f, TERM_KEY_DOWN);
     fixture_key(f, TERM_KEY_DOWN);
     fixture_key(f, TERM_KEY_ENTER);
     assert_int_equal(f->app->token_rank, found.rank[2]);
     snprintf(text, sizeof text, ", 3 of %zu ", found.count);
-    assert_shows(f, text);
+    fixture_assert_shows(f, text);
     fixture_type(f, "n");
     assert_int_equal(f->app->token_rank, found.rank[3]);
     fixture_type(f, "NNNNNNNN");
     assert_int_equal(f->app->token_rank, found.rank[0]);
-    assert_shows(f, "the first of");
+    fixture_assert_shows(f, "the first of");
     fixture_key(f, TERM_KEY_BACKSPACE);
-    assert_shows(f, "tokens with \"the\"");
+    fixture_assert_shows(f, "tokens with \"the\"");
     fixture_key(f, TERM_KEY_ESC);
     assert_false(is_open(f));
     fixture_type(f, "n");
@@ -235,7 +223,7 @@ static void test_going_through_the_list_reaches_both_ends_and_no_further(void **
     fixture_key(f, TERM_KEY_END);
     fixture_key(f, TERM_KEY_ENTER);
     fixture_type(f, "n");
-    assert_shows(f, "the last of");
+    fixture_assert_shows(f, "the last of");
 }
 
 static void test_digits_are_an_expert_first_and_tokens_by_n(void **state)
@@ -243,11 +231,11 @@ static void test_digits_are_an_expert_first_and_tokens_by_n(void **state)
     struct fixture *f = *state;
     fixture_type(f, "3]]/1\n");
     assert_int_equal(f->app->expert, 1);
-    assert_shows(f, "Expert 1 of layer 2");
+    fixture_assert_shows(f, "Expert 1 of layer 2");
     assert_true(f->app->find.tokens.count > 0);
     fixture_type(f, "n");
     assert_int_equal(f->app->token_rank, f->app->find.tokens.rank[0]);
-    assert_shows(f, "Token \"");
+    fixture_assert_shows(f, "Token \"");
     fixture_type(f, "/E1\n");
     assert_int_equal(f->app->find.tokens.count, 0);
 }
@@ -256,18 +244,18 @@ static void test_the_card_follows_layer_expert_and_pin(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "5/0.3\n");
-    assert_shows(f, "Expert 3 of layer 0");
+    fixture_assert_shows(f, "Expert 3 of layer 0");
     fixture_type(f, "]");
-    assert_shows(f, "Expert 3 of layer 1");
+    fixture_assert_shows(f, "Expert 3 of layer 1");
     fixture_type(f, ">>");
-    assert_shows(f, "Expert 5 of layer 1");
+    fixture_assert_shows(f, "Expert 5 of layer 1");
     fixture_type(f, "<");
-    assert_shows(f, "Expert 4 of layer 1");
-    assert_shows(f, "none; p pins");
+    fixture_assert_shows(f, "Expert 4 of layer 1");
+    fixture_assert_shows(f, "none; p pins");
     fixture_type(f, "ppp");
-    assert_shows(f, "4, whatever the group");
+    fixture_assert_shows(f, "4, whatever the group");
     fixture_type(f, "[[<<<<<<<<");
-    assert_shows(f, "Expert 0 of layer 0");
+    fixture_assert_shows(f, "Expert 0 of layer 0");
 }
 
 static void test_escape_enter_and_i_close_a_card_and_leave_its_subject(void **state)
@@ -282,7 +270,7 @@ static void test_escape_enter_and_i_close_a_card_and_leave_its_subject(void **st
         assert_int_equal(f->app->expert, 4);
     }
     fixture_type(f, "i");
-    assert_shows(f, "Expert 4 of layer 1");
+    fixture_assert_shows(f, "Expert 4 of layer 1");
 }
 
 static void test_keys_that_come_before_a_frame_scroll_the_card(void **state)
@@ -300,7 +288,7 @@ static void test_keys_that_come_before_a_frame_scroll_the_card(void **state)
     fixture_frame(f, 80, 24);
     assert_int_equal(f->app->find.scroll, f->app->find.rows - f->app->find.page);
     fixture_key(f, TERM_KEY_DOWN);
-    assert_shows(f, "the end of the card");
+    fixture_assert_shows(f, "the end of the card");
 }
 
 static void test_another_screen_is_not_hidden_by_the_card(void **state)
@@ -311,9 +299,9 @@ static void test_another_screen_is_not_hidden_by_the_card(void **state)
     fixture_type(f, "3");
     assert_false(is_open(f));
     fixture_type(f, "i");
-    assert_shows_at(f, 160, 50, "Expert 4 of layer 1");
+    fixture_assert_shows_at(f, 160, 50, "Expert 4 of layer 1");
     fixture_type(f, "2"); /* beside the chart it may stay */
-    assert_shows_at(f, 160, 50, "Expert 4 of layer 1");
+    fixture_assert_shows_at(f, 160, 50, "Expert 4 of layer 1");
     assert_false(rect_empty(f->app->map.plot));
 }
 
@@ -353,7 +341,7 @@ static void test_a_token_card_shows_the_counts_of_a_recount(void **state)
         snprintf(text, sizeof text, "1/rank %zu\n", rank);
         fixture_type(f, text);
         snprintf(text, sizeof text, "%zu of %zu ", rank, r->types);
-        assert_shows_at(f, 190, 60, text);
+        fixture_assert_shows_at(f, 190, 60, text);
         for (size_t l = 0; l < r->layers; l++) {
             uint64_t best = 0, n;
             size_t expert = 0, served = 0;
@@ -365,7 +353,7 @@ static void test_a_token_card_shows_the_counts_of_a_recount(void **state)
             }
             snprintf(text, sizeof text, "L%-3zu%3zu E%zu:%llu", r->layer[l].layer, served, expert,
                      (unsigned long long)best);
-            assert_shows_at(f, 190, 60, text);
+            fixture_assert_shows_at(f, 190, 60, text);
         }
     }
 }
@@ -376,7 +364,7 @@ static void test_an_expert_card_names_group_reason_and_nearest(void **state)
     const struct analysis_layer *l;
     char text[96];
     fixture_type(f, "3/1.4\n");
-    assert_shows(f, "4 computes it");
+    fixture_assert_shows(f, "4 computes it");
     f->cosine_phase = APP_COSINE_READY;
     fixture_type(f, "4i");
     size_t n = f->app->result->experts, best = n;
@@ -385,27 +373,27 @@ static void test_an_expert_card_names_group_reason_and_nearest(void **state)
         if (e != 4 && (best == n || row[e] > row[best]))
             best = e;
     snprintf(text, sizeof text, "E%zu, %.5f", best, row[best]);
-    assert_shows_at(f, 160, 50, text);
+    fixture_assert_shows_at(f, 160, 50, text);
     l = &f->app->result->layer[1];
     fixture_frame(f, 160, 50);
     assert_true(app_set(f->app, "rule", "threshold"));
     snprintf(text, sizeof text, "T = %.5f", l->threshold);
-    assert_shows_at(f, 160, 50, text);
-    assert_shows_at(f, 160, 50, "threshold, the rule set");
+    fixture_assert_shows_at(f, 160, 50, text);
+    fixture_assert_shows_at(f, 160, 50, "threshold, the rule set");
     assert_true(app_set(f->app, "rule", "jenks"));
-    assert_shows_at(f, 160, 50, "Jenks, the rule set");
+    fixture_assert_shows_at(f, 160, 50, "Jenks, the rule set");
     snprintf(text, sizeof text, "%.5f", l->break_at[0]);
-    assert_shows_at(f, 160, 50, text);
+    fixture_assert_shows_at(f, 160, 50, text);
 }
 
 static void test_an_expert_card_shows_the_loss_of_the_last_run(void **state)
 {
     struct fixture *f = *state;
     fixture_type(f, "3/0.2\n");
-    assert_shows_at(f, 160, 50, "Last run");
-    assert_shows_at(f, 160, 50, "0.0375"); /* 0.0125 (2 + 1) */
-    assert_shows_at(f, 160, 50, "0.06");
-    assert_shows_at(f, 160, 50, "Last run: 001");
+    fixture_assert_shows_at(f, 160, 50, "Last run");
+    fixture_assert_shows_at(f, 160, 50, "0.0375"); /* 0.0125 (2 + 1) */
+    fixture_assert_shows_at(f, 160, 50, "0.06");
+    fixture_assert_shows_at(f, 160, 50, "Last run: 001");
     size_t l = f->trace.layers - 1;
     f->expert[l * f->trace.experts + 2].done = false;
     char text[32];
@@ -426,8 +414,8 @@ static void test_without_a_run_the_newest_in_the_folder_gives_the_loss(void **st
     fixture_type(f, "3/0.2\n");
     assert_null(strstr(fixture_frame(f, 160, 50), "Last run"));
     f->losses = (struct app_run_losses){"runs/earlier", f->trace.layers, f->trace.experts, kept};
-    assert_shows_at(f, 160, 50, "Last run: earlier");
-    assert_shows_at(f, 160, 50, "0.4375");
+    fixture_assert_shows_at(f, 160, 50, "Last run: earlier");
+    fixture_assert_shows_at(f, 160, 50, "0.4375");
     f->losses.layers--; /* of another model */
     assert_null(strstr(fixture_frame(f, 160, 50), "Last run"));
     free(kept);
@@ -439,7 +427,7 @@ static void test_without_texts_the_search_says_what_works(void **state)
     uint64_t *offsets = f->trace.vocab_offsets;
     f->trace.vocab_offsets = NULL;
     fixture_type(f, "1/the\n");
-    assert_shows(f, "#262 finds one by its id");
+    fixture_assert_shows(f, "#262 finds one by its id");
     char text[32];
     snprintf(text, sizeof text, "/#%u\n", (unsigned)f->app->result->rank_id[4]);
     fixture_type(f, text);

@@ -29,18 +29,6 @@ static int close_fixture(void **state)
     return 0;
 }
 
-static void assert_shows_at(struct fixture *f, int w, int h, const char *text)
-{
-    const char *frame = fixture_frame(f, w, h);
-    if (!strstr(frame, text))
-        fail_msg("\"%s\" is not on the screen:\n%s", text, frame);
-}
-
-static void assert_shows(struct fixture *f, const char *text)
-{
-    assert_shows_at(f, 80, 24, text);
-}
-
 /* --- Order --- */
 
 /* Name, method, bits, effective, bytes, perplexity (0: none), finished. */
@@ -116,7 +104,7 @@ static void test_every_column_sorts_and_what_is_unknown_comes_last(void **state)
         fixture_type(f, "R");
         assert_order(f, cases[sort].down);
         snprintf(text, sizeof text, "sorted by %s", cases[sort].name);
-        assert_shows(f, text);
+        fixture_assert_shows(f, text);
         fixture_type(f, "RS");
     }
     assert_order(f, cases[0].up); /* round to the first */
@@ -205,9 +193,9 @@ static void test_draws_of_a_method_have_a_mean_and_a_spread(void **state)
     assert_false(draws_of(f, 2, &d));                 /* the original */
     fixture_type(f, "7");
     fixture_key(f, TERM_KEY_DOWN);
-    assert_shows(f, "over 3 draws");
-    assert_shows(f, "27.000 \u00b1 2.646");
-    assert_shows_at(f, 160, 50, "mean of draws");
+    fixture_assert_shows(f, "over 3 draws");
+    fixture_assert_shows(f, "27.000 \u00b1 2.646");
+    fixture_assert_shows_at(f, 160, 50, "mean of draws");
 }
 
 static void test_a_divergence_is_told_of_runs_that_have_one(void **state)
@@ -219,8 +207,8 @@ static void test_a_divergence_is_told_of_runs_that_have_one(void **state)
     fixture_type(f, "7");
     assert_false(fixture_shows(f, "divergence")); /* the original's is none */
     fixture_key(f, TERM_KEY_DOWN);
-    assert_shows(f, "divergence");
-    assert_shows(f, "0.03926 \u00b1 0.00125");
+    fixture_assert_shows(f, "divergence");
+    fixture_assert_shows(f, "0.03926 \u00b1 0.00125");
     f->evaluation[1].has_divergence = false;
     assert_false(fixture_shows(f, "divergence"));
 }
@@ -299,7 +287,7 @@ static void test_only_the_same_text_and_windows_are_compared(void **state)
     a->text[0] = original->text[0] = FIXTURE_TEXT[0];
     fixture_frame(f, 80, 24);
     fixture_key(f, TERM_KEY_DOWN);
-    assert_shows(f, "+3.6250, +16.96 %"); /* 25 against 21.375 */
+    fixture_assert_shows(f, "+3.6250, +16.96 %"); /* 25 against 21.375 */
 }
 
 /* runs/a and the original on two texts, runs/c on the other alone, runs/d on nobody knows what. */
@@ -330,29 +318,30 @@ static void test_perplexities_are_of_one_text_and_X_changes_it(void **state)
     fixture_type(f, "7");
     fixture_frame(f, 120, 40);
     fixture_key(f, TERM_KEY_DOWN); /* runs/a */
-    assert_shows_at(f, 120, 40, "on letters.txt");
-    assert_shows_at(f, 120, 40, "X: 1 of 3");
-    assert_shows_at(f, 120, 40, "\u25a0 moqa"); /* the sign of its points, as in the legend */
-    assert_shows_at(f, 120, 40, "25.0000   +17.0 %");
-    assert_shows_at(f, 120, 40, "50.0000, +16.96 %"); /* of the other, in the panel */
+    fixture_assert_shows_at(f, 120, 40, "on letters.txt");
+    fixture_assert_shows_at(f, 120, 40, "X: 1 of 3");
+    fixture_assert_shows_at(f, 120, 40,
+                            "\u25a0 moqa"); /* the sign of its points, as in the legend */
+    fixture_assert_shows_at(f, 120, 40, "25.0000   +17.0 %");
+    fixture_assert_shows_at(f, 120, 40, "50.0000, +16.96 %"); /* of the other, in the panel */
     fixture_type(f, "X");
-    assert_shows_at(f, 120, 40, "on stories.txt");
-    assert_shows_at(f, 120, 40, "50.0000   +17.0 %");
-    assert_shows_at(f, 120, 40, "42.7500"); /* the original's */
-    assert_shows_at(f, 120, 40, "44.0000    +2.9 %");
+    fixture_assert_shows_at(f, 120, 40, "on stories.txt");
+    fixture_assert_shows_at(f, 120, 40, "50.0000   +17.0 %");
+    fixture_assert_shows_at(f, 120, 40, "42.7500"); /* the original's */
+    fixture_assert_shows_at(f, 120, 40, "44.0000    +2.9 %");
     fixture_type(f, "SSSSS"); /* runs that are not on this text come last */
     assert_order(f, "cabde");
     fixture_type(f, "X");
-    assert_shows_at(f, 120, 40, "on unknown text, 13770 tokens");
+    fixture_assert_shows_at(f, 120, 40, "on unknown text, 13770 tokens");
     assert_order(f, "dabce");
     fixture_key(f, TERM_KEY_UP);
     for (int i = 0; i < 9; i++)
         fixture_key(f, TERM_KEY_UP);
     fixture_key(f, TERM_KEY_DOWN); /* runs/d */
-    assert_shows_at(f, 120, 40, "text not known");
-    assert_shows_at(f, 120, 40, "was not recorded");
+    fixture_assert_shows_at(f, 120, 40, "text not known");
+    fixture_assert_shows_at(f, 120, 40, "was not recorded");
     fixture_type(f, "X");
-    assert_shows_at(f, 120, 40, "on letters.txt");
+    fixture_assert_shows_at(f, 120, 40, "on letters.txt");
     assert_order(f, "eabcd");
 }
 
@@ -366,13 +355,13 @@ static void test_the_texts_of_the_session_come_first(void **state)
     f->result[2].measure = APP_MEASURE_WORKING;
     f->result[2].progress = 0.37;
     fixture_type(f, "7");
-    assert_shows_at(f, 120, 40, "on stories.txt");
-    assert_shows_at(f, 120, 40, "37 % done");
+    fixture_assert_shows_at(f, 120, 40, "on stories.txt");
+    fixture_assert_shows_at(f, 120, 40, "37 % done");
     fixture_frame(f, 120, 40);
     fixture_key(f, TERM_KEY_DOWN);
-    assert_shows_at(f, 120, 40, "The original was not measured on this text");
+    fixture_assert_shows_at(f, 120, 40, "The original was not measured on this text");
     fixture_type(f, "X");
-    assert_shows_at(f, 120, 40, "21.3750"); /* on the other text it is known */
+    fixture_assert_shows_at(f, 120, 40, "21.3750"); /* on the other text it is known */
 }
 
 static void test_texts_of_one_name_are_told_apart(void **state)
@@ -385,11 +374,11 @@ static void test_texts_of_one_name_are_told_apart(void **state)
     snprintf(f->evaluation[3].name, sizeof f->evaluation[3].name, "letters.txt");
     two[1][0].window = 128;
     fixture_type(f, "7");
-    assert_shows_at(f, 120, 40, "on letters.txt #f2");
+    fixture_assert_shows_at(f, 120, 40, "on letters.txt #f2");
     fixture_type(f, "X");
-    assert_shows_at(f, 120, 40, "on letters.txt #" FIXTURE_TEXT ", windows of 256");
+    fixture_assert_shows_at(f, 120, 40, "on letters.txt #" FIXTURE_TEXT ", windows of 256");
     fixture_type(f, "X");
-    assert_shows_at(f, 120, 40, "on letters.txt #" FIXTURE_TEXT ", windows of 128");
+    fixture_assert_shows_at(f, 120, 40, "on letters.txt #" FIXTURE_TEXT ", windows of 128");
 }
 
 static void test_the_original_says_how_far_it_is_and_can_be_stopped(void **state)
@@ -399,34 +388,34 @@ static void test_the_original_says_how_far_it_is_and_can_be_stopped(void **state
     x->evaluations = 0;
     x->measure = APP_MEASURE_NONE;
     fixture_type(f, "7");
-    assert_shows(f, "--text FILE");
+    fixture_assert_shows(f, "--text FILE");
     fixture_frame(f, 80, 24);
     fixture_key(f, TERM_KEY_DOWN);
     fixture_key(f, TERM_KEY_DOWN); /* a run without one */
-    assert_shows(f, "--text FILE");
+    fixture_assert_shows(f, "--text FILE");
     fixture_key(f, TERM_KEY_UP);
     fixture_key(f, TERM_KEY_UP);
     f->evaluation[1].wanted = true;
     fixture_type(f, "M");
-    assert_shows(f, "nothing to measure on");
+    fixture_assert_shows(f, "nothing to measure on");
     x->measure = APP_MEASURE_WORKING;
     x->progress = 0.37;
     x->seconds_left = 65;
-    assert_shows(f, "37 % done");
-    assert_shows(f, "1:05");
+    fixture_assert_shows(f, "37 % done");
+    fixture_assert_shows(f, "1:05");
     fixture_key(f, TERM_KEY_CTRL_C);
     assert_int_equal(f->measure_cancels, 1);
-    assert_shows(f, "M on Results");
+    fixture_assert_shows(f, "M on Results");
     x->measure = APP_MEASURE_FAILED;
     snprintf(x->note, sizeof x->note, "letters.txt: cannot be read");
-    assert_shows(f, "letters.txt: cannot be read");
+    fixture_assert_shows(f, "letters.txt: cannot be read");
     f->has_texts = true;
     fixture_type(f, "M");
     assert_int_equal(f->measures, 2);
-    assert_shows(f, "measured once");
+    fixture_assert_shows(f, "measured once");
     x->measure = APP_MEASURE_DONE;
     fixture_key(f, TERM_KEY_CTRL_C);
-    assert_shows(f, "nothing runs");
+    fixture_assert_shows(f, "nothing runs");
 }
 
 static void test_an_unfinished_run_says_so_and_how_it_goes_on(void **state)
@@ -438,18 +427,18 @@ static void test_an_unfinished_run_says_so_and_how_it_goes_on(void **state)
     fixture_type(f, "7");
     fixture_frame(f, 80, 24);
     fixture_key(f, TERM_KEY_DOWN);
-    assert_shows(f, "unfinished");
-    assert_shows(f, "x goes on");
+    fixture_assert_shows(f, "unfinished");
+    fixture_assert_shows(f, "x goes on");
     f->run.phase = APP_RUN_RUNNING; /* in the same folder */
-    assert_shows(f, " running");
+    fixture_assert_shows(f, " running");
     f->run.phase = APP_RUN_CANCELLED;
-    assert_shows(f, "unfinished");
+    fixture_assert_shows(f, "unfinished");
     x->running = true; /* by another program */
-    assert_shows(f, " running");
+    fixture_assert_shows(f, " running");
     assert_false(fixture_shows(f, "x goes on"));
     x->unfinished = x->running = false;
     x->pass_seconds = 95;
-    assert_shows(f, "1:35");
+    fixture_assert_shows(f, "1:35");
 }
 
 /* --- Loading --- */
@@ -485,7 +474,7 @@ static void test_a_run_comes_back_as_one_step_of_undo(void **state)
         assert_int_equal(app_pin(f->app, 2, 0), 16);
         assert_int_equal(f->app->plan.layers[1].experts[7].bits, 8);
         assert_true(f->app->result->settings.alpha == 0.625);
-        assert_shows_at(f, 200, 40, "settings and pins of 001, u undoes: alpha ");
+        fixture_assert_shows_at(f, 200, 40, "settings and pins of 001, u undoes: alpha ");
         fixture_type(f, "u");
         assert_true(settings_equal(&f->app->document.settings, &before));
         assert_int_equal(app_pin(f->app, 1, 7), 0);
@@ -504,7 +493,7 @@ static void test_loading_what_is_there_already_changes_nothing(void **state)
     fixture_key(f, TERM_KEY_DOWN);
     fixture_type(f, "oo");
     assert_int_equal(f->app->undo_count, 1);
-    assert_shows(f, "the sliders stand as in 001");
+    fixture_assert_shows(f, "the sliders stand as in 001");
 }
 
 static void test_what_cannot_be_loaded_leaves_the_sliders_alone(void **state)
@@ -512,16 +501,16 @@ static void test_what_cannot_be_loaded_leaves_the_sliders_alone(void **state)
     struct fixture *f = *state;
     struct err err = {0};
     fixture_type(f, "7o");
-    assert_shows(f, "the original has no settings");
+    fixture_assert_shows(f, "the original has no settings");
     assert_int_equal(f->loads, 0);
     fixture_key(f, TERM_KEY_DOWN);
     fixture_type(f, "o");
-    assert_shows(f, "is not there");
+    fixture_assert_shows(f, "is not there");
     make_plan(f);
     plan_release(&f->run_plan);
     assert_int_equal(plan_alloc(&f->run_plan, 2, 5, &err), 0);
     fixture_type(f, "o");
-    assert_shows(f, "2 layers of 5 experts");
+    fixture_assert_shows(f, "2 layers of 5 experts");
     plan_release(&f->run_plan);
     make_plan(f);
     float *gates = f->trace.gates;
@@ -534,7 +523,7 @@ static void test_what_cannot_be_loaded_leaves_the_sliders_alone(void **state)
     fixture_frame(f, 80, 24);
     fixture_key(f, TERM_KEY_DOWN);
     fixture_type(f, "o");
-    assert_shows(f, "needs gate values");
+    fixture_assert_shows(f, "needs gate values");
     assert_true(settings_equal(&f->app->document.settings, &f->options.settings));
     assert_true(settings_equal(&f->app->result->settings, &f->options.settings));
     assert_int_equal(f->app->undo_count, 0);
@@ -552,7 +541,7 @@ static void test_a_run_of_another_method_says_that_its_bits_are_not_the_sliders(
     fixture_frame(f, 80, 24);
     fixture_key(f, TERM_KEY_DOWN);
     fixture_type(f, "o");
-    assert_shows_at(f, 200, 40, "its method gave the bits without them");
+    fixture_assert_shows_at(f, 200, 40, "its method gave the bits without them");
 }
 
 static void test_the_details_say_what_loading_would_change(void **state)
@@ -563,9 +552,9 @@ static void test_the_details_say_what_loading_would_change(void **state)
     fixture_type(f, "7");
     fixture_frame(f, 80, 24);
     fixture_key(f, TERM_KEY_DOWN);
-    assert_shows_at(f, 120, 40, "the same");
+    fixture_assert_shows_at(f, 120, 40, "the same");
     f->result[1].values.alpha = 0.5;
-    assert_shows_at(f, 120, 40, "alpha 0.3 -> 0.5");
+    fixture_assert_shows_at(f, 120, 40, "alpha 0.3 -> 0.5");
 }
 
 static void test_changes_of_settings_are_all_counted_and_cut_between_names(void **state)
