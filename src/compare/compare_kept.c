@@ -114,7 +114,8 @@ char *compare_kept_beside(const struct compare_job *j, struct err *err)
     return path.data;
 }
 
-/* A command that was cut while it replaced a folder (replace() below) left the new one alone. */
+/* A command that was cut while it replaced a folder (replace() in compare_cells.c) left the new one
+ * alone. */
 static void finish_replacing(const struct compare_job *j)
 {
     char *again = compare_kept_beside(j, NULL);

@@ -58,11 +58,6 @@ static void command_release(struct command *c)
     *c = (struct command){0};
 }
 
-static bool is_active(const struct app_run *run)
-{
-    return run->phase == APP_RUN_RUNNING || run->phase == APP_RUN_CANCELLING;
-}
-
 /* --- The process --- */
 
 static char *beside(const char *place, const char *end)
@@ -238,7 +233,7 @@ static void look(struct detached *d)
     if (read_changed(d, &r))
         publish(d, &r);
     pthread_mutex_lock(&d->lock);
-    bool active = is_active(&d->now.run);
+    bool active = run_record_is_active(&d->now);
     pthread_mutex_unlock(&d->lock);
     if (!active || d->child || run_record_owner(d->place))
         return;
@@ -273,7 +268,7 @@ static void adopt(struct detached *d)
         pid_t owner;
         if (run_record_look(&r, &owner, places[i], NULL) < 0)
             continue;
-        bool runs = is_active(&r.run) && owner;
+        bool runs = run_record_is_active(&r) && owner;
         bool ours = strcmp(r.config_sha256, d->config_sha256) == 0 &&
                     strcmp(r.trace_sha256, d->trace_sha256) == 0 && r.run.phase != APP_RUN_DONE &&
                     access(r.run.out, F_OK) == 0;
@@ -405,7 +400,7 @@ static int give(struct detached *d, struct command *c, const char *out, bool kee
 {
     int rc = 0;
     pthread_mutex_lock(&d->lock);
-    if (is_active(&d->now.run) || d->waiting) {
+    if (run_record_is_active(&d->now) || d->waiting) {
         rc = err_set(err, ERR_USAGE, NULL, "a run is under way; cancel it first (Ctrl-C)");
     } else {
         struct app_run *run = &d->now.run;
@@ -474,7 +469,7 @@ int detached_resume(struct detached *d, struct err *err)
 void detached_cancel(struct detached *d)
 {
     pthread_mutex_lock(&d->lock);
-    if (is_active(&d->now.run)) { /* told again, in case that it was not heard */
+    if (run_record_is_active(&d->now)) { /* told again, in case that it was not heard */
         d->cancel = true;
         d->now.run.phase = APP_RUN_CANCELLING;
     }
@@ -485,7 +480,7 @@ void detached_cancel(struct detached *d)
 bool detached_active(struct detached *d)
 {
     pthread_mutex_lock(&d->lock);
-    bool active = is_active(&d->now.run);
+    bool active = run_record_is_active(&d->now);
     pthread_mutex_unlock(&d->lock);
     return active;
 }
